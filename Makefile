@@ -1,0 +1,29 @@
+# make demo: see it work. make test: everything that must hold. Both bring a Docker Engine and .venv if they are missing.
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   execute the tour notebook in real sandboxes (a minute or two the first time)"
+	@echo "make test   linters, every test, and the notebooks against their saved outputs"
+	@echo "make lint   ruff and mypy alone"
+	@echo "make clean  remove .venv and everything generated"
+
+demo:
+	@scripts/ensure_engine.sh
+	@scripts/ensure_venv.sh test
+	@.venv/bin/python scripts/demo.py
+
+test:
+	@scripts/ensure_engine.sh
+	@scripts/ensure_venv.sh dev
+	@scripts/ensure_browser.sh
+	@scripts/lint.sh
+	@.venv/bin/python scripts/run_tests.py
+
+lint:
+	@scripts/ensure_venv.sh dev
+	@scripts/lint.sh
+
+clean:
+	rm -rf .venv .demo .test-output .pytest_cache .mypy_cache .ruff_cache build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,94 @@
+"""Print the table of ratios.
+
+Every row is a pair measured in turns, first the one and then the other, so that whatever else the machine does hits
+both alike; its figures are medians. Compare ratios between machines, not milliseconds. Needs a Docker Engine. Exit
+status 1 where a target is missed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .subjects import engine, kernel, sandbox, sandbox_cold_start
+
+_CELLS = ("x = 1", "print(1)")
+_LAYOUT = "{:<18} {:>9}   {:<28} {:>9} {:>8}   {:<8} {}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes
+    ----------
+    ours, theirs : callable
+        Measure once; return seconds.
+    most_ratio, most_s : float or None
+        The targets: the largest ratio of the medians, and the largest median of ours in seconds.
+    """
+
+    what: str
+    against: str
+    rounds: int
+    ours: Callable[[], float]
+    theirs: Callable[[], float]
+    most_ratio: float | None = None
+    most_s: float | None = None
+
+    def measure(self) -> tuple[float, float]:
+        """Return the medians, in seconds. The first round of each only warms up."""
+        pairs = [(self.ours(), self.theirs()) for _ in range(self.rounds + 1)][1:]
+        ours, theirs = zip(*pairs, strict=True)
+        return statistics.median(ours), statistics.median(theirs)
+
+    def meets(self, ours_s: float, theirs_s: float) -> bool:
+        """Whether the targets are reached."""
+        ratio_fits = self.most_ratio is None or ours_s <= self.most_ratio * theirs_s
+        return ratio_fits and (self.most_s is None or ours_s < self.most_s)
+
+    @property
+    def target(self) -> str:
+        """The target, for people."""
+        if self.most_s is not None:
+            return f"< {self.most_s * 1e3:g} ms"
+        return "" if self.most_ratio is None else f"<= {self.most_ratio:g}"
+
+
+def run() -> bool:
+    """Measure and print; return whether every target is reached."""
+    print(_LAYOUT.format("median", "chorus-nb", "against", "", "ratio", "target", ""))
+    with sandbox() as ours, kernel() as theirs, engine() as docker:
+        rows = [
+            *(_cell_row(code, "ipykernel", 200, ours.cell, theirs.cell, most_ratio=0.2) for code in _CELLS),
+            *(_cell_row(code, "docker exec python3 -c (SDK)", 20, ours.cell, docker.exec_cell) for code in _CELLS),
+            Row("restart, answer", "ipykernel", 10, ours.restart, theirs.restart, most_s=0.05),
+            Row("cold start, answer", "create + start + wait `true`", 15, sandbox_cold_start, docker.bare_start, 1.6),
+        ]
+        return all([_print(row) for row in rows])  # A list, so that a missed target ends nothing.
+
+
+def _cell_row(
+    code: str,
+    against: str,
+    rounds: int,
+    ours: Callable[[str], float],
+    theirs: Callable[[str], float],
+    most_ratio: float | None = None,
+) -> Row:
+    return Row(f"cell `{code}`", against, rounds, lambda: ours(code), lambda: theirs(code), most_ratio)
+
+
+def _print(row: Row) -> bool:
+    ours_s, theirs_s = row.measure()
+    reached = row.meets(ours_s, theirs_s)
+    verdict = ("reached" if reached else "MISSED") if row.target else ""
+    figures = (f"{ours_s * 1e3:.1f} ms", row.against, f"{theirs_s * 1e3:.1f} ms", f"{ours_s / theirs_s:.3f}")
+    print(_LAYOUT.format(row.what, *figures, row.target, verdict).rstrip(), flush=True)
+    return reached
+
+
+if __name__ == "__main__":
+    sys.exit(0 if run() else 1)

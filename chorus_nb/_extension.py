@@ -1,0 +1,98 @@
+"""Where the faces meet: the magics, their gauge and their panel, put into a shell by ``%load_ext chorus_nb``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+from IPython.display import display
+
+from .completion import Completions
+from .errors import ChorusError
+from .magics import SandboxMagics
+from .manager import SessionManager
+from .panel.gauge import Gauge, warm_up
+from .session import Session
+from .telemetry import ResourceSample
+
+_LOADED = "_chorus_nb_manager"
+
+
+def load(shell: Any) -> None:
+    """Register the magics and prepare the first sandbox in the background. A second load does nothing."""
+    if hasattr(shell, _LOADED):
+        return
+    manager = SessionManager()
+    magics = SandboxMagics(shell, manager, make_strip, lambda: show_panel(manager))
+    shell.register_magics(magics)
+    Completions(magics).install(shell)
+    setattr(shell, _LOADED, manager)
+    manager.prepare()
+    threading.Thread(target=warm_up, name="chorus-warm-up", daemon=True).start()
+
+
+def unload(shell: Any) -> None:
+    """End every session and take the magics out again."""
+    manager: SessionManager | None = shell.__dict__.pop(_LOADED, None)
+    if manager:
+        manager.close_all()
+        for kind in ("line", "cell"):
+            shell.magics_manager.magics[kind].pop("sandbox", None)
+
+
+def make_strip(session: Session, mode: str) -> Gauge:
+    """Return the gauge of one cell."""
+    limits = session.config.limits
+    return Gauge(session.name, limits.cpus, limits.memory_bytes, session.interrupt, cast(Literal["on", "off"], mode))
+
+
+def show_panel(manager: SessionManager) -> None:
+    """Show the panel of all sessions."""
+    # ipywidgets takes its time to import, and few notebooks show a panel.
+    from .panel.panel import SessionRow, SessionsPanel
+
+    def rows() -> list[SessionRow]:
+        return [_row(SessionRow, session) for session in manager.sessions()]
+
+    display(SessionsPanel(rows, lambda action, name: act(manager, action, name)))
+
+
+def act(manager: SessionManager, action: str, name: str) -> None:
+    """Do what a button of the panel says."""
+    actions: dict[str, Callable[[], object]] = {
+        "start": lambda: manager.start(name),
+        "stop": lambda: manager.stop(name),
+        "restart": lambda: manager.get(name).restart(),
+        "interrupt": lambda: manager.get(name).interrupt(),
+        "remove": lambda: manager.remove(name),
+    }
+    actions[action]()
+
+
+def _row(make: Callable[..., Any], session: Session) -> Any:
+    config = session.config
+    return make(
+        name=session.name,
+        state=session.state,
+        image=config.image,
+        memory_limit_bytes=config.limits.memory_bytes,
+        cpus=config.limits.cpus,
+        pids_limit=config.limits.pids,
+        network=config.network.mode,
+        repository_mode=config.repository.mode,
+        uptime_s=session.uptime_s,
+        sample=_sample(session),
+    )
+
+
+def _sample(session: Session) -> ResourceSample | None:
+    """Return a reading of now: a busy session sends them by itself, an idle one is asked."""
+    if session.state == "busy":
+        return session.last_sample
+    if session.state != "idle":
+        return None
+    try:
+        return session.usage()
+    except ChorusError:
+        return None

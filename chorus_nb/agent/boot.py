@@ -1,0 +1,75 @@
+"""How the agent gets into a container that has nothing but Python: over the stream, before the first frame.
+
+The container's command is ``python -I -S -c PROGRAM``. The program reads from its standard input one line with a
+length, then that many bytes of JSON: the sources of this package and the agent's configuration. It makes the modules in
+memory, so nothing is written, nothing is mounted, and the user's ``sys.path`` stays as it was. The template process is
+started the same way, by the supervisor.
+"""
+
+import json
+import os
+from typing import Any, Dict, List
+
+PACKAGE = "_chorus_agent"
+"""The name of this package inside the sandbox: private, so that it can't hide a module of the user's."""
+
+UNSUPPORTED = "chorus-nb: this is Python "
+"""What the program says on standard error where the interpreter is too old; the version follows."""
+
+# The syntax of this program must be valid in Python 2 as well: it is there that it has to say what is wrong.
+PROGRAM = (
+    """
+import sys
+if sys.version_info < (3, 8):
+    sys.stderr.write("%s%%d.%%d\\n" %% sys.version_info[:2])
+    sys.exit(97)
+import json, os, types
+def read(size):
+    data = b""
+    while len(data) < size:
+        part = os.read(0, min(size - len(data), 65536))
+        if not part:
+            os._exit(0)
+        data += part
+    return data
+line = b""
+while not line.endswith(b"\\n"):
+    line += read(1)
+payload = json.loads(read(int(line)))
+for name, source in payload.pop("modules"):
+    module = types.ModuleType(name)
+    module.__package__ = "%s"
+    module.__path__ = []
+    sys.modules[name] = module
+    exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
+sys.modules["%s." + payload.pop("role")].main(payload)
+"""
+    % (UNSUPPORTED, PACKAGE, PACKAGE)
+).strip()
+
+SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
+"""Isolated and without site-packages: the supervisor runs nothing but the standard library."""
+
+# In the order of their imports.
+_SUPERVISOR = ("wire", "boot", "posix", "cgroup", "report", "pump", "forks", "commands", "supervisor")
+_TEMPLATE = ("wire", "boot", "posix", "streams", "plain_shell", "ipython_shell", "worker", "files", "template")
+
+
+def sources() -> Dict[str, str]:
+    """Return the source text of every module of the agent by its short name."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    texts = {}
+    for name in dict.fromkeys(("__init__",) + _SUPERVISOR + _TEMPLATE):
+        with open(os.path.join(here, name + ".py"), encoding="utf-8") as file:
+            texts[name] = file.read()
+    return texts
+
+
+def payload(role: str, texts: Dict[str, str], config: Dict[str, Any]) -> bytes:
+    """Return what to write to the program's standard input so that it becomes ``supervisor`` or ``template``."""
+    modules: List[List[str]] = [[PACKAGE, texts["__init__"]]]
+    for name in _SUPERVISOR if role == "supervisor" else _TEMPLATE:
+        modules.append([PACKAGE + "." + name, texts[name]])
+    carried = dict(config, texts=texts) if role == "supervisor" else dict(config)
+    body = json.dumps(dict(carried, role=role, modules=modules)).encode()
+    return b"%d\n" % len(body) + body

@@ -1,0 +1,82 @@
+"""Executions as the supervisor keeps account of them, and commands: programs run beside the worker."""
+
+import os
+import signal
+import subprocess
+from typing import Any, Dict, List, Optional
+
+from .cgroup import Cgroup, Meter
+from .posix import prefer_for_oom_kill
+from .pump import TextPipes
+
+
+class Execution:
+    """One request that runs code: what it used, and how much it may still put out."""
+
+    def __init__(self, msg_id: str, cgroup: Cgroup, max_output_bytes: int) -> None:
+        self.msg_id = msg_id
+        self.meter = Meter(cgroup)
+        self.dropped_bytes = 0
+        self.killed = False
+        self._left = max_output_bytes
+
+    def admits(self, size: int) -> bool:
+        """Whether output of this size still fits; what does not is counted."""
+        if size > self._left:
+            # From the first byte that does not fit nothing does, or the reader would see text with holes in it.
+            self._left = 0
+            self.dropped_bytes += size
+            return False
+        self._left -= size
+        return True
+
+    def usage(self) -> Dict[str, Any]:
+        """Return the content of ``resource_usage``."""
+        return dict(self.meter.usage(), dropped_bytes=self.dropped_bytes)
+
+
+class Command(Execution):
+    """A program in a process group of its own."""
+
+    def __init__(
+        self, msg_id: str, cgroup: Cgroup, max_output_bytes: int, argv: List[str], cwd: str, environment: Dict[str, str]
+    ) -> None:
+        super().__init__(msg_id, cgroup, max_output_bytes)
+        self.pipes = TextPipes()
+        self.status: Optional[int] = None
+        try:
+            self.process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=self.pipes.write_ends["stdout"],
+                stderr=self.pipes.write_ends["stderr"],
+                cwd=cwd,
+                env=dict(os.environ, **environment),
+                start_new_session=True,
+            )
+        finally:
+            self.pipes.close_write_ends()
+        prefer_for_oom_kill(self.process.pid)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program and all it started."""
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does."""
+        self.signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.killed = True
+        self.signal(signal.SIGKILL)
+
+    def reply(self) -> Dict[str, Any]:
+        """Return the content of ``command_reply``; ``exit_code`` is negative for a signal, as in ``subprocess``."""
+        assert self.status is not None
+        code = -os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else os.WEXITSTATUS(self.status)
+        self.process.returncode = code  # We reaped it; Popen must not try.
+        return {"status": "ok", "exit_code": code, "killed": self.killed}

@@ -1,0 +1,120 @@
+"""The template process and its forks, as the supervisor holds them.
+
+The supervisor asks for a fork by one packet on the control socket, with the descriptors of the new process attached
+(``SCM_RIGHTS``, unix(7)); the template answers with records. Every answer is awaited in the loop, never blocking, so
+that a template which stands still can't keep the supervisor from answering.
+"""
+
+import array
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Optional
+
+from . import boot
+from .pump import TextPipes
+
+READY, FORKED, FAILED, EXITED = b"R", b"F", b"X", b"E"
+RECORD = struct.Struct("=cii")
+"""Kind, then: READY -, FORKED pid, FAILED errno, EXITED pid and wait status."""
+
+
+class Fork:
+    """One fork of the template: a worker, or the process that handles files."""
+
+    def __init__(self, role: bytes) -> None:
+        self.role = role
+        self.pid: Optional[int] = None
+        self.status: Optional[int] = None
+        self.pipes = TextPipes()
+        self.socket, self._theirs = socket.socketpair()
+        self._sync_read, self._sync_write = os.pipe()
+        self.socket.setblocking(False)
+
+    def descriptors(self) -> "array.array[int]":
+        """Return what the new process gets: its socket, standard output, standard error, and the acknowledgements."""
+        ends = self.pipes.write_ends
+        return array.array("i", [self._theirs.fileno(), ends["stdout"], ends["stderr"], self._sync_read])
+
+    def acknowledge(self) -> None:
+        """Tell the process that everything it sent before was read."""
+        try:
+            os.write(self._sync_write, b"\0")
+        except OSError:
+            pass  # It ended; its exit is on the way.
+
+    def handed_over(self) -> None:
+        """Close our copies of the other ends."""
+        self._theirs.close()
+        self.pipes.close_write_ends()
+        os.close(self._sync_read)
+
+    def close(self) -> None:
+        """Close everything that is left."""
+        self.socket.close()
+        os.close(self._sync_write)
+        for name in list(self.pipes.read_ends):
+            self.pipes.close_read_end(name)
+
+
+class Template:
+    """The process that imports IPython, then stands still and is forked."""
+
+    def __init__(self, texts: Dict[str, str], config: Dict[str, Any]) -> None:
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control.setblocking(False)
+        self._unborn: Deque[Fork] = deque()
+        program = _in_memory(boot.payload("template", texts, dict(config, control=theirs.fileno())))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", boot.PROGRAM],
+            stdin=program,
+            stdout=2,
+            pass_fds=[theirs.fileno()],
+            cwd="/",
+        )
+        os.close(program)
+        theirs.close()
+
+    def fork(self, role: bytes) -> Fork:
+        """Ask for a fork; its ``pid`` is known once the template has answered."""
+        child = Fork(role)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, child.descriptors())]
+        try:
+            self.control.sendmsg([role], rights)
+            self._unborn.append(child)
+        except OSError:
+            pass  # The template is gone: the loop learns of it by itself and begins anew.
+        child.handed_over()
+        return child
+
+    def read(self, on_exit: Callable[[int, int], None], on_failure: Callable[[Fork, int], None]) -> bool:
+        """Take the records that are there; False once the template has ended."""
+        while True:
+            try:
+                packet = self.control.recv(RECORD.size)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if len(packet) != RECORD.size:
+                return False
+            kind, first, second = RECORD.unpack(packet)
+            if kind == FORKED and self._unborn:
+                self._unborn.popleft().pid = first
+            elif kind == FAILED and self._unborn:
+                on_failure(self._unborn.popleft(), first)
+            elif kind == EXITED:
+                on_exit(first, second)
+
+
+def _in_memory(data: bytes) -> int:
+    """Return a descriptor to read ``data`` from that can never block its writer, as a pipe would (memfd_create(2))."""
+    fd = os.memfd_create("chorus-template")
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd

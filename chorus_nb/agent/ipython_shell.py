@@ -1,0 +1,132 @@
+"""A cell as IPython runs it, where the image has IPython. Imported by the template before it stands still."""
+
+import base64
+import builtins
+import contextlib
+import platform
+from typing import Any, ContextManager, Dict, Optional
+
+import IPython
+from IPython.core import page
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets import Any as AnyTrait
+from traitlets import Type
+from traitlets.config import Config
+
+from .streams import Outbox
+
+
+def encode_data(data: Dict[str, Any]) -> Dict[str, Any]:
+    """Write bytes of a MIME bundle as base64, as the Jupyter messaging protocol has them."""
+    return {
+        mime: base64.b64encode(value).decode() if isinstance(value, bytes) else value for mime, value in data.items()
+    }
+
+
+class SandboxDisplayPublisher(DisplayPublisher):
+    """``display()`` as ``display_data`` and ``update_display_data`` messages."""
+
+    outbox = AnyTrait()
+
+    def publish(
+        self,
+        data: Dict[str, Any],
+        metadata: Optional[Dict[str, Any]] = None,
+        source: Any = None,
+        *,
+        transient: Optional[Dict[str, Any]] = None,
+        update: bool = False,
+        **_: Any,
+    ) -> None:
+        content = {"data": encode_data(data), "metadata": metadata or {}, "transient": transient or {}}
+        self.outbox.send("update_display_data" if update else "display_data", content)
+
+    def clear_output(self, wait: bool = False) -> None:
+        self.outbox.send("clear_output", {"wait": wait})
+
+
+class SandboxDisplayHook(DisplayHook):
+    """The value of a cell's last expression as an ``execute_result`` message."""
+
+    outbox: Outbox
+
+    def write_output_prompt(self) -> None:
+        pass
+
+    def write_format_data(self, format_dict: Dict[str, Any], md_dict: Optional[Dict[str, Any]] = None) -> None:
+        if not format_dict:
+            return
+        content = {
+            "data": encode_data(format_dict),
+            "metadata": md_dict or {},
+            "execution_count": self.shell.running_count,
+        }
+        self.outbox.send("execute_result", content)
+
+    def finish_displayhook(self) -> None:
+        pass
+
+
+# Libraries tell a notebook from a terminal by the name of this class.
+class ZMQInteractiveShell(InteractiveShell):
+    """The shell of a worker."""
+
+    displayhook_class = Type(SandboxDisplayHook)
+    display_pub_class = Type(SandboxDisplayPublisher)
+    outbox: Outbox
+    last_error: Dict[str, Any]
+
+    def init_hooks(self) -> None:
+        super().init_hooks()
+        self.set_hook("show_in_pager", page.as_hook(page.display_page), 99)
+
+    def _tee(self, channel: str) -> ContextManager[None]:
+        """Keep no copy of what is printed: IPython's, for its history, would count against the memory limit."""
+        return contextlib.nullcontext()
+
+    def enable_gui(self, gui: Optional[str] = None) -> None:
+        """There is no event loop of a toolkit here."""
+
+    def ask_exit(self) -> None:
+        """``exit`` and ``quit`` have nothing to leave."""
+        print("A sandbox is ended from the notebook: %sandbox stop")
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        self.last_error = {"ename": etype.__name__, "evalue": str(evalue), "traceback": list(stb)}
+        self.outbox.send("error", self.last_error)
+
+    def execute(self, code: str, silent: bool, store_history: bool) -> Dict[str, Any]:
+        """Run a cell; return the content of ``execute_reply``."""
+        self.last_error = {}
+        # IPython counts on before the cell has ended, or after, as its version has it.
+        self.running_count = count = self.execution_count
+        result = self.run_cell(code, store_history=store_history, silent=silent)
+        if result.success:
+            return {"status": "ok", "execution_count": count}
+        error = result.error_before_exec or result.error_in_exec
+        unseen = {"ename": type(error).__name__, "evalue": str(error), "traceback": []}
+        return dict(self.last_error or unseen, status="error", execution_count=count)
+
+    def info(self) -> Dict[str, Any]:
+        """Return the content of ``worker_ready``."""
+        return {"python_version": platform.python_version(), "ipython_version": IPython.__version__}
+
+
+def _no_input(prompt: object = "") -> str:
+    raise EOFError("input() can't ask from a sandboxed cell; pass the value in as a variable of the cell")
+
+
+def prepare() -> Any:
+    """Make the shell in the template; a worker only has to connect it."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    shell: ZMQInteractiveShell = ZMQInteractiveShell.instance(config=config)
+
+    def connect(outbox: Outbox) -> ZMQInteractiveShell:
+        shell.outbox = shell.display_pub.outbox = shell.displayhook.outbox = outbox
+        builtins.input = _no_input
+        return shell
+
+    return connect

@@ -1,0 +1,120 @@
+"""Moving bytes without ever waiting for the other end: what keeps the supervisor answering."""
+
+import codecs
+import fcntl
+import os
+import selectors
+from collections import deque
+from typing import Deque, Dict
+
+READ_SIZE = 2**18
+_FULL_BYTES = 2**22
+
+
+class Outlet:
+    """A descriptor that is written to as fast as its reader takes it; what does not fit yet waits here."""
+
+    def __init__(self, fd: int, loop: selectors.BaseSelector) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._loop = loop
+        self._waiting: Deque[memoryview] = deque()
+        self._waiting_bytes = 0
+        self.closed = False
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that nobody should put more."""
+        return self._waiting_bytes > _FULL_BYTES
+
+    def put(self, frame: bytes) -> None:
+        """Write what the descriptor takes now, and the rest when it takes more."""
+        if self.closed or not frame:
+            return
+        self._waiting.append(memoryview(frame))
+        self._waiting_bytes += len(frame)
+        if len(self._waiting) == 1:
+            self.flush()
+            if self._waiting:
+                self._loop.register(self._fd, selectors.EVENT_WRITE, self.flush)
+
+    def flush(self) -> None:
+        """Write until the descriptor takes no more."""
+        while self._waiting:
+            try:
+                done = os.write(self._fd, self._waiting[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            self._waiting_bytes -= done
+            rest = self._waiting.popleft()[done:]
+            if rest:
+                self._waiting.appendleft(rest)
+        self._forget()
+
+    def close(self) -> None:
+        """Write no more. The descriptor itself stays its owner's."""
+        self.closed = True
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        try:
+            self._loop.unregister(self._fd)
+        except (KeyError, ValueError):
+            pass  # It was never full.
+
+
+def read_some(fd: int) -> bytes:
+    """Read what is there; ``b""`` at the end of the stream. Raises ``BlockingIOError`` when nothing is there."""
+    try:
+        return os.read(fd, READ_SIZE)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return b""
+
+
+class TextPipes:
+    """The read ends of a process's standard output and error, decoded as they come."""
+
+    def __init__(self) -> None:
+        self.write_ends: Dict[str, int] = {}
+        self.read_ends: Dict[str, int] = {}
+        self._decoders = {}
+        for name in ("stdout", "stderr"):
+            self.read_ends[name], self.write_ends[name] = os.pipe()
+            os.set_blocking(self.read_ends[name], False)
+            # A larger pipe lets a chatty process run on while we are busy; some kernels refuse.
+            try:
+                fcntl.fcntl(self.read_ends[name], 1031, 2**20)  # F_SETPIPE_SZ
+            except OSError:
+                pass
+            self._decoders[name] = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def read(self, name: str) -> str:
+        """Return the text that is there, ``""`` for none; at the end of the stream the pipe closes itself."""
+        fd = self.read_ends.get(name)
+        if fd is None:
+            return ""
+        try:
+            data = read_some(fd)
+        except BlockingIOError:
+            return ""
+        if not data:
+            self.close_read_end(name)
+        return self._decoders[name].decode(data, not data)
+
+    def close_write_ends(self) -> None:
+        """Close our copies once the process has its own."""
+        while self.write_ends:
+            os.close(self.write_ends.popitem()[1])
+
+    def close_read_end(self, name: str) -> None:
+        """Stop reading one of the two. Closing also takes it out of every selector (epoll(7))."""
+        fd = self.read_ends.pop(name, None)
+        if fd is not None:
+            os.close(fd)

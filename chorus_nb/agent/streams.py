@@ -1,0 +1,191 @@
+"""What the worker says: messages on its socket, and ``sys.stdout`` and ``sys.stderr`` made into ``stream`` messages.
+
+Text is gathered for a moment, so that a million small prints are not a million messages, and everything leaves in the
+order in which it was made. Only one thing is out of our hands: what C code and subprocesses write to descriptors 1 and
+2 takes another way, through pipes that the supervisor reads. To keep that in order too, anything gathered here is
+delivered, and its delivery confirmed, before the process starts another one.
+"""
+
+import io
+import itertools
+import operator
+import os
+import socket
+import sys
+import threading
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Optional, Tuple
+
+from .wire import MAX_JSON_BYTES, Message, WireError, encode
+
+_GATHER_S = 0.04
+_GATHER_CHARS = 2**15
+_SPAWNING = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec")
+
+
+class Interrupts:
+    """SIGINT as ``KeyboardInterrupt`` while a cell runs, but never in the middle of a message."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self._main = threading.get_ident()
+        self._guards = 0
+        self._pending = False
+
+    def handle(self, *_: Any) -> None:
+        """Be the signal handler."""
+        if self._guards:
+            self._pending = True
+        elif self.active:
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> None:
+        if threading.get_ident() == self._main:
+            self._guards += 1
+
+    def __exit__(self, *_: Any) -> None:
+        if threading.get_ident() != self._main:
+            return
+        self._guards -= 1
+        if self._pending and not self._guards:
+            self._pending = False
+            if self.active:
+                raise KeyboardInterrupt
+
+
+class Outbox:
+    """The worker's way out. Safe to use from any thread of this process, and from its forks."""
+
+    def __init__(self, connection: socket.socket, acknowledgements: int) -> None:
+        self.interrupts = Interrupts()
+        self.parent_id = ""
+        self._connection = connection
+        self._acknowledgements = acknowledgements
+        self._forked = False
+        self._lock = threading.RLock()
+        self._texts: Deque[Tuple[str, str]] = deque()
+        self._chars = 0
+        self._flusher: Optional[threading.Thread] = None
+        self._wake = threading.Event()
+        os.register_at_fork(after_in_child=self._go_silent)
+
+    def _go_silent(self) -> None:
+        """A fork of the worker has no voice of its own but descriptors 1 and 2."""
+        self._forked = True
+
+    def send(self, msg_type: str, content: Dict[str, Any], buffers: Tuple[bytes, ...] = (), **metadata: Any) -> None:
+        """Send a message that belongs to the running cell, after all text that came before it."""
+        if self._forked:
+            return
+        try:
+            frame = encode(Message(msg_type, content, self.parent_id, metadata, list(buffers)))
+        except WireError as error:
+            self.write("stderr", "[sandbox] %s was dropped: %s\n" % (msg_type, error))
+            return
+        with self.interrupts, self._lock:
+            self._send_texts()
+            self._connection.sendall(frame)
+
+    def write(self, name: str, text: str) -> None:
+        """Gather text of ``stdout`` or ``stderr``. Takes no lock: a deque's ends are safe, and cells print a lot."""
+        if self._forked:
+            os.write(1 if name == "stdout" else 2, text.encode("utf-8", "replace"))
+            return
+        first = not self._texts
+        self._texts.append((name, text))
+        self._chars += len(text)
+        if self._chars > _GATHER_CHARS:
+            self.flush()
+        elif first:
+            self._flush_soon()
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        if not self._forked:
+            with self.interrupts, self._lock:
+                self._send_texts()
+
+    def deliver(self) -> None:
+        """Send what was gathered and wait until the supervisor has read it."""
+        if self._forked:
+            return
+        with self.interrupts, self._lock:
+            if self.parent_id:
+                self.send("sync", {})
+                os.read(self._acknowledgements, 1)
+
+    def _send_texts(self) -> None:
+        self._chars = 0
+        texts = [self._texts.popleft() for _ in range(len(self._texts))]
+        for name, run in itertools.groupby(texts, key=operator.itemgetter(0)):
+            self._send_stream(name, "".join([text for _, text in run]))
+
+    def _send_stream(self, name: str, text: str) -> None:
+        for start in range(0, len(text), MAX_JSON_BYTES // 16):
+            part = text[start : start + MAX_JSON_BYTES // 16]
+            self._connection.sendall(encode(Message("stream", {"name": name, "text": part}, self.parent_id)))
+
+    def _flush_soon(self) -> None:
+        if self._flusher is None or not self._flusher.is_alive():
+            self._flusher = threading.Thread(target=self._flush_for_ever, name="chorus-flush", daemon=True)
+            self._flusher.start()
+        self._wake.set()
+
+    def _flush_for_ever(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            threading.Event().wait(_GATHER_S)
+            self.flush()
+
+
+class Stream(io.TextIOBase):
+    """``sys.stdout`` or ``sys.stderr`` of a cell. Its ``fileno`` and ``buffer`` are those of the real descriptor."""
+
+    def __init__(self, name: str, outbox: Outbox) -> None:
+        self.name = "<%s>" % name
+        self._stream = name
+        self._outbox = outbox
+        self._fd = 1 if name == "stdout" else 2
+        self.buffer = os.fdopen(os.dup(self._fd), "wb", 0)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError("write() argument must be str, not %s" % type(text).__name__)
+        if text:
+            self._outbox.write(self._stream, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._outbox.flush()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+
+def install(outbox: Outbox) -> Callable[[], None]:
+    """Make the streams this process's, and see to the order; return what puts them back if a cell replaced them."""
+    streams = {name: Stream(name, outbox) for name in ("stdout", "stderr")}
+
+    def restore() -> None:
+        for name, stream in streams.items():
+            setattr(sys, name, stream)
+            setattr(sys, "__%s__" % name, stream)
+
+    def before_spawn(event: str, _: Any) -> None:
+        if event in _SPAWNING:
+            outbox.deliver()
+
+    restore()
+    sys.addaudithook(before_spawn)
+    return restore

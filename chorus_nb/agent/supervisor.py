@@ -1,0 +1,425 @@
+"""PID 1 of the sandbox: one loop that never runs user code and never waits for anybody.
+
+It takes requests from its standard input, has the template fork workers, passes their messages on, samples the cgroup
+while something runs, and says what happened when a worker dies. It ends with its input: when the notebook kernel is
+gone, however it went, the container goes too.
+
+Requests: ``execute_request``, ``command_request``, ``interrupt_request``, ``kill_request``, ``shutdown_request``,
+``usage_request``, ``file_*_request``. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``,
+``resource_sample``, ``resource_usage``, ``usage_reply``, ``command_reply``, ``shutdown_reply``.
+"""
+
+import errno
+import functools
+import os
+import selectors
+import signal
+import socket
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from . import posix
+from .cgroup import Cgroup
+from .commands import Command, Execution
+from .forks import Fork, Template
+from .pump import Outlet, TextPipes, read_some
+from .report import policy_report
+from .wire import Decoder, Message, WireError, encode
+
+_SAMPLE_INTERVAL_S = 0.125
+
+_OUTPUT = ("stream", "display_data", "update_display_data", "execute_result", "clear_output")
+_FROM_WORKER = _OUTPUT + ("error", "execute_reply", "worker_ready", "sync")
+_FROM_FILES = ("file_reply", "worker_ready")
+
+
+class Supervisor:
+    """The state of one sandbox."""
+
+    def __init__(self, config: Dict[str, Any], stdin: int, stdout: int, undumpable: bool) -> None:
+        self.config = config
+        self.texts = config.pop("texts")
+        self.cgroup = Cgroup() if config["own_cgroup"] else Cgroup(root="")
+        self.loop = selectors.DefaultSelector()
+        # Everything that can flood us sits in a selector of its own, which is itself one entry of the loop's (epolls
+        # nest) and is taken out while the host does not keep up. Requests never wait behind output.
+        self.sources = selectors.DefaultSelector()
+        self.flowing = False
+        self.host = Outlet(stdout, self.loop)
+        self.decoder = Decoder()
+        self.execution: Optional[Execution] = None
+        self.commands: Dict[str, Command] = {}
+        self.files: Optional[Fork] = None
+        self.outlets: Dict[Fork, Outlet] = {}
+        self.decoders: Dict[Fork, Decoder] = {}
+        self.next_sample_s = 0.0
+        self._watch_children()
+        os.set_blocking(stdin, False)
+        self.loop.register(stdin, selectors.EVENT_READ, lambda: self._read_host(stdin))
+        self.send("agent_info", policy_report(self.cgroup, undumpable))
+        self._start_template()
+        self.worker = self._fork(b"W")
+
+    # The loop
+
+    def run(self) -> None:
+        """Serve until the input ends."""
+        while True:
+            self._regulate()
+            for key, _ in self.loop.select(self._timeout()):
+                key.data()
+            self._sample_if_due()
+            self._settle()
+
+    def _regulate(self) -> None:
+        """Listen to those who can flood us only while the host takes what they say."""
+        if self.flowing == (not self.host.full):
+            return
+        self.flowing = not self.flowing
+        if self.flowing:
+            self.loop.register(self.sources, selectors.EVENT_READ, self._read_sources)
+        else:
+            self.loop.unregister(self.sources)
+
+    def _read_sources(self) -> None:
+        for key, _ in self.sources.select(0):
+            if self.host.full:
+                return
+            key.data()
+
+    def _timeout(self) -> Optional[float]:
+        if not self.execution and not self.commands:
+            return None
+        return max(0.0, self.next_sample_s - time.monotonic())
+
+    def _sample_if_due(self) -> None:
+        now = time.monotonic()
+        if now < self.next_sample_s:
+            return
+        running: List[Execution] = list(self.commands.values())
+        for execution in running + ([self.execution] if self.execution else []):
+            figures = execution.meter.sample()
+            if not self.host.full:
+                self.send("resource_sample", figures, execution.msg_id)
+        self.next_sample_s = now + _SAMPLE_INTERVAL_S
+
+    def send(self, msg_type: str, content: Dict[str, Any], parent_id: str = "") -> None:
+        """Send a message of our own to the host."""
+        self.host.put(encode(Message(msg_type, content, parent_id)))
+
+    # Requests of the host
+
+    def _read_host(self, stdin: int) -> None:
+        try:
+            data = read_some(stdin)
+        except BlockingIOError:
+            return
+        if not data:
+            self._end()
+        for message, frame in self.decoder.feed(data):
+            self._handle(message, frame)
+
+    def _handle(self, message: Message, frame: bytes) -> None:
+        kind = message.msg_type
+        if kind.startswith("file_"):
+            self._to_files(frame)
+        else:
+            handler: Callable[[Message, bytes], None] = getattr(self, "_on_" + kind, self._on_unknown)
+            handler(message, frame)
+
+    def _on_unknown(self, message: Message, frame: bytes) -> None:
+        self.send("error", {"ename": "UnknownRequest", "evalue": message.msg_type, "traceback": []}, message.msg_id)
+
+    def _on_execute_request(self, message: Message, frame: bytes) -> None:
+        self.execution = Execution(message.msg_id, self.cgroup, message.content["max_output_bytes"])
+        self.next_sample_s = time.monotonic() + _SAMPLE_INTERVAL_S
+        self.outlets[self.worker].put(frame)
+
+    def _on_interrupt_request(self, message: Message, frame: bytes) -> None:
+        target = message.content["execution_id"]
+        if target in self.commands:
+            self.commands[target].interrupt()
+        elif self.execution and self.execution.msg_id == target and self.worker.pid:
+            posix.kill(self.worker.pid, signal.SIGINT, group=True)
+
+    def _on_kill_request(self, message: Message, frame: bytes) -> None:
+        target = message.content["execution_id"]
+        if target in self.commands:
+            self.commands[target].kill()
+        elif self.execution and self.execution.msg_id == target:
+            self.execution.killed = True
+            self._kill_all_but_template()
+
+    def _on_usage_request(self, message: Message, frame: bytes) -> None:
+        self.send("usage_reply", self.cgroup.sample(), message.msg_id)
+
+    def _on_shutdown_request(self, message: Message, frame: bytes) -> None:
+        self.send("shutdown_reply", message.content, message.msg_id)
+        if not message.content["restart"]:
+            self._end()
+        self._kill_all_but_template()
+        if self.execution:
+            self._worker_ended("restarted", {})
+        self._replace_worker()
+
+    def _on_command_request(self, message: Message, frame: bytes) -> None:
+        asked = message.content
+        limit = asked["max_output_bytes"]
+        try:
+            command = Command(
+                message.msg_id, self.cgroup, limit, asked["argv"], self.config["working_dir"], asked["environment"]
+            )
+        except (OSError, ValueError) as error:
+            self._command_failed(message, error)
+            return
+        self.commands[message.msg_id] = command
+        self._listen_to_pipes(command.pipes, lambda: command)
+
+    def _command_failed(self, message: Message, error: Exception) -> None:
+        """Answer as a shell does: 127 for what is not there, 126 for what can't be run."""
+        code = 127 if isinstance(error, FileNotFoundError) else 126
+        self.send("stream", {"name": "stderr", "text": "%s\n" % error}, message.msg_id)
+        self.send("resource_usage", Execution(message.msg_id, self.cgroup, 0).usage(), message.msg_id)
+        self.send("command_reply", {"status": "ok", "exit_code": code, "killed": False}, message.msg_id)
+
+    def _to_files(self, frame: bytes) -> None:
+        if self.files is None:
+            self.files = self._fork(b"D")
+        self.outlets[self.files].put(frame)
+
+    # The template and its forks
+
+    def _start_template(self) -> None:
+        self.template = Template(self.texts, self.config)
+        self.loop.register(self.template.control, selectors.EVENT_READ, self._read_template)
+
+    def _read_template(self) -> None:
+        if self.template.read(self._child_ended, self._fork_failed):
+            return
+        # It was killed from inside, or never started. Its forks are orphans now and ours to reap.
+        self.loop.unregister(self.template.control)
+        self.template.control.close()
+        self._start_template()
+        if self.worker.pid is None:
+            self._replace_worker()
+
+    def _fork(self, role: bytes) -> Fork:
+        child = self.template.fork(role)
+        self.outlets[child] = Outlet(child.socket.fileno(), self.loop)
+        self.decoders[child] = Decoder()
+        self._listen(child.socket.fileno(), lambda: self._read_fork(child))
+        self._listen_to_pipes(child.pipes, lambda: self.execution if child is self.worker else None)
+        return child
+
+    def _listen_to_pipes(self, pipes: TextPipes, execution: Callable[[], Optional[Execution]]) -> None:
+        for name, fd in pipes.read_ends.items():
+            self._listen(fd, functools.partial(self._read_pipe, pipes, name, execution))
+
+    def _listen(self, fd: int, callback: Callable[[], Any]) -> None:
+        self.sources.register(fd, selectors.EVENT_READ, callback)
+
+    def _fork_failed(self, child: Fork, number: int) -> None:
+        reason = "the process limit is reached" if number == errno.EAGAIN else os.strerror(number)
+        if child is self.worker:
+            self._worker_ended("not started: " + reason, {})
+        self._drop(child)
+
+    def _replace_worker(self) -> None:
+        self.execution = None
+        self._drop(self.worker)
+        self.worker = self._fork(b"W")
+
+    def _drop(self, child: Fork) -> None:
+        if child not in self.outlets:
+            return
+        self.outlets.pop(child).close()
+        self.decoders.pop(child)
+        for fd in [child.socket.fileno(), *child.pipes.read_ends.values()]:
+            self._ignore(fd)
+        child.close()
+        if child is self.files:
+            self.files = None
+
+    def _ignore(self, fd: int) -> None:
+        try:
+            self.sources.unregister(fd)
+        except KeyError:
+            pass
+
+    def _kill_all_but_template(self) -> None:
+        spare = [self.template.process.pid]
+        if not posix.kill_descendants(spare) and os.getpid() == 1:
+            # They fork faster than we kill. To everybody at once, which the kernel does in one go; the template too.
+            os.kill(-1, signal.SIGKILL)
+
+    # What they say
+
+    def _read_fork(self, child: Fork) -> None:
+        self._drain_pipes(child)
+        try:
+            data = read_some(child.socket.fileno())
+        except BlockingIOError:
+            return
+        if not data:
+            self._disconnected(child)
+            return
+        try:
+            for message, frame in self.decoders[child].feed(data):
+                self._from_fork(child, message, frame)
+        except WireError:
+            # Code in the worker wrote to its socket. Nothing after this can be understood.
+            self._disconnected(child)
+
+    def _disconnected(self, child: Fork) -> None:
+        self._ignore(child.socket.fileno())
+        if child.pid is not None and child.status is None:
+            posix.kill(child.pid, signal.SIGKILL)
+
+    def _from_fork(self, child: Fork, message: Message, frame: bytes) -> None:
+        if message.msg_type not in (_FROM_WORKER if child is self.worker else _FROM_FILES):
+            return
+        if message.msg_type == "sync":
+            child.acknowledge()
+        elif message.msg_type in ("worker_ready", "file_reply"):
+            if child is self.worker or message.msg_type == "file_reply":
+                self.host.put(frame)
+        elif self.execution and message.parent_id == self.execution.msg_id:
+            self._from_execution(self.execution, message, frame)
+        elif message.msg_type == "stream":
+            self.host.put(frame)  # Of a thread that outlived its cell; the host keeps it in the log.
+
+    def _from_execution(self, execution: Execution, message: Message, frame: bytes) -> None:
+        if message.msg_type == "execute_reply":
+            self._drain_pipes(self.worker)
+            self.send("resource_usage", execution.usage(), execution.msg_id)
+            self.execution = None
+        if message.msg_type not in _OUTPUT or execution.admits(len(frame)):
+            self.host.put(frame)
+
+    def _drain_pipes(self, child: Fork) -> None:
+        """Take what was written to the descriptors before what was sent as a message, so that both stay in order."""
+        for name in ("stdout", "stderr"):
+            while not self.host.full and self._read_pipe(child.pipes, name, lambda: self.execution):
+                pass
+
+    def _read_pipe(self, pipes: TextPipes, name: str, execution_of: Callable[[], Optional[Execution]]) -> bool:
+        execution = execution_of()
+        fd = pipes.read_ends.get(name)
+        text = pipes.read(name)
+        if fd is not None and name not in pipes.read_ends:
+            self._ignore(fd)
+        if text and (execution is None or execution.admits(len(text))):
+            self.send("stream", {"name": name, "text": text}, execution.msg_id if execution else "")
+        return bool(text)
+
+    # Ends
+
+    def _watch_children(self) -> None:
+        read_end, write_end = socket.socketpair()
+        read_end.setblocking(False)
+        write_end.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(write_end.fileno(), warn_on_full_buffer=False)
+        self._wakeup = (read_end, write_end)
+        self.loop.register(read_end, selectors.EVENT_READ, self._reap)
+
+    def _reap(self) -> None:
+        try:
+            self._wakeup[0].recv(4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._child_ended(pid, status)
+
+    def _child_ended(self, pid: int, status: int) -> None:
+        """Note the end of a fork (told by the template, or reaped once that is gone) or of a command."""
+        for child in (self.worker, self.files):
+            if child is not None and child.pid == pid:
+                child.status = status
+        for command in self.commands.values():
+            if command.process.pid == pid:
+                command.status = status
+
+    def _settle(self) -> None:
+        """Finish what has ended, once everything it said has been passed on."""
+        if self.host.full:
+            return
+        if self.files is not None and self.files.status is not None:
+            self._drop(self.files)
+        for command in [command for command in self.commands.values() if command.status is not None]:
+            self._finish_command(command)
+        if self.worker.status is not None:
+            self._finish_worker(self.worker.status)
+
+    def _finish_command(self, command: Command) -> None:
+        command.signal(signal.SIGKILL)
+        for name in ("stdout", "stderr"):
+            while self._read_pipe(command.pipes, name, lambda: command):
+                pass
+            fd = command.pipes.read_ends.get(name)
+            if fd is not None:
+                self._ignore(fd)
+            command.pipes.close_read_end(name)
+        del self.commands[command.msg_id]
+        self.send("resource_usage", command.usage(), command.msg_id)
+        self.send("command_reply", command.reply(), command.msg_id)
+
+    def _finish_worker(self, status: int) -> None:
+        self._kill_all_but_template()
+        before = self.execution
+        while self._read_fork_left():
+            pass
+        if self.execution is before:
+            number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+            code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+            self._worker_ended("ended", {"signal": number, "exit_code": code})
+        self._replace_worker()
+
+    def _read_fork_left(self) -> bool:
+        """Read what a dead worker left in its socket and pipes; its descendants are dead too, so this ends."""
+        self._drain_pipes(self.worker)
+        try:
+            data = read_some(self.worker.socket.fileno())
+            for message, frame in self.decoders[self.worker].feed(data):
+                self._from_fork(self.worker, message, frame)
+        except (BlockingIOError, WireError):
+            return False
+        return bool(data)
+
+    def _worker_ended(self, reason: str, how: Dict[str, Any]) -> None:
+        execution = self.execution
+        usage = execution.usage() if execution else {}
+        if execution:
+            self.send("resource_usage", usage, execution.msg_id)
+        if execution and execution.killed:
+            reason = "killed"
+        elif usage.get("oom_kills") and how.get("signal") == signal.SIGKILL:
+            reason = "out_of_memory"
+        self.send("worker_exit", dict(how, reason=reason), execution.msg_id if execution else "")
+        self.execution = None
+
+    def _end(self) -> None:
+        """Go, and take everything with us: the kernel does so for PID 1, but under the fake engine we are not that."""
+        self.host.flush()
+        posix.kill_descendants([])
+        os._exit(0)
+
+
+def main(config: Dict[str, Any]) -> None:
+    """Take the protocol's descriptors for ourselves, lock the process, and serve."""
+    stdin, stdout = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
+    undumpable = posix.set_dumpable(False)
+    posix.adopt_orphans()
+    # PID 1 gets only the signals it has handlers for, and has none that ends it: a worker's kill(1) does nothing.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Supervisor(config, stdin, stdout, undumpable).run()

@@ -1,0 +1,145 @@
+"""Frames of the byte stream between the notebook and the sandbox, and the messages they carry.
+
+Both ends use this file. A message is shaped like one of the Jupyter messaging protocol (``msg_type``, ``content``,
+``metadata``, ``buffers``, and the id of the request it answers); a frame is::
+
+    4 bytes   magic, b"CNB\\x01"
+    4 bytes   length of the JSON part, big-endian
+    2 bytes   number of buffers
+    4 bytes   length of each buffer, in turn
+    ...       the JSON part, UTF-8, then the buffers
+
+Every length is checked against a bound before anything is allocated for it, and the JSON part against the shape above,
+because the other end of a host's stream is a sandbox. Whatever does not fit raises :class:`WireError`; there is no way
+to find the next frame after that, so the reader ends the conversation.
+"""
+
+import itertools
+import json
+import os
+import struct
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+MAGIC = b"CNB\x01"
+MAX_JSON_BYTES = 16 * 2**20
+MAX_BUFFERS = 64
+MAX_BUFFERS_BYTES = 64 * 2**20
+MAX_NAME_LENGTH = 128
+
+_HEAD = struct.Struct(">4sIH")
+_LENGTH = struct.Struct(">I")
+_KEYS = {"msg_id": str, "msg_type": str, "parent_id": str, "content": dict, "metadata": dict}
+
+_counter = itertools.count(1)
+
+
+class WireError(ValueError):
+    """The bytes are not a frame, or go beyond a bound."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message, either way.
+
+    ``parent_id`` is the ``msg_id`` of the request that it answers or belongs to, or ``""``.
+    """
+
+    msg_type: str
+    content: Dict[str, Any] = field(default_factory=dict)
+    parent_id: str = ""
+    metadata: Dict[str, Any] = field(default_factory=dict)
+    buffers: List[bytes] = field(default_factory=list)
+    msg_id: str = ""
+
+
+def new_id() -> str:
+    """Return an id that is unique in this process."""
+    return "%d-%d" % (os.getpid(), next(_counter))
+
+
+def encode(message: Message) -> bytes:
+    """Return the frame of a message. Raises :class:`WireError` where the message is larger than a frame may be."""
+    parts = {key: getattr(message, key) for key in _KEYS}
+    try:
+        body = json.dumps(parts, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WireError("the message can't be written as JSON: %s" % error)
+    lengths = [len(buffer) for buffer in message.buffers]
+    _check_bounds(len(body), lengths)
+    head = _HEAD.pack(MAGIC, len(body), len(lengths)) + b"".join(map(_LENGTH.pack, lengths))
+    return b"".join([head, body] + list(message.buffers))
+
+
+class Decoder:
+    """Takes bytes as they come and gives back whole messages, with the frame each came in."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Tuple[Message, bytes]]:
+        """Yield each message that ``data`` completes, and its frame. Raises :class:`WireError`."""
+        self._data += data
+        while True:
+            frame = self._cut()
+            if frame is None:
+                return
+            yield _decode(frame), frame
+
+    def _cut(self) -> Optional[bytes]:
+        size = _frame_length(self._data)
+        if size is None or len(self._data) < size:
+            return None
+        frame = bytes(memoryview(self._data)[:size])
+        del self._data[:size]
+        return frame
+
+
+def _frame_length(data: bytearray) -> Optional[int]:
+    """Return the length of the frame that ``data`` begins with, or None while that can't be told yet."""
+    if not MAGIC.startswith(bytes(data[:4])):
+        raise WireError("a frame begins with %r" % bytes(data[:4]))
+    if len(data) < _HEAD.size:
+        return None
+    _, body, count = _HEAD.unpack_from(data)
+    _check_bounds(body, [0] * min(count, MAX_BUFFERS + 1))
+    start = _HEAD.size + count * _LENGTH.size
+    if len(data) < start:
+        return None
+    lengths = [_LENGTH.unpack_from(data, _HEAD.size + i * _LENGTH.size)[0] for i in range(count)]
+    _check_bounds(body, lengths)
+    return int(start + body + sum(lengths))
+
+
+def _check_bounds(body: int, buffers: List[int]) -> None:
+    if body > MAX_JSON_BYTES:
+        raise WireError("a message of %d bytes is over the limit of %d" % (body, MAX_JSON_BYTES))
+    if len(buffers) > MAX_BUFFERS or sum(buffers) > MAX_BUFFERS_BYTES:
+        raise WireError("buffers of %d bytes are over the limit of %d" % (sum(buffers), MAX_BUFFERS_BYTES))
+
+
+def _decode(frame: bytes) -> Message:
+    _, body, count = _HEAD.unpack_from(frame)
+    at = _HEAD.size + count * _LENGTH.size
+    parts = _parse(frame[at : at + body])
+    at += body
+    buffers = []
+    for i in range(count):
+        (length,) = _LENGTH.unpack_from(frame, _HEAD.size + i * _LENGTH.size)
+        buffers.append(frame[at : at + length])
+        at += length
+    return Message(buffers=buffers, **parts)
+
+
+def _parse(body: bytes) -> Dict[str, Any]:
+    try:
+        parts = json.loads(body.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        raise WireError("a message is not JSON: %s" % error)
+    if not isinstance(parts, dict) or parts.keys() != _KEYS.keys():
+        raise WireError("a message has other keys than %s" % sorted(_KEYS))
+    for key, kind in _KEYS.items():
+        value = parts[key]
+        if not isinstance(value, kind) or (kind is str and len(value) > MAX_NAME_LENGTH):
+            raise WireError("the %s of a message is not a fitting %s" % (key, kind.__name__))
+    return parts

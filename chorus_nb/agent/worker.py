@@ -1,0 +1,88 @@
+"""The process that runs the cells: a fork of the template.
+
+One loop: take a request, run it, reply. Everything else that may happen meanwhile comes as a signal or not at all.
+"""
+
+import os
+import signal
+import socket
+import sys
+from typing import Any, Callable, Dict, List
+
+from . import posix, streams
+from .wire import Decoder, Message
+
+ShellFactory = Callable[[streams.Outbox], Any]
+
+
+class Worker:
+    """The conversation of one worker with the supervisor."""
+
+    def __init__(self, connection: socket.socket, acknowledgements: int, make_shell: ShellFactory) -> None:
+        self._connection = connection
+        self._decoder = Decoder()
+        self._outbox = streams.Outbox(connection, acknowledgements)
+        self._restore_streams = streams.install(self._outbox)
+        self._shell = make_shell(self._outbox)
+
+    def run(self) -> None:
+        """Serve requests until the supervisor closes the connection."""
+        self._outbox.send("worker_ready", self._shell.info())
+        waiting: List[Message] = []
+        while True:
+            while not waiting:
+                data = self._connection.recv(2**18)
+                if not data:
+                    return
+                waiting += [message for message, _ in self._decoder.feed(data)]
+            self._execute(waiting.pop(0))
+
+    def _execute(self, request: Message) -> None:
+        self._outbox.parent_id = request.msg_id
+        self._restore_streams()
+        # A cell may have set a handler of its own for itself; the next one starts with ours.
+        signal.signal(signal.SIGINT, self._outbox.interrupts.handle)
+        reply = self._run_cell(request.content)
+        self._outbox.send("execute_reply", reply)
+        self._outbox.parent_id = ""
+
+    def _run_cell(self, content: Dict[str, Any]) -> Dict[str, Any]:
+        interrupts = self._outbox.interrupts
+        try:
+            interrupts.active = True
+            reply: Dict[str, Any] = self._shell.execute(content["code"], content["silent"], content["store_history"])
+            interrupts.active = False
+        except KeyboardInterrupt:
+            # It came before the cell began or as it ended, where no code of the user's could catch it.
+            interrupts.active = False
+            reply = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": []}
+            self._outbox.send("error", {key: reply[key] for key in ("ename", "evalue", "traceback")})
+        return reply
+
+
+def become_child(descriptors: List[int], working_dir: str) -> None:
+    """Turn a fork of the template into a process of its own: session, descriptors 0 to 2, working directory."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    # The template can't be traced; what runs the user's code may be, by the user's code.
+    posix.set_dumpable(True)
+    posix.prefer_for_oom_kill(os.getpid())
+    _, stdout, stderr, _ = descriptors
+    for theirs, standard in ((os.open(os.devnull, os.O_RDONLY), 0), (stdout, 1), (stderr, 2)):
+        os.dup2(theirs, standard)
+        os.close(theirs)
+    try:
+        os.chdir(working_dir)
+    except OSError as error:
+        os.write(2, ("[sandbox] %s: %s; the working directory is /\n" % (working_dir, error.strerror)).encode())
+
+
+def run(descriptors: List[int], config: Dict[str, Any], make_shell: ShellFactory) -> None:
+    """Be a worker until the supervisor has no more use for one."""
+    become_child(descriptors, config["working_dir"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # As under Jupyter: modules beside the notebook can be imported.
+    sys.path.insert(0, "")
+    sys.argv = [""]
+    connection = socket.socket(fileno=descriptors[0])
+    Worker(connection, descriptors[3], make_shell).run()

@@ -1,0 +1,54 @@
+"""Tab completion of the magic lines: options, their values, subcommands and the names of sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .magics import SandboxMagics
+
+_VALUES = {
+    "--image": ["mirror"],
+    "--memory": ["256m", "512m", "1g", "2g"],
+    "--repo": ["ro", "rw", "none"],
+    "--gauge": ["on", "off"],
+    "--cpus": [],
+    "--pids": [],
+    "--timeout": [],
+    "--env": [],
+}
+_FLAGS = ["--fresh"]
+_TAKE_NAME = {"status", "start", "stop", "restart", "interrupt", "kill", "logs", "config"}
+
+
+class Completions:
+    """The hook that IPython asks for the words that may come next."""
+
+    def __init__(self, magics: SandboxMagics) -> None:
+        self._magics = magics
+
+    def install(self, shell: Any) -> None:
+        """Register for both magics."""
+        for name in ("%%sandbox", "%sandbox"):
+            shell.set_hook("complete_command", self._complete, str_key=name)
+
+    def _complete(self, shell: Any, event: Any) -> list[str]:
+        text = event.text_until_cursor.split("\n")[-1]
+        words = text.split()
+        before = words if text.endswith(" ") or not words else words[:-1]
+        return self.words(before) if before else []
+
+    def words(self, before: list[str]) -> list[str]:
+        """Return what may follow the words of the line so far, the magic itself included."""
+        magic, *rest = before
+        names = [session.name for session in self._magics.manager.sessions()]
+        if magic == "%sandbox":
+            if not rest:
+                return self._magics.commands
+            if rest[0] != "start":
+                return names if len(rest) == 1 and rest[0] in _TAKE_NAME else []
+            rest = rest[1:]
+        if rest and rest[-1] in _VALUES:
+            return _VALUES[rest[-1]]
+        unused = [option for option in [*_VALUES, *_FLAGS] if option not in rest or option == "--env"]
+        return unused if rest else names + unused

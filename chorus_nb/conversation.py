@@ -1,0 +1,161 @@
+"""Requests and answers over one byte stream: who waits for what, and what happens to all of them when it ends."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from .agent.wire import Decoder, Message, WireError, encode, new_id
+from .engines.base import ByteStream
+from .errors import AgentProtocolError
+
+_QUEUE_LENGTH = 256
+_POLL_S = 0.2
+
+
+class Signal(Enum):
+    """What an exchange may hand out instead of a message."""
+
+    ENDED = "ended"
+    """The conversation is over: nothing will come any more."""
+    INTERRUPTED = "interrupted"
+    """Somebody asked, from another thread, to interrupt this request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to ask: a message type, its content and its buffers."""
+
+    msg_type: str
+    content: dict[str, Any]
+    buffers: tuple[bytes, ...] = ()
+
+
+class Exchange:
+    """One request and what comes back for it, in order."""
+
+    def __init__(self, conversation: Conversation, msg_id: str) -> None:
+        self.msg_id = msg_id
+        self._conversation = conversation
+        # Bounded: a reader that can't hand over stops reading, and the sandbox is held up, not the host's memory.
+        self._queue: queue.Queue[Message | Signal] = queue.Queue(_QUEUE_LENGTH)
+        self._closed = threading.Event()
+
+    def __enter__(self) -> Exchange:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._conversation.forget(self)
+
+    def put(self, item: Message | Signal) -> None:
+        """Hand over an item, waiting while the queue is full and somebody still wants it."""
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=_POLL_S)
+                return
+            except queue.Full:
+                continue
+
+    def get(self, timeout_s: float | None = None) -> Message | Signal:
+        """Return the next item. Raises ``TimeoutError``; lets Ctrl-C through while it waits."""
+        try:
+            return self._queue.get(timeout=timeout_s)
+        except queue.Empty:
+            raise TimeoutError from None
+
+
+class Conversation:
+    """The host's end of the stream, with one thread that takes its frames apart.
+
+    Parameters
+    ----------
+    stream : ByteStream
+        The stream; this object is the only one to use it from now on.
+    on_unasked : callable
+        Gets, on the reading thread, each message that answers nobody's request.
+    on_end : callable
+        Called once, on the reading thread, when the stream has ended; gets the protocol error that ended it, or None.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        on_unasked: Callable[[Message], None],
+        on_end: Callable[[AgentProtocolError | None], None],
+    ) -> None:
+        self._stream = stream
+        self._on_unasked = on_unasked
+        self._on_end = on_end
+        self._exchanges: dict[str, Exchange] = {}
+        self._lock = threading.Lock()
+        self._send_lock = threading.Lock()
+        self.ended = False
+        self._thread = threading.Thread(target=self._read, name="chorus-reader", daemon=True)
+        self._thread.start()
+
+    def ask(self, request: Request) -> Exchange:
+        """Send a request. On a stream that has ended, the exchange says so at once."""
+        message = Message(request.msg_type, request.content, buffers=list(request.buffers), msg_id=new_id())
+        exchange = Exchange(self, message.msg_id)
+        with self._lock:
+            self._exchanges[exchange.msg_id] = exchange
+            ended = self.ended
+        if ended or not self._send(message):
+            exchange.put(Signal.ENDED)
+        return exchange
+
+    def tell(self, request: Request) -> None:
+        """Send a request without waiting for an answer; a stream that has ended is no error."""
+        self._send(Message(request.msg_type, request.content, msg_id=new_id()))
+
+    def forget(self, exchange: Exchange) -> None:
+        """Wait for no more answers to a request."""
+        with self._lock:
+            self._exchanges.pop(exchange.msg_id, None)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end of the stream; False where it did not come in time."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+        return self.ended
+
+    def _send(self, message: Message) -> bool:
+        try:
+            with self._send_lock:
+                self._stream.send(encode(message))
+        except OSError:
+            return False
+        return True
+
+    def _read(self) -> None:
+        error = None
+        try:
+            self._dispatch(iter(self._stream.receive, b""))
+        except WireError as broken:
+            error = AgentProtocolError(
+                f"The sandbox sent something that is not our protocol ({broken}).",
+                next_step="It was ended, and nothing it sent was used. Run the cell again to start a new one.",
+            )
+            self._stream.close()
+        with self._lock:
+            self.ended = True
+            waiting = list(self._exchanges.values())
+        self._on_end(error)
+        for exchange in waiting:
+            exchange.put(Signal.ENDED)
+
+    def _dispatch(self, parts: Iterable[bytes]) -> None:
+        decoder = Decoder()
+        for part in parts:
+            for message, _ in decoder.feed(part):
+                with self._lock:
+                    exchange = self._exchanges.get(message.parent_id)
+                if exchange is None or message.msg_type == "resource_sample":
+                    self._on_unasked(message)
+                else:
+                    exchange.put(message)

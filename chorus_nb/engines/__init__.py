@@ -1,0 +1,1 @@
+"""Where containers come from: the contract in :mod:`.base`, and each engine in a module of its own."""

@@ -1,0 +1,186 @@
+"""The contract of an engine: an isolated place with our agent running in it, and a duplex byte stream to that agent.
+
+Nothing else is asked of an engine. Cells, commands, files, usage and interrupts are messages on the stream
+(:mod:`chorus_nb.agent.wire`), so no port is published, nothing is polled, and a second engine is a small file.
+
+The life of a sandbox, from here::
+
+    image = engine.resolve(config.image)              # which interpreter, which mounts
+    container = engine.create(spec)                   # created and attached, not started
+    container.start()                                 # the interpreter runs spec.command
+    container.stream.send(...) / container.stream.receive()
+    container.remove()                                # always, also after any failure; may be called twice
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..config import NetworkPolicy, ResourceLimits, SecurityPolicy
+
+WORKSPACE = "/workspace"
+"""Where the repository is mounted, and the working directory of every cell."""
+
+HOME = "/home/sandbox"
+"""The home folder of the code in the sandbox: a tmpfs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A folder or file of the host, bound into the container at ``target``."""
+
+    source: str
+    target: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """An image as the engine will run it.
+
+    Attributes
+    ----------
+    reference : str
+        What to create the container from.
+    interpreters : tuple of str
+        Programs to try as Python, the likeliest first.
+    mounts : tuple of Mount
+        What the image needs from the host: empty but for the mirror.
+    environment : mapping of str to str
+        Variables the interpreter needs.
+    world_readable : bool
+        Whether any user may read the interpreter: False forces the notebook's own user.
+    volumes : tuple of str
+        Folders that the image declares as volumes: the engine covers them with empty ones of limited size.
+    """
+
+    reference: str
+    interpreters: tuple[str, ...]
+    mounts: tuple[Mount, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    world_readable: bool = True
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """All an engine needs to know to create one container.
+
+    ``arguments`` follow the interpreter on its command line. ``mounts`` already include the image's.
+    ``user`` is ``UID:GID``. ``working_dir`` is where the cells run; the process itself starts in ``/``.
+    """
+
+    session_name: str
+    image: ResolvedImage
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    working_dir: str
+    user: str
+    mounts: tuple[Mount, ...]
+    limits: ResourceLimits
+    network: NetworkPolicy
+    security: SecurityPolicy
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """What the engine says of a container."""
+
+    status: Literal["created", "running", "paused", "exited", "removed"]
+    exit_code: int | None = None
+    oom_killed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCapabilities:
+    """What an engine can do. Asking for something an engine lacks is an error, never a silent lack."""
+
+    name: str
+    isolation: bool
+    """False: code runs as an ordinary process of this user, for tests only."""
+    limits: bool
+    """Whether memory, CPU and process limits are enforced."""
+    mirror: bool
+    """Whether the notebook's own interpreter can be mounted: a local engine on Linux."""
+    repository_mounts: bool
+    """Whether the repository is mounted at :data:`WORKSPACE`; otherwise it is used where it lies."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """Versions and drivers, for people."""
+
+
+class ByteStream(ABC):
+    """The duplex stream to the agent: its standard input and output."""
+
+    @abstractmethod
+    def send(self, data: bytes | memoryview) -> None:
+        """Write all of ``data``, blocking. Raises ``ConnectionError`` once the container is gone."""
+
+    @abstractmethod
+    def receive(self) -> bytes:
+        """Return the next bytes, blocking; ``b""`` at the end of the stream. Raises nothing else for a dead peer."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End both directions and wake a blocked :meth:`receive`. May be called twice and from any thread."""
+
+    @property
+    @abstractmethod
+    def diagnostics(self) -> str:
+        """The last few KiB the container wrote to its standard error: why an agent that never spoke did not start."""
+
+
+class Container(ABC):
+    """One created container, attached before it starts so that no byte is lost."""
+
+    id: str
+    stream: ByteStream
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it. Raises an ``EngineError`` or ``ImageError``; the caller then removes the container."""
+
+    @abstractmethod
+    def inspect(self) -> ContainerState:
+        """Ask the engine; a container that is gone is ``removed``, not an error."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End all its processes at once. A container that is gone already is fine."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Kill and remove it and close its stream. A container that is gone already is fine."""
+
+
+class Engine(ABC):
+    """Where containers come from. Safe to use from several threads."""
+
+    @abstractmethod
+    def capabilities(self) -> EngineCapabilities:
+        """Ask the engine what it can do. Raises ``EngineNotFoundError`` or ``EnginePermissionError``."""
+
+    @abstractmethod
+    def resolve(self, image: str) -> ResolvedImage:
+        """Find the image. Raises ``ImageNotFoundError``; never pulls."""
+
+    @abstractmethod
+    def create(self, spec: ContainerSpec) -> Container:
+        """Create and attach, without starting. Leaves nothing behind when it raises."""
+
+    @abstractmethod
+    def owned(self) -> list[tuple[str, Mapping[str, str]]]:
+        """Return id and labels of every container that carries :data:`OWNER_LABEL`, in any state."""
+
+    @abstractmethod
+    def remove_id(self, container_id: str) -> None:
+        """Force the removal of a container by id. One that is gone already is fine."""
+
+
+OWNER_LABEL = "chorus-nb.owner"
+"""``MACHINE/BOOT-ID/PID-NAMESPACE/PID/START-TIME`` of the process that the container belongs to."""
+
+SESSION_LABEL = "chorus-nb.session"

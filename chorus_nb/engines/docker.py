@@ -1,0 +1,399 @@
+"""Containers from a Docker Engine. The only module that imports the Docker SDK, and that only when first used."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+from ..config import MIRROR
+from ..errors import (
+    ConfigurationError,
+    EngineError,
+    EngineNotFoundError,
+    EnginePermissionError,
+    ImageError,
+    ImageNotFoundError,
+    ImageUnsupportedError,
+    PolicyNotEnforcedError,
+)
+from .attach import attach
+from .base import OWNER_LABEL, Container, ContainerSpec, ContainerState, Engine, EngineCapabilities, ResolvedImage
+from .docker_body import container_body
+from .endpoint import Endpoint, find_endpoint
+from .mirror import Mirror, MirrorImage, build_image, find_mirror
+
+CONNECT_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 60.0
+REMOVE_TIMEOUT_S = 20.0
+
+_INTERPRETERS = ("python3", "python", "/usr/local/bin/python3", "/usr/bin/python3", "/opt/conda/bin/python3")
+_LIMITS = {"MemoryLimit": "memory", "SwapLimit": "swap", "CpuCfsQuota": "cpus", "PidsLimit": "pids"}
+_NO_PROGRAM = re.compile(r"executable file not found|no such file or directory|permission denied|is a directory", re.I)
+_NO_SOURCE = re.compile(r"bind source path does not exist: (?P<path>\S+)")
+
+
+class DockerEngine(Engine):
+    """A Docker Engine, local or remote.
+
+    Parameters
+    ----------
+    endpoint : Endpoint, optional
+        Where it is; found as the ``docker`` command finds it when left out. Nothing is contacted before the first use.
+    """
+
+    def __init__(self, endpoint: Endpoint | None = None) -> None:
+        self._endpoint = endpoint
+        self._client: Any = None
+        self._info: Mapping[str, Any] | None = None
+        self._mirror: tuple[Mirror, MirrorImage] | None = None
+        self._lock = threading.RLock()
+
+    def capabilities(self) -> EngineCapabilities:
+        info, reason = self.info(), self._why_no_mirror()
+        details = {
+            "address": self.endpoint.address,
+            "version": str(info.get("ServerVersion", "")),
+            "system": str(info.get("OperatingSystem", "")),
+            "cgroup": f"v{info.get('CgroupVersion', '1')} ({info.get('CgroupDriver', '')})",
+            "limits": ", ".join(self._missing_limits()) and f"missing: {', '.join(self._missing_limits())}",
+            "mirror": reason,
+        }
+        return EngineCapabilities(
+            name="docker",
+            isolation=True,
+            limits=not self._missing_limits(),
+            mirror=not reason,
+            repository_mounts=True,
+            details={key: value for key, value in details.items() if value},
+        )
+
+    def resolve(self, image: str) -> ResolvedImage:
+        if image != MIRROR:
+            return self._resolve_local(image)
+        if not self._why_no_mirror():
+            return self._resolve_mirror()
+        version = ".".join(platform.python_version_tuple()[:2])
+        return self._resolve_local(f"python:{version}-slim", f" It stands in for the mirror: {self._why_no_mirror()}.")
+
+    def create(self, spec: ContainerSpec) -> Container:
+        self._refuse_what_it_lacks(spec)
+        container = DockerContainer(self, spec)
+        container.create()
+        return container
+
+    def owned(self) -> list[tuple[str, Mapping[str, str]]]:
+        with self.translated("list containers"):
+            found = self.client.containers(all=True, filters={"label": OWNER_LABEL})
+        return [(str(each["Id"]), dict(each.get("Labels") or {})) for each in found]
+
+    def remove_id(self, container_id: str) -> None:
+        with self.translated("remove the container"), _gone_is_fine():
+            self.client.remove_container(container_id, force=True, v=True)
+        # The engine answers before it has finished where something else, such as the container's own end, came first.
+        give_up_at = time.monotonic() + REMOVE_TIMEOUT_S
+        while self.inspect_id(container_id).status != "removed":
+            if time.monotonic() > give_up_at:
+                raise EngineError(
+                    f"The container {container_id[:12]} is still there after {REMOVE_TIMEOUT_S:.0f} s.",
+                    next_step=f"Try `docker rm -f {container_id[:12]}`; if that hangs, restart the engine.",
+                )
+            time.sleep(0.02)
+
+    def inspect_id(self, container_id: str) -> ContainerState:
+        """Ask for the state of a container by id."""
+        import docker
+
+        with self.translated("inspect the container"):
+            try:
+                state = self.client.inspect_container(container_id)["State"]
+            except docker.errors.NotFound:
+                return ContainerState("removed")
+        out_of_memory = bool(state.get("OOMKilled"))
+        if (status := state["Status"]) in ("created", "running", "paused"):
+            return ContainerState(status, oom_killed=out_of_memory)
+        return ContainerState("exited", state.get("ExitCode"), out_of_memory)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the engine is."""
+        with self._lock:
+            self._endpoint = self._endpoint or find_endpoint()
+            return self._endpoint
+
+    @property
+    def client(self) -> Any:
+        """The SDK's low-level client, connected at the first use."""
+        with self._lock:
+            if self._client is None:
+                with self.translated("connect"):
+                    self._client = _connect(self.endpoint)
+                weakref.finalize(self, self._client.close).atexit = False
+            return self._client
+
+    def info(self) -> Mapping[str, Any]:
+        """Return what the engine says of itself, asked once."""
+        with self._lock:
+            if self._info is None:
+                with self.translated("describe itself"):
+                    self._info = self.client.info()
+            return self._info
+
+    @contextmanager
+    def translated(self, task: str) -> Iterator[None]:
+        """Raise this package's errors in place of the SDK's, with the engine's own words in them."""
+        import docker
+        import requests
+
+        try:
+            yield
+        except docker.errors.APIError as error:
+            if _cause(error, PermissionError) or error.status_code == 403:
+                raise self._no_permission() from error
+            raise EngineError(f"The Docker Engine did not {task}: {error.explanation or error}.") from error
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            if isinstance(error, EngineError):
+                raise
+            raise self._no_answer(task, error) from error
+
+    def _no_answer(self, task: str, error: Exception) -> EngineError:
+        if _cause(error, PermissionError):
+            return self._no_permission()
+        where = f"{self.endpoint.address} (from {self.endpoint.origin})"
+        if _cause(error, FileNotFoundError) or _cause(error, ConnectionError) or _cause(error, TimeoutError):
+            return EngineNotFoundError(
+                f"No Docker Engine answers at {where}.",
+                next_step="Start Docker (Docker Desktop, or `sudo systemctl start docker`); where there is none, "
+                "`sudo apt install docker.io` installs it. Another address: DOCKER_HOST or `docker context use NAME`.",
+            )
+        return EngineError(f"The Docker Engine at {where} did not {task}: {error}.", next_step="Try `docker version`.")
+
+    def _no_permission(self) -> EnginePermissionError:
+        return EnginePermissionError(
+            f"This user may not talk to the Docker Engine at {self.endpoint.address}.",
+            next_step="Run `sudo usermod -aG docker $USER` and log in again, or use a rootless engine.",
+        )
+
+    def _missing_limits(self) -> list[str]:
+        """Name the limits that the engine would take and not enforce, as a rootless one on cgroup v1 does."""
+        info = self.info()
+        if info.get("CgroupDriver") == "none":
+            return list(_LIMITS.values())
+        return [name for key, name in _LIMITS.items() if not info.get(key)]
+
+    def _why_no_mirror(self) -> str:
+        """Return why this engine can't mount the notebook's own files; empty where it can. In doubt it can't."""
+        info, here = self.info(), platform.uname()
+        if not self.endpoint.is_unix_socket:
+            return "the engine is not on this machine"
+        if info.get("OSType") != "linux" or here.system != "Linux" or "Desktop" in str(info.get("OperatingSystem")):
+            return "the engine runs in a virtual machine of its own"
+        pairs = (("KernelVersion", here.release), ("Architecture", here.machine), ("Name", here.node))
+        different = [key for key, value in pairs if info.get(key) != value]
+        return f"the engine sees another system than the notebook ({', '.join(different)})" if different else ""
+
+    def _refuse_what_it_lacks(self, spec: ContainerSpec) -> None:
+        if missing := self._missing_limits():
+            raise PolicyNotEnforcedError(
+                f"The Docker Engine at {self.endpoint.address} does not enforce limits on {', '.join(missing)}.",
+                next_step="Use an engine on cgroup v2, or one that runs as root; see `docker info`.",
+                controls=tuple(missing),
+            )
+        available = self.info().get("NCPU", 0)
+        if spec.limits.cpus > available:
+            raise ConfigurationError(
+                f"cpus={spec.limits.cpus:g} is more than the engine has.", next_step=f"Allowed: up to {available}."
+            )
+        if spec.mounts and not self.endpoint.is_unix_socket:
+            raise ConfigurationError(
+                f"The engine at {self.endpoint.address} is elsewhere and can't mount {spec.mounts[0].source}.",
+                next_step="Use `--repo none`, or an engine on this machine.",
+            )
+
+    def _resolve_local(self, image: str, note: str = "") -> ResolvedImage:
+        found = self._inspect_image(image)
+        if found is None:
+            raise ImageNotFoundError(
+                f"The Docker Engine has no image {image!r}.{note}",
+                next_step=f"Images are never pulled behind your back: run `docker pull {image}`, then try again.",
+            )
+        volumes = tuple((found.get("Config") or {}).get("Volumes") or ())
+        return ResolvedImage(reference=image, interpreters=_INTERPRETERS, volumes=volumes)
+
+    def _resolve_mirror(self) -> ResolvedImage:
+        mirror, image = self._find_mirror()
+        if self._inspect_image(image.reference) is None:
+            with self.translated("load the empty image"):
+                answers = list(self.client.load_image(image.archive))
+            if self._inspect_image(image.reference) is None:
+                raise ImageError(f"The Docker Engine did not load the empty image of the mirror: {answers}.")
+        return ResolvedImage(
+            reference=image.reference,
+            interpreters=(mirror.interpreter,),
+            mounts=mirror.mounts,
+            environment=mirror.environment,
+            world_readable=mirror.world_readable,
+        )
+
+    def _find_mirror(self) -> tuple[Mirror, MirrorImage]:
+        with self._lock:
+            if self._mirror is None:
+                with self.translated("tell its version"):
+                    architecture = str(self.client.version()["Arch"])
+                mirror = find_mirror()
+                self._mirror = mirror, build_image(mirror.links, architecture, os.getuid(), os.getgid())
+            return self._mirror
+
+    def _inspect_image(self, image: str) -> Mapping[str, Any] | None:
+        import docker
+
+        with self.translated(f"look for the image {image!r}"):
+            try:
+                found: Mapping[str, Any] = self.client.inspect_image(image)
+                return found
+            except docker.errors.NotFound:
+                return None
+
+
+class DockerContainer(Container):
+    """A container of a :class:`DockerEngine`. ``id`` and ``stream`` are final once :meth:`start` has returned."""
+
+    def __init__(self, engine: DockerEngine, spec: ContainerSpec) -> None:
+        self._engine = engine
+        self._spec = spec
+        self._interpreters = list(spec.image.interpreters)
+        self.id = ""
+
+    def create(self) -> None:
+        """Create it for the likeliest interpreter that was not tried yet, and attach."""
+        body = container_body(self._spec, self._interpreters.pop(0))
+        name = f"chorus-nb-{self._spec.session_name}-{secrets.token_hex(4)}"
+        try:
+            with self._engine.translated("create the container"):
+                answer = self._create(body, name)
+            self._refuse_warnings(answer.get("Warnings") or [])
+            with self._engine.translated("attach to the container"):
+                self.stream = attach(self._engine.client, answer["Id"])
+        except BaseException:
+            # By name: an interrupt may have come before the answer. What went wrong first is what to tell.
+            with suppress(EngineError):
+                self._engine.remove_id(name)
+            raise
+        self.id = answer["Id"]
+
+    def _create(self, body: dict[str, Any], name: str) -> Mapping[str, Any]:
+        import docker
+
+        try:
+            answer: Mapping[str, Any] = self._engine.client.create_container_from_config(body, name=name)
+            return answer
+        except docker.errors.NotFound as error:
+            raise ImageNotFoundError(
+                f"The Docker Engine has no image {self._spec.image.reference!r} any more.",
+                next_step=f"Run `docker pull {self._spec.image.reference}`, or restart the session.",
+            ) from error
+        except docker.errors.APIError as error:
+            if not (match := _NO_SOURCE.search(error.explanation or "")):
+                raise
+            raise EngineError(
+                f"The Docker Engine does not see {match['path']}, which was to be mounted.",
+                next_step="It may be on another machine, or share only some folders: see Docker Desktop's settings.",
+            ) from error
+
+    def _refuse_warnings(self, warnings: list[str]) -> None:
+        """The engine warns of limits it drops; a limit that is not in force must not go unnoticed."""
+        dropped = [warning for warning in warnings if "discarded" in warning.lower()]
+        if dropped:
+            raise PolicyNotEnforcedError(
+                f"The Docker Engine does not enforce what was asked for: {' '.join(dropped)}",
+                next_step="See the warnings of `docker info` for what the system lacks.",
+                controls=tuple(dropped),
+            )
+
+    def start(self) -> None:
+        tried = []
+        while (refusal := self._try_start()) is not None:
+            tried.append(refusal)
+            self.remove()
+            if not self._interpreters:
+                raise ImageUnsupportedError(
+                    f"The image {self._spec.image.reference!r} has no Python that can be run: {tried[0]}",
+                    next_step="Use an image with CPython 3.8 or later, such as python:3-slim.",
+                )
+            self.create()
+
+    def _try_start(self) -> str | None:
+        """Start it; where the interpreter could not be run, return the engine's words."""
+        import docker
+
+        with self._engine.translated("start the container"):
+            try:
+                self._engine.client.start(self.id)
+            except docker.errors.APIError as error:
+                words = error.explanation or str(error)
+                # The engine tells of all that went wrong in one sentence: only what follows exec: is the program.
+                if "exec:" not in words or not _NO_PROGRAM.search(words.partition("exec:")[2]):
+                    raise
+                return words
+        return None
+
+    def inspect(self) -> ContainerState:
+        return self._engine.inspect_id(self.id)
+
+    def kill(self) -> None:
+        with self._engine.translated("kill the container"), _gone_is_fine():
+            self._engine.client.kill(self.id)
+
+    def remove(self) -> None:
+        self.stream.close()
+        self._engine.remove_id(self.id)
+
+
+def _connect(endpoint: Endpoint) -> Any:
+    import docker
+
+    certificates = endpoint.certificates
+    tls = certificates is not None and docker.tls.TLSConfig(
+        client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
+        ca_cert=str(certificates / "ca.pem"),
+        verify=endpoint.verify,
+    )
+    # Proxies and REQUESTS_CA_BUNDLE of the environment are for the web: the latter would replace the engine's authority.
+    # A client that is told a version asks nothing while it is made, so that they can be shut out before it does.
+    version = docker.constants.MINIMUM_DOCKER_API_VERSION
+    probe = docker.APIClient(base_url=endpoint.address, tls=tls, version=version, timeout=CONNECT_TIMEOUT_S)
+    probe.trust_env = False
+    with closing(probe):
+        version = str(probe.version(api_version=False)["ApiVersion"])
+    client = docker.APIClient(base_url=endpoint.address, tls=tls, version=version, timeout=REQUEST_TIMEOUT_S)
+    client.trust_env = False
+    return client
+
+
+@contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    import docker
+
+    try:
+        yield
+    except docker.errors.APIError as error:
+        # 404: no such container. 409: not running, or its removal is under way.
+        if error.status_code not in (404, 409):
+            raise
+
+
+def _cause(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether an error of ``kind`` is at the bottom of ``error``: the SDK and its HTTP client wrap several times."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, kind):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

@@ -1,0 +1,88 @@
+"""A container's specification in the words of the Docker Engine API: everything locked that was not asked for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..config import ResourceLimits
+from .base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount
+from .owner import owner_label
+
+SHM_BYTES = 64 * 2**20
+"""Size of ``/dev/shm``, which counts against the memory limit: the engine's own default."""
+
+
+def container_body(spec: ContainerSpec, interpreter: str) -> dict[str, Any]:
+    """Write ``spec`` down in the Docker Engine API's words (``POST /containers/create``)."""
+    environment = {**spec.image.environment, **spec.environment}
+    return {
+        "Image": spec.image.reference,
+        "Entrypoint": [interpreter],
+        "Cmd": list(spec.arguments),
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "User": spec.user,
+        "WorkingDir": "/",
+        "Hostname": re.sub(r"[^A-Za-z0-9]+", "-", spec.session_name).strip("-")[:63] or "sandbox",
+        "Labels": {OWNER_LABEL: owner_label(), SESSION_LABEL: spec.session_name, **spec.labels},
+        "Tty": False,
+        "OpenStdin": True,
+        "StdinOnce": True,  # When this process dies, the engine closes the agent's input, and the agent exits.
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "NetworkDisabled": spec.network.mode == "none",
+        "Healthcheck": {"Test": ["NONE"]},  # The image's own would run beside the agent.
+        "HostConfig": _host_config(spec),
+    }
+
+
+def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+    return {
+        "AutoRemove": True,
+        "CapDrop": ["ALL"],
+        "Init": False,  # The agent reaps; an init before it would hide it.
+        "IpcMode": "private",
+        "LogConfig": {"Type": "none"},  # Logging would write every byte of the stream to the disk.
+        "Mounts": [_mount(mount) for mount in spec.mounts],
+        "NetworkMode": spec.network.mode,
+        "ReadonlyRootfs": spec.security.read_only_root,
+        "SecurityOpt": ["no-new-privileges:true"],
+        "ShmSize": SHM_BYTES,
+        "Tmpfs": _tmpfs(spec),
+        **_limits(spec.limits),
+    }
+
+
+def _limits(limits: ResourceLimits) -> dict[str, Any]:
+    files = limits.open_files
+    return {
+        "Memory": limits.memory_bytes,
+        "MemorySwap": limits.memory_bytes,  # The sum of both: no swap on top.
+        "NanoCpus": round(limits.cpus * 1e9),
+        "PidsLimit": limits.pids,
+        "Ulimits": [{"Name": "nofile", "Soft": files, "Hard": files}, {"Name": "core", "Soft": 0, "Hard": 0}],
+    }
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    return {
+        "Type": "bind",  # Of this kind, a missing source is an error; the older `Binds` would make a folder there.
+        "Source": mount.source,
+        "Target": mount.target,
+        "ReadOnly": mount.read_only,
+        # Read-only does not reach into file systems that are mounted further down, so they stay out.
+        "BindOptions": {"Propagation": "rprivate", "NonRecursive": mount.read_only},
+    }
+
+
+def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
+    """Give the folders that take writes. Programs may be run there: pip installs compiled modules into the home."""
+    uid, _, gid = spec.user.partition(":")
+    common = f"rw,exec,nosuid,nodev,size={spec.limits.tmp_bytes}"
+    own = f"{common},mode=0755,uid={uid},gid={gid}"
+    folders = {"/tmp": f"{common},mode=1777", HOME: own}  # noqa: S108
+    targets = {mount.target for mount in spec.mounts}
+    # Volumes that the image declares would be folders on the engine's disk, without a limit.
+    empty = {path: own for path in (*spec.image.volumes, WORKSPACE) if path not in targets}
+    return {**empty, **folders}

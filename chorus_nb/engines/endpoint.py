@@ -1,0 +1,99 @@
+"""Where the Docker Engine is, found the way the ``docker`` command finds it.
+
+``DOCKER_HOST`` first, then the context that ``DOCKER_CONTEXT`` or the command's configuration names, then the default
+socket: so Docker Desktop, Colima and rootless engines are found. The SDK's own reader of contexts is not used: it takes
+a context that does not exist for the default one, and without a configuration file looks in the working directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import EngineNotFoundError
+
+DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The address of an engine.
+
+    Attributes
+    ----------
+    address : str
+        Such as ``unix:///var/run/docker.sock`` or ``tcp://host:2376``.
+    origin : str
+        What named it, for messages.
+    certificates : Path or None
+        The folder of ``ca.pem``, ``cert.pem`` and ``key.pem``; None for a connection without TLS.
+    verify : bool
+        Whether the engine's certificate is checked.
+    """
+
+    address: str
+    origin: str
+    certificates: Path | None = None
+    verify: bool = True
+
+    @property
+    def is_unix_socket(self) -> bool:
+        """Whether the engine answers on this machine's file system, so that it may see the same files."""
+        return self.address.startswith(("unix://", "/"))
+
+
+def find_endpoint() -> Endpoint:
+    """Return the engine's address.
+
+    Raises
+    ------
+    EngineNotFoundError
+        If the selected Docker context does not exist or can't be read.
+    """
+    if address := os.environ.get("DOCKER_HOST"):
+        return _from_environment(address)
+    config = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    if name := os.environ.get("DOCKER_CONTEXT"):
+        return _from_context(config, name, "DOCKER_CONTEXT")
+    name = _current_context(config)
+    return _from_context(config, name, f"{config / 'config.json'}")
+
+
+def _from_environment(address: str) -> Endpoint:
+    verify = bool(os.environ.get("DOCKER_TLS_VERIFY"))
+    certificates = os.environ.get("DOCKER_CERT_PATH") or (Path.home() / ".docker" if verify else None)
+    return Endpoint(address, "DOCKER_HOST", Path(certificates) if certificates else None, verify)
+
+
+def _current_context(config: Path) -> str:
+    try:
+        return str(_load(config / "config.json").get("currentContext") or "default")
+    except (OSError, ValueError, TypeError):
+        return "default"
+
+
+def _from_context(config: Path, name: str, origin: str) -> Endpoint:
+    if name == "default":
+        return Endpoint(DEFAULT_ADDRESS, "the default")
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    try:
+        docker = _load(config / "contexts" / "meta" / digest / "meta.json")["Endpoints"]["docker"]
+        address, verify = str(docker["Host"]), not docker.get("SkipTLSVerify", False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EngineNotFoundError(
+            f"The Docker context {name!r}, selected by {origin}, can't be read.",
+            next_step="See `docker context ls`, and select another one with `docker context use NAME`.",
+        ) from error
+    certificates = config / "contexts" / "tls" / digest / "docker"
+    return Endpoint(address, f"the Docker context {name!r}", certificates if certificates.is_dir() else None, verify)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    loaded = json.loads(path.read_text())
+    if not isinstance(loaded, dict):
+        raise TypeError(f"{path} holds no JSON object")
+    return loaded

@@ -1,0 +1,219 @@
+"""One cell on its way: waiting for its messages, its time limit, its interrupts, and the ways it can end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from .agent.wire import Message
+from .conversation import Conversation, Exchange, Request, Signal
+from .errors import AgentProtocolError, ChorusError, ExecutionTimeoutError, OutOfMemoryError, WorkerDiedError
+from .outputs import OutputFilter
+from .telemetry import ResourceUsage
+
+if TYPE_CHECKING:
+    from .session import Session
+
+GRACE_S = 3.0
+"""How long an interrupted cell may go on before its process is killed."""
+
+_REPLIES = {"execute_request": "execute_reply", "command_request": "command_reply"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an execution ended.
+
+    Attributes
+    ----------
+    reply : mapping
+        Content of the ``execute_reply`` or ``command_reply``: hostile, as everything from a sandbox.
+    usage : ResourceUsage
+        What it used.
+    notice : str or None
+        What to tell the reader about output that was dropped.
+    interrupted : bool
+        Whether it was interrupted, and ended by that.
+    """
+
+    reply: Mapping[str, Any]
+    usage: ResourceUsage
+    notice: str | None
+    interrupted: bool
+
+    @property
+    def exit_code(self) -> int:
+        """Exit status of a command, negative for the signal that ended it."""
+        code = _integer(self.reply.get("exit_code"))
+        if code is None:
+            raise AgentProtocolError("The sandbox sent no exit code.", next_step="Restart the session.")
+        return code
+
+
+class Execution:
+    """The host's side of one request that runs code."""
+
+    def __init__(self, session: Session, conversation: Conversation, request: Request, outputs: OutputFilter) -> None:
+        self._session = session
+        self._conversation = conversation
+        self._request = request
+        self._outputs = outputs
+        self._exchange: Exchange | None = None
+        self._usage: ResourceUsage | None = None
+        self._timeout_s: float | None = None
+        self._deadline_s: float | None = None
+        self._asked_to_end: str | None = None
+        self._killed = False
+
+    def run(self, timeout_s: float | None, on_message: Callable[[Message], None]) -> Outcome:
+        """Send the request and see it to its end."""
+        self._timeout_s = timeout_s
+        self._deadline_s = time.monotonic() + timeout_s if timeout_s else None
+        with self._conversation.ask(self._request) as self._exchange:
+            while True:
+                try:
+                    message = self._next()
+                    reply = self._take(message, on_message) if message else None
+                except KeyboardInterrupt:
+                    self.interrupt()
+                    self._escalate("interrupted")
+                    continue
+                if reply is not None:
+                    return self._outcome(reply)
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does to the cell. From any thread."""
+        if self._exchange:
+            self._tell("interrupt_request")
+            self._exchange.put(Signal.INTERRUPTED)
+
+    def _tell(self, msg_type: str) -> None:
+        assert self._exchange is not None
+        self._conversation.tell(Request(msg_type, {"execution_id": self._exchange.msg_id}))
+
+    def _next(self) -> Message | None:
+        """Return the next message, or None after something else happened that changes how we wait."""
+        assert self._exchange is not None
+        left_s = None if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic())
+        try:
+            item = self._exchange.get(left_s)
+        except TimeoutError:
+            self._escalate("timed out")
+            return None
+        if item is Signal.ENDED:
+            raise self._session.death()
+        if item is Signal.INTERRUPTED:
+            self._escalate("interrupted")
+            return None
+        assert isinstance(item, Message)
+        return item
+
+    def _escalate(self, reason: str) -> None:
+        """Interrupt; then, if that was not heeded, kill the process; then the container."""
+        if self._asked_to_end is None:
+            self._asked_to_end = reason
+            if reason == "timed out":
+                self._tell("interrupt_request")
+        elif time.monotonic() < (self._deadline_s or 0):
+            return  # A second request to interrupt, while the first still has time.
+        elif not self._killed:
+            self._killed = True
+            self._tell("kill_request")
+        else:
+            self._session.kill()
+        self._deadline_s = time.monotonic() + GRACE_S
+
+    def _take(self, message: Message, on_message: Callable[[Message], None]) -> Mapping[str, Any] | None:
+        """Handle one message; return the reply's content where this was it."""
+        if message.msg_type == _REPLIES[self._request.msg_type]:
+            return message.content
+        if message.msg_type == "resource_usage":
+            self._usage = self._session.last_usage = self._figures(message.content)
+        elif message.msg_type == "worker_exit":
+            raise self._worker_died(message.content)
+        else:
+            admitted = self._outputs.admit(message)
+            if admitted:
+                on_message(admitted)
+        return None
+
+    def _figures(self, content: Mapping[str, Any]) -> ResourceUsage:
+        dropped = content.get("dropped_bytes")
+        if isinstance(dropped, int) and dropped > 0:
+            self._outputs.dropped_bytes += dropped
+        try:
+            return ResourceUsage.model_validate(content)
+        except ValidationError:
+            raise AgentProtocolError("The sandbox sent figures that are none.", next_step="Restart it.") from None
+
+    def _outcome(self, reply: Mapping[str, Any]) -> Outcome:
+        ended_by_us = self._asked_to_end is not None and reply.get("ename") == "KeyboardInterrupt"
+        killed = reply.get("killed") is True
+        if self._asked_to_end == "timed out" and (ended_by_us or "exit_code" in reply):
+            raise self._timed_out(state_kept=True)
+        if self._usage is None:
+            raise AgentProtocolError("The sandbox sent no figures.", next_step="Restart the session.")
+        return Outcome(reply, self._usage, self._outputs.notice(), ended_by_us or killed)
+
+    # The ways its process can end
+
+    def _worker_died(self, content: Mapping[str, Any]) -> ChorusError:
+        reason = content.get("reason")
+        if reason == "out_of_memory":
+            return self._out_of_memory()
+        if reason == "killed" and self._asked_to_end == "timed out":
+            return self._timed_out(state_kept=False)
+        number, code = _integer(content.get("signal")), _integer(content.get("exit_code"))
+        return WorkerDiedError(
+            f"{self._how(reason, number, code)} The variables of the session {self._session.name!r} are lost.",
+            next_step=_next_step(reason),
+            exit_code=code,
+            signal=number,
+        )
+
+    def _how(self, reason: object, number: int | None, code: int | None) -> str:
+        if reason == "killed":
+            return f"The cell did not yield to the interrupt within {GRACE_S:g} s, so its process was killed."
+        if reason == "restarted":
+            return "The session was restarted while this cell was running."
+        if isinstance(reason, str) and reason.startswith("not started"):
+            limit = self._session.config.limits.pids
+            return f"No new process could be started: the limit of {limit} processes is reached."
+        if number is not None:
+            return f"The cell's process was ended by signal {number}."
+        return f"The cell's process ended itself with exit code {code}."
+
+    def _out_of_memory(self) -> OutOfMemoryError:
+        limit = self._session.config.limits.memory_bytes
+        peak = self._usage.memory_peak_bytes if self._usage else 0
+        return OutOfMemoryError(
+            f"The cell reached the memory limit of {limit >> 20} MiB of the session {self._session.name!r} "
+            "and was killed; its variables are lost.",
+            next_step=f"Use less, or give it more: --fresh --memory {2 * limit >> 20}m.",
+            limit_bytes=limit,
+            peak_bytes=peak,
+        )
+
+    def _timed_out(self, *, state_kept: bool) -> ExecutionTimeoutError:
+        assert self._timeout_s is not None
+        kept = "its variables are kept" if state_kept else "it did not yield and was killed, its variables are lost"
+        return ExecutionTimeoutError(
+            f"The cell ran longer than {self._timeout_s:g} s in the session {self._session.name!r}; {kept}.",
+            next_step="Allow it more time with --timeout.",
+            timeout_s=self._timeout_s,
+            state_kept=state_kept,
+        )
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _next_step(reason: object) -> str:
+    if isinstance(reason, str) and reason.startswith("not started"):
+        return "`%sandbox restart` ends what is still running; raise the limit with --pids."
+    return "The session goes on with a new process: run the cells that define them again."

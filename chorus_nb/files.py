@@ -1,0 +1,75 @@
+"""Files in a sandbox: read, write and list, in pieces, while a cell may be running."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from .conversation import Request
+from .errors import AgentProtocolError, SandboxFileError
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_PIECE_BYTES = 2**22
+_MAX_ENTRIES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One entry of a folder in the sandbox. ``name`` is hostile: never use it as a path on the host unchecked."""
+
+    name: str
+    kind: Literal["file", "directory", "link", "other"]
+    size_bytes: int
+    modified_s: float
+    """Seconds since the epoch, by the sandbox's word."""
+
+
+_ENTRIES = TypeAdapter(list[FileEntry])
+
+
+class SandboxFiles:
+    """The files of one sandbox. Paths that are not absolute start at the working directory of its cells."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def read(self, path: str, *, max_bytes: int = 2**30) -> bytes:
+        """Return the content of a regular file.
+
+        Raises
+        ------
+        SandboxFileError
+            It is missing, unreadable, not a regular file, or larger than ``max_bytes``.
+        """
+        data = bytearray()
+        while True:
+            asked = {"path": path, "offset": len(data), "size": _PIECE_BYTES}
+            reply = self._session.file_request(Request("file_read_request", asked), path)
+            piece = reply.buffers[0] if reply.buffers else b""
+            data += piece
+            if len(data) > max_bytes:
+                raise SandboxFileError(
+                    f"{path!r} is larger than {max_bytes} bytes.", path=path, next_step="Raise max_bytes to read it."
+                )
+            if not piece:
+                return bytes(data)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a regular file whole, in place of what was there. Raises ``SandboxFileError``."""
+        for offset in range(0, max(1, len(data)), _PIECE_BYTES):
+            piece = data[offset : offset + _PIECE_BYTES]
+            asked = {"path": path, "offset": offset}
+            self._session.file_request(Request("file_write_request", asked, (piece,)), path)
+
+    def list(self, path: str = ".") -> list[FileEntry]:
+        """Return the entries of a folder, by name. Raises ``SandboxFileError``."""
+        asked = {"path": path, "max_entries": _MAX_ENTRIES}
+        reply = self._session.file_request(Request("file_list_request", asked), path)
+        try:
+            return _ENTRIES.validate_python(reply.content.get("entries"))
+        except ValidationError:
+            raise AgentProtocolError("The sandbox sent a list of files that is none.") from None

@@ -1,0 +1,173 @@
+"""From a configuration to a running agent: what to ask of the engine, and whether we got it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .agent import boot
+from .config import SandboxConfig
+from .engines.base import HOME, SESSION_LABEL, WORKSPACE, Container, ContainerSpec, Engine, EngineCapabilities, Mount
+from .errors import (
+    AgentProtocolError,
+    ChorusError,
+    ImageUnsupportedError,
+    OutOfMemoryError,
+    PolicyNotEnforcedError,
+    SandboxStartError,
+)
+from .repository import resolve_repository, sandbox_user
+
+START_TIMEOUT_S = 60.0
+"""How long an agent may take from its container's start to its first words."""
+
+
+class AgentInfo(BaseModel):
+    """What the agent found in force around it, when it started (:mod:`chorus_nb.agent.report`)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    uid: int
+    gid: int
+    effective_capabilities: str
+    no_new_privileges: bool
+    seccomp_filter: bool
+    read_only_root: bool
+    interfaces: list[str]
+    memory_limit_bytes: int | None
+    pids_limit: int | None
+    cpus: float | None
+    open_files: int
+    cgroup_version: int
+    supervisor_undumpable: bool
+    python_version: str
+    python_executable: str
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> AgentInfo:
+        """Read the agent's report. Raises ``AgentProtocolError`` where it is none."""
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise AgentProtocolError(
+                f"The agent's report can't be read ({error.error_count()} fields).", next_step="The sandbox was ended."
+            ) from None
+
+
+def workspace_of(config: SandboxConfig, capabilities: EngineCapabilities, folder: Path) -> tuple[Path | None, str]:
+    """Return the host's repository folder, and where the cells of the sandbox work."""
+    repository = resolve_repository(config.repository, folder)
+    if capabilities.repository_mounts:
+        return repository, WORKSPACE
+    return repository, str(repository or folder)
+
+
+def container_spec(
+    name: str, config: SandboxConfig, engine: Engine, capabilities: EngineCapabilities, folder: Path, owner: str
+) -> ContainerSpec:
+    """Turn a configuration into all that the engine needs to know. Raises ``ChorusError`` for what can't be had."""
+    repository, working_dir = workspace_of(config, capabilities, folder)
+    image = engine.resolve(config.image)
+    mode = config.repository.mode
+    user = config.security.user or sandbox_user(repository, mode, os.getuid(), os.getgid(), image.world_readable)
+    mounts = image.mounts
+    if repository and capabilities.repository_mounts:
+        mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
+    return ContainerSpec(
+        session_name=name,
+        image=image,
+        arguments=boot.SUPERVISOR_ARGUMENTS,
+        environment=_environment(image.environment, config.environment),
+        working_dir=working_dir,
+        user=user,
+        mounts=mounts,
+        limits=config.limits,
+        network=config.network,
+        security=config.security,
+        labels={"chorus-nb.owner": owner, SESSION_LABEL: name},
+    )
+
+
+def _environment(image: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
+    standard = {
+        "HOME": HOME,
+        "USER": "sandbox",
+        "TERM": "xterm-color",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return {**standard, **image, **asked}
+
+
+def boot_payload(working_dir: str, capabilities: EngineCapabilities) -> bytes:
+    """Return the bytes that make the started interpreter our agent."""
+    config = {"working_dir": working_dir, "own_cgroup": capabilities.isolation}
+    return boot.payload("supervisor", boot.sources(), config)
+
+
+def send_in_background(container: Container, payload: bytes) -> None:
+    """Write the payload from a thread: a program that is not ours need not read it, and must not hold us up."""
+
+    def send() -> None:
+        try:
+            container.stream.send(payload)
+        except OSError:
+            pass  # It ended; whoever waits for its first words learns of it.
+
+    threading.Thread(target=send, name="chorus-boot", daemon=True).start()
+
+
+def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
+    """Explain an agent that ended, or was silent, before it was ready."""
+    said = container.stream.diagnostics.strip()
+    if boot.UNSUPPORTED in said:
+        version = said.partition(boot.UNSUPPORTED)[2].split()[0]
+        return ImageUnsupportedError(
+            f"The image {config.image!r} has Python {version}; the agent needs CPython 3.8 or later.",
+            next_step="Choose an image with a newer Python, such as python:3.12-slim.",
+        )
+    state = container.inspect()
+    if state.oom_killed or state.exit_code == 137:
+        limit = config.limits.memory_bytes
+        return OutOfMemoryError(
+            f"The sandbox did not start within its memory limit of {limit >> 20} MiB.",
+            next_step="Raise it, for example with --memory 512m.",
+            limit_bytes=limit,
+            peak_bytes=limit,
+        )
+    last = said.splitlines()[-1] if said else f"its container is {state.status} (exit code {state.exit_code})"
+    return SandboxStartError(
+        f"The agent in the image {config.image!r} did not start: {last}.",
+        next_step="`%sandbox logs` shows all it said; try --image mirror to see whether the image is at fault.",
+    )
+
+
+def verify(info: AgentInfo, spec: ContainerSpec) -> None:
+    """Compare what is in force with what was asked. Raises ``PolicyNotEnforcedError`` naming every missing control."""
+    limits = spec.limits
+    uid, _, gid = spec.user.partition(":")
+    controls = {
+        "user": (info.uid, info.gid) == (int(uid), int(gid)),
+        "capabilities": info.effective_capabilities.strip("0") == "",
+        "no-new-privileges": info.no_new_privileges,
+        "seccomp": info.seccomp_filter,
+        "read-only root": info.read_only_root or not spec.security.read_only_root,
+        "network": spec.network.mode != "none" or info.interfaces in ([], ["lo"]),
+        "memory": info.memory_limit_bytes is not None and info.memory_limit_bytes <= limits.memory_bytes,
+        "pids": info.pids_limit is not None and info.pids_limit <= limits.pids,
+        "cpus": info.cpus is not None and info.cpus <= limits.cpus + 0.01,
+        "open files": info.open_files <= limits.open_files,
+        "supervisor": info.supervisor_undumpable,
+    }
+    missing = tuple(name for name, in_force in controls.items() if not in_force)
+    if missing:
+        raise PolicyNotEnforcedError(
+            f"The engine did not enforce: {', '.join(missing)}.",
+            next_step="None of your code ran. Check the engine's cgroup and security setup with `docker info`.",
+            controls=missing,
+        )

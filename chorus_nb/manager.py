@@ -1,0 +1,187 @@
+"""The named sessions of one kernel: found or made, prepared ahead, and gone when the kernel is."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .config import SandboxConfig
+from .engines.base import OWNER_LABEL, Engine
+from .engines.docker import DockerEngine
+from .engines.owner import owner_alive
+from .errors import ChorusError, ConfigurationError, SessionConflictError, UnknownSessionError
+from .session import Session
+
+DEFAULT_NAME = "default"
+"""The session of a ``%%sandbox`` cell that names none."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_CLOSE_TIMEOUT_S = 20.0
+
+
+class SessionManager:
+    """All sessions of this process.
+
+    Parameters
+    ----------
+    engine : Engine, optional
+        Where containers come from; the Docker Engine of the environment when left out.
+    """
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.engine = engine or DockerEngine()
+        self._sessions: dict[str, Session] = {}
+        self._prepared: Session | None = None
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        atexit.register(self.close_all)
+
+    def sessions(self) -> list[Session]:
+        """Return every session, the oldest first."""
+        with self._lock:
+            return list(self._sessions.values())
+
+    def get(self, name: str) -> Session:
+        """Return the session of that name. Raises ``UnknownSessionError``, which names those there are."""
+        with self._lock:
+            if name not in self._sessions:
+                known = ", ".join(self._sessions) or "none yet"
+                raise UnknownSessionError(
+                    f"There is no session {name!r}.", next_step=f"Sessions: {known}. A %%sandbox cell starts one."
+                )
+            return self._sessions[name]
+
+    def ensure(self, name: str, options: Mapping[str, Any], *, fresh: bool = False) -> Session:
+        """Find or make a session; it starts when it is first used.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits, ``_``, ``.`` and ``-``.
+        options : mapping
+            What the user asked for: keys of :data:`chorus_nb.config.OPTIONS`. They configure a new session; one that
+            runs already must have been made with the same.
+        fresh : bool
+            End a session of that name first.
+
+        Raises
+        ------
+        SessionConflictError
+            The session runs with other options.
+        ConfigurationError
+            A name or a value that is not allowed.
+        """
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"{name!r} is no name for a session.",
+                next_step="Allowed: up to 64 letters, digits, '_', '.' and '-', the first a letter or digit.",
+            )
+        config = SandboxConfig.from_options(**options)
+        with self._lock:
+            session = self._sessions.get(name)
+            if session and not fresh and _is_to_be_used(session, config, options):
+                return session
+            if session:
+                session.close()
+            self._sessions[name] = self._take_prepared(name, config) or self._new(name, config)
+            return self._sessions[name]
+
+    def _new(self, name: str, config: SandboxConfig) -> Session:
+        return Session(name, config, self.engine, Path.cwd())
+
+    def _take_prepared(self, name: str, config: SandboxConfig) -> Session | None:
+        """Return the session that was prepared in the background if it is the one that is wanted; else end it."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is None or (prepared.name, prepared.config, prepared.folder) == (name, config, Path.cwd()):
+            return prepared
+        threading.Thread(target=prepared.close, name="chorus-unprepare", daemon=True).start()
+        return None
+
+    def prepare(self) -> threading.Thread:
+        """Sweep, and start the container of the default session, in the background.
+
+        What goes wrong is kept for the first cell to say: nobody has asked for a sandbox yet.
+        """
+        prepared = self._prepared = self._new(DEFAULT_NAME, SandboxConfig())
+
+        def work() -> None:
+            try:
+                self.sweep()
+                if prepared.state == "new":
+                    prepared.start()
+            except ChorusError:
+                pass
+
+        thread = threading.Thread(target=work, name="chorus-prepare", daemon=True)
+        thread.start()
+        return thread
+
+    def start(self, name: str) -> None:
+        """Start a session that was stopped or died, as it was configured."""
+        with self._lock:
+            session = self.get(name)
+            if session.state == "closed":
+                session = self._sessions[name] = self._new(name, session.config)
+        session.start()
+
+    def stop(self, name: str) -> None:
+        """End a session's container; its name and configuration stay."""
+        self.get(name).close()
+
+    def remove(self, name: str) -> None:
+        """End a session and forget it."""
+        self.get(name).close()
+        with self._lock:
+            self._sessions.pop(name, None)
+
+    def close_all(self) -> None:
+        """End every session, all at the same time. A fork of this process owns none of them."""
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            ending = [*self._sessions.values(), *([self._prepared] if self._prepared else [])]
+            self._sessions.clear()
+            self._prepared = None
+        _all_at_once([session.close for session in ending])
+        atexit.unregister(self.close_all)
+
+    def sweep(self) -> int:
+        """Remove containers whose owner is provably gone: what a crash of the engine left. Return how many."""
+        dead = [each for each, labels in self.engine.owned() if not owner_alive(labels.get(OWNER_LABEL, ""))]
+        for container_id in dead:
+            self.engine.remove_id(container_id)
+        return len(dead)
+
+
+def _all_at_once(tasks: Iterable[Callable[[], None]]) -> None:
+    # Not daemonic pools: this also runs at the interpreter's exit, when those refuse new work.
+    threads = [threading.Thread(target=task, daemon=True) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_CLOSE_TIMEOUT_S)
+
+
+def _is_to_be_used(session: Session, config: SandboxConfig, options: Mapping[str, Any]) -> bool:
+    """Whether a session of this name and these options is this one, rather than a new one."""
+    different = [name for name in options if config.option(name) != session.config.option(name)]
+    if session.state in ("starting", "idle", "busy"):
+        _refuse(session, config, different)
+        return True
+    # One that never started, or has yet to say why it died, still has the options it was made with.
+    return session.state != "closed" and not different
+
+
+def _refuse(session: Session, config: SandboxConfig, different: list[str]) -> None:
+    if different:
+        has = " ".join(f"--{name} {session.config.option_text(name)}" for name in different)
+        asked = " ".join(f"--{name} {config.option_text(name)}" for name in different)
+        raise SessionConflictError(
+            f"The session {session.name!r} runs with {has}; you asked for {asked}.",
+            next_step="Add --fresh to restart it with the new options (its variables are lost), or use another name.",
+        )

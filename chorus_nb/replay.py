@@ -1,0 +1,91 @@
+"""Showing in the notebook cell what a sandbox put out, after the output policy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from IPython.display import clear_output, publish_display_data
+
+from .agent.wire import Message
+from .errors import ExecutionError, ExecutionInterruptedError
+from .sandbox import RichOutput
+from .telemetry import ResourceSample, ResourceUsage
+
+
+class Strip(Protocol):
+    """What a cell needs of its gauge (:class:`chorus_nb.panel.gauge.Gauge` is one)."""
+
+    def begin(self, state: str = "starting") -> None: ...
+    def again(self) -> None: ...
+    def state(self, text: str) -> None: ...
+    def sample(self, sample: ResourceSample) -> None: ...
+    def end(self, state: str, usage: ResourceUsage | None) -> None: ...
+
+
+class Replay:
+    """Takes the messages of one execution and shows each in the running cell.
+
+    Attributes
+    ----------
+    result : RichOutput or None
+        The value of the cell's last expression: for ``Out[n]``.
+    """
+
+    def __init__(self, strip: Strip) -> None:
+        self.result: RichOutput | None = None
+        self._strip = strip
+        self._error: Message | None = None
+        self._clear_first = False
+        self._show: dict[str, Callable[[Message], None]] = {
+            "stream": self._stream,
+            "display_data": self._display,
+            "update_display_data": self._update,
+            "execute_result": self._result,
+            "clear_output": self._clear,
+            "error": self._keep_error,
+        }
+
+    def __call__(self, message: Message) -> None:
+        if self._clear_first and message.msg_type != "clear_output":
+            self._clear_first = False
+            self._clear_now()
+        self._show[message.msg_type](message)
+
+    def error(self, *, interrupted: bool) -> ExecutionError | None:
+        """Return what the cell raised, to raise it here."""
+        if self._error is None:
+            return None
+        content = self._error.content
+        kind = ExecutionInterruptedError if interrupted else ExecutionError
+        return kind(content["ename"], content["evalue"], content["traceback"])
+
+    def _stream(self, message: Message) -> None:
+        stream = sys.stdout if message.content["name"] == "stdout" else sys.stderr
+        stream.write(message.content["text"])
+        stream.flush()
+
+    def _display(self, message: Message, update: bool = False) -> None:
+        content = message.content
+        publish_display_data(content["data"], content["metadata"], transient=content.get("transient"), update=update)
+
+    def _update(self, message: Message) -> None:
+        self._display(message, update=True)
+
+    def _result(self, message: Message) -> None:
+        self.result = RichOutput(message.content["data"], message.content["metadata"])
+
+    def _keep_error(self, message: Message) -> None:
+        self._error = message
+
+    def _clear(self, message: Message) -> None:
+        if message.content["wait"]:
+            self._clear_first = True
+        else:
+            self._clear_now()
+
+    def _clear_now(self) -> None:
+        clear_output()
+        # That took the strip along.
+        self._strip.again()

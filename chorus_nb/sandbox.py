@@ -1,0 +1,218 @@
+"""The Python face: a sandbox as a context manager."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from .agent.wire import Message
+from .config import SandboxConfig, duration_s
+from .engines.base import Engine
+from .engines.docker import DockerEngine
+from .execution import Outcome
+from .files import SandboxFiles
+from .launch import AgentInfo
+from .session import Session
+from .telemetry import ResourceSample, ResourceUsage
+
+
+@dataclass(frozen=True, slots=True)
+class RichOutput:
+    """Something that was displayed: a MIME bundle, after the output policy. Shows itself in a notebook."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return str(self.data.get("text/plain", ""))
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        return self.data, self.metadata
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorOutput:
+    """An exception of the code, as in a Jupyter ``error`` message."""
+
+    ename: str
+    evalue: str
+    traceback: list[str]
+
+    def __str__(self) -> str:
+        return f"{self.ename}: {self.evalue}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """What became of a cell.
+
+    Attributes
+    ----------
+    ok : bool
+        False where the code raised; then ``error`` says what.
+    stdout, stderr : str
+        What it printed.
+    outputs : list of RichOutput
+        What it displayed, in order.
+    result : RichOutput or None
+        The value of its last expression.
+    error : ErrorOutput or None
+    usage : ResourceUsage
+    duration_s : float
+        Wall-clock time in the sandbox.
+    """
+
+    ok: bool
+    stdout: str
+    stderr: str
+    outputs: list[RichOutput]
+    result: RichOutput | None
+    error: ErrorOutput | None
+    usage: ResourceUsage
+
+    @property
+    def duration_s(self) -> float:
+        return self.usage.duration_s
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What became of a program. ``exit_code`` is negative where a signal ended it, as in ``subprocess``."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    usage: ResourceUsage
+
+    @property
+    def duration_s(self) -> float:
+        return self.usage.duration_s
+
+
+class _Collector:
+    """Gathers the messages of one execution."""
+
+    def __init__(self) -> None:
+        self.text: dict[str, list[str]] = {"stdout": [], "stderr": []}
+        self.outputs: list[RichOutput] = []
+        self.result: RichOutput | None = None
+        self.error: ErrorOutput | None = None
+
+    def __call__(self, message: Message) -> None:
+        content = message.content
+        if message.msg_type == "stream":
+            self.text[content["name"]].append(content["text"])
+        elif message.msg_type == "display_data":
+            self.outputs.append(RichOutput(content["data"], content["metadata"]))
+        elif message.msg_type == "execute_result":
+            self.result = RichOutput(content["data"], content["metadata"])
+        elif message.msg_type == "error":
+            self.error = ErrorOutput(content["ename"], content["evalue"], content["traceback"])
+
+    def printed(self, name: str, outcome: Outcome) -> str:
+        notice = outcome.notice if name == "stderr" else None
+        return "".join(self.text[name]) + (notice or "")
+
+
+class Sandbox:
+    """A sandbox with a live namespace, ended when its ``with`` block ends.
+
+    Parameters
+    ----------
+    config : SandboxConfig, optional
+        What to start from; the locked defaults when left out.
+    engine : Engine, optional
+        Where its container comes from; the Docker Engine of the environment when left out.
+    timeout : float or str, optional
+        How long each cell may run: seconds, or ``"30s"``, ``"5m"``.
+    **options
+        ``image``, ``memory``, ``cpus``, ``pids``, ``network``, ``repo``, ``env`` and the other keys of
+        :data:`chorus_nb.config.OPTIONS`.
+
+    Examples
+    --------
+    >>> with Sandbox(memory="512m") as sb:
+    ...     sb.run("1 + 1").result.data["text/plain"]
+    '2'
+    """
+
+    def __init__(
+        self,
+        config: SandboxConfig | None = None,
+        *,
+        engine: Engine | None = None,
+        timeout: float | str | None = None,
+        **options: Any,
+    ) -> None:
+        self.config = SandboxConfig.from_options(config, **options)
+        self._timeout_s = _seconds(timeout)
+        self._session = Session("sandbox", self.config, engine or DockerEngine())
+        self.files = SandboxFiles(self._session)
+
+    def __enter__(self) -> Self:
+        self._session.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(self, code: str, *, timeout: float | str | None = None) -> ExecutionResult:
+        """Run a cell and wait for it.
+
+        An exception of the code is in the result, not raised. Ctrl-C interrupts the cell and then raises
+        ``KeyboardInterrupt`` here.
+
+        Raises
+        ------
+        OutOfMemoryError, WorkerDiedError, ExecutionTimeoutError, SandboxDiedError
+        """
+        collector = _Collector()
+        outcome = self._session.execute(code, timeout_s=_seconds(timeout) or self._timeout_s, on_message=collector)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        return ExecutionResult(
+            ok=collector.error is None,
+            stdout=collector.printed("stdout", outcome),
+            stderr=collector.printed("stderr", outcome),
+            outputs=collector.outputs,
+            result=collector.result,
+            error=collector.error,
+            usage=outcome.usage,
+        )
+
+    def command(self, argv: list[str], *, timeout: float | str | None = None) -> CommandResult:
+        """Run a program in the container, beside the namespace. Raises as :meth:`run` does."""
+        collector = _Collector()
+        outcome = self._session.command(argv, timeout_s=_seconds(timeout) or self._timeout_s, on_message=collector)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        stdout, stderr = collector.printed("stdout", outcome), collector.printed("stderr", outcome)
+        return CommandResult(outcome.exit_code, stdout, stderr, outcome.usage)
+
+    def usage(self) -> ResourceSample:
+        """Return what it uses now."""
+        return self._session.usage()
+
+    def info(self) -> AgentInfo:
+        """Return what the agent found in force: user, limits, network, Python."""
+        self._session.start()
+        assert self._session.info is not None
+        return self._session.info
+
+    def interrupt(self) -> None:
+        """Interrupt the cell that another thread runs."""
+        self._session.interrupt()
+
+    def restart(self) -> None:
+        """Empty the namespace, in milliseconds."""
+        self._session.restart()
+
+    def close(self) -> None:
+        """End it; may be called twice."""
+        self._session.close()
+
+
+def _seconds(value: float | str | None) -> float | None:
+    return None if value is None else duration_s("timeout", value)

@@ -1,0 +1,262 @@
+r"""Makes one representation of an output harmless to show: text, HTML, TeX, Markdown, pictures, JSON.
+
+Pure functions. Each takes what a sandbox sent and returns what may stand in the notebook page, or None where that can't
+be told or nothing is left. What is kept is listed; what is not listed goes:
+
+- text keeps its colours and loses every other terminal control;
+- HTML goes through ``nh3``, with the styles, classes and URLs that can reach beyond the output taken out;
+- TeX keeps the commands of :data:`TEX_COMMANDS` (MathJax has ``\href``, ``\style``, ``\require``, ...);
+- Markdown passes where it has no raw HTML, no image and only web links;
+- images are decoded, recognised by their first bytes and encoded again; SVG becomes an image, where script is dead.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from html import unescape
+from typing import Any
+
+import nh3
+
+MAX_JSON_DEPTH = 64
+MAX_HTML_TAGS = 500_000
+MAX_HTML_NESTING_TAGS = 5_000
+"""Tags other than a table's rows and cells."""
+MAX_HTML_ENTITIES = 50_000
+
+
+def clean_text(text: str) -> str:
+    r"""Return text without terminal controls, but with colours, line erasure, ``\n``, ``\t``, ``\r`` and ``\b``."""
+    return _CONTROLS.sub(lambda match: match["kept"] or (match["surrogate"] and "\ufffd") or "", text)
+
+
+_CONTROLS = re.compile(
+    r"(?P<kept>\x1b\[[0-9;:]{0,64}[mK])"
+    r"|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)"  # OSC: window titles, clipboard, hyperlinks
+    r"|\x1b[PX^_][^\x1b\n]*\x1b\\"  # DCS, SOS, PM, APC
+    r"|\x1b\[[0-?]*[ -/]*[@-~]"  # other CSI: cursor, screen, modes
+    r"|[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+    r"|(?P<surrogate>[\ud800-\udfff])"
+)
+
+
+def clean_html(html: str) -> str | None:
+    """Return HTML that can only be looked at, or None where that leaves nothing to see."""
+    if not _is_cheap_to_parse(html):
+        return None
+    clean = nh3.clean(
+        _without_surrogates(html),
+        tags=set(_TAGS.split()),
+        clean_content_tags=_CONTENT_TAGS,
+        attributes=_ATTRIBUTES,
+        attribute_filter=_attribute,
+        url_schemes={"http", "https", "data"},
+        url_relative="deny",
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+    ).strip()
+    visible = unescape(re.sub(r"<(?!img |hr|progress)[^\">]*(?:\"[^\"]*\"[^\">]*)*>", "", clean)).strip()
+    return _without_tex_commands(clean) if visible else None
+
+
+def _is_cheap_to_parse(html: str) -> bool:
+    """Refuse what the HTML parser takes quadratic time for: deep nesting, thousands of attributes, entities.
+
+    A tag that is not plainly well formed might go on after its first ``>``, so it counts as too expensive.
+    """
+    rest, tags = _PLAIN_TAG.subn(" ", html)
+    if tags > MAX_HTML_TAGS or html.count("&") > MAX_HTML_ENTITIES or re.search(r"</?[A-Za-z]", rest):
+        return False
+    return len(_NESTING_TAG.findall(html)) <= MAX_HTML_NESTING_TAGS
+
+
+_PLAIN_TAG = re.compile(
+    r"</?[A-Za-z][^\s<>\"'=/`]*+"
+    r"(?:\s++[^\s<>\"'=/`]++(?:\s*+=\s*+(?:\"[^\"<]*+\"|'[^'<]*+'|[^\s<>\"'=`]++))?+){0,64}+\s*+/?>",
+    re.ASCII,
+)
+_NESTING_TAG = re.compile(r"</?(?!(?:t[dhr]|tbody|thead|tfoot|col|colgroup|caption)\b)[A-Za-z]", re.IGNORECASE)
+
+_TAGS = """
+    a abbr b bdi bdo blockquote br caption center cite code col colgroup dd del details dfn div dl dt em figcaption
+    figure h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre progress q rp rt ruby s samp small span strike strong
+    sub summary sup table tbody td tfoot th thead time tr tt u ul var
+"""
+_CONTENT_TAGS = {"script", "style", "title", "template", "noscript", "iframe", "object", "svg", "math", "textarea"}
+_ATTRIBUTES = {
+    "*": {"class", "style", "title", "dir", "lang", "align", "valign"},
+    "a": {"href"},
+    "img": {"src", "alt", "width", "height"},
+    "ol": {"start", "type", "reversed"},
+    "table": {"border", "cellpadding", "cellspacing", "width"},
+    "td": {"colspan", "rowspan", "headers"},
+    "th": {"colspan", "rowspan", "headers", "scope"},
+    "col": {"span"},
+    "colgroup": {"span"},
+    "progress": {"max", "value"},
+    "details": {"open"},
+}
+# Any other class may be one that the page gives a meaning to: overlays, commands, math.
+_CLASS = re.compile(
+    r"dataframe|blank|data|index_name|col_heading|row_heading|(?:level|row|col)\d{1,6}|(?:mathjax|tex2jax)_ignore"
+)
+_STYLE_NAME = re.compile(
+    r"(?:background-)?color|display|font-(?:family|size|style|weight)|text-(?:align|decoration)|vertical-align"
+    r"|white-space|(?:min-|max-)?(?:width|height)|overflow(?:-[xy])?|table-layout|padding(?:-(?:top|right|bottom|left))?"
+    r"|border(?:-(?:top|right|bottom|left|collapse|spacing|radius|color|width|style))?",
+    re.IGNORECASE,
+)
+# No quotes, escapes, comments or functions but colours: nothing that CSS could read otherwise, and no url().
+_STYLE_VALUE = re.compile(r"(?:[-\w#.%, ]|\b(?:rgb|hsl)a?\([-\d.%,/ ]*\)){1,200}", re.IGNORECASE | re.ASCII)
+
+
+def _attribute(tag: str, name: str, value: str) -> str | None:
+    """Return the value an attribute may have; ``nh3`` asks for each that :data:`_ATTRIBUTES` lists."""
+    if name == "href":
+        return value if re.match(r"https?://", value, re.IGNORECASE) else None
+    if name == "src":
+        return _image_url(value)
+    if name == "class":
+        return " ".join(word for word in value.split() if _CLASS.fullmatch(word)) or None
+    if name == "style":
+        return _style(value)
+    return value
+
+
+def _image_url(url: str) -> str | None:
+    head, _, data = url.partition(",")
+    mime = head.removeprefix("data:").removesuffix(";base64")
+    clean = clean_image(mime, data) if head == f"data:{mime};base64" and mime in _IMAGE_MAGIC else None
+    return clean and f"{head},{clean}"
+
+
+def _style(value: str) -> str | None:
+    declarations = (map(str.strip, declaration.partition(":")[::2]) for declaration in value.split(";"))
+    kept = (f"{n}: {v}" for n, v in declarations if _STYLE_NAME.fullmatch(n) and _STYLE_VALUE.fullmatch(v))
+    return "; ".join(kept) or None
+
+
+# MathJax has more commands than these: ones that set links, styles, ids and whole attributes, load extensions, or
+# change what other commands mean for the rest of the page.
+_TEX_COMMANDS = """
+    alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa varkappa lambda mu nu xi omicron pi
+    varpi rho varrho sigma varsigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma
+    Upsilon Phi Psi Omega digamma aleph beth gimel daleth hbar hslash ell wp Re Im partial nabla infty emptyset
+    varnothing forall exists nexists neg lnot top bot angle triangle prime backprime imath jmath eth mho complement
+    degree S P sum prod coprod int iint iiint oint bigcap bigcup bigsqcup bigvee bigwedge bigodot bigotimes bigoplus
+    biguplus pm mp times div cdot ast star circ bullet oplus ominus otimes oslash odot dagger ddagger amalg cap cup
+    uplus sqcap sqcup vee wedge setminus smallsetminus wr diamond bigcirc triangleleft triangleright land lor le leq
+    leqslant ge geq geqslant ne neq equiv sim simeq approx approxeq cong propto asymp doteq models vdash dashv prec
+    preceq succ succeq ll lll gg ggg subset supset subseteq supseteq subsetneq supsetneq sqsubseteq sqsupseteq in ni
+    notin not mid nmid parallel nparallel perp smile frown bowtie lesssim gtrsim lessgtr coloneqq triangleq to gets
+    leftarrow rightarrow leftrightarrow Leftarrow Rightarrow Leftrightarrow longleftarrow longrightarrow
+    longleftrightarrow Longleftarrow Longrightarrow Longleftrightarrow uparrow downarrow updownarrow Uparrow
+    Downarrow mapsto longmapsto hookrightarrow hookleftarrow rightharpoonup rightharpoondown leftharpoonup
+    leftharpoondown rightleftharpoons nearrow searrow swarrow nwarrow iff implies impliedby xrightarrow xleftarrow
+    ldots cdots vdots ddots dots dotsb dotsc dotsm dotsi colon lbrace rbrace lbrack rbrack langle rangle lceil rceil
+    lfloor rfloor lvert rvert lVert rVert vert Vert backslash ket bra braket left right middle big Big bigg Bigg
+    bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm Bigm frac dfrac tfrac cfrac binom dbinom tbinom sqrt root of
+    over atop choose stackrel overset underset substack hat widehat check tilde widetilde acute grave dot ddot dddot
+    breve bar vec mathring overline underline overbrace underbrace overrightarrow overleftarrow overleftrightarrow
+    boxed cancel bcancel xcancel phantom hphantom vphantom sin cos tan cot sec csc arcsin arccos arctan sinh cosh
+    tanh coth exp log ln lg det dim ker deg gcd hom arg max min sup inf lim limsup liminf Pr bmod pmod mod
+    operatorname limits nolimits displaylimits mathrm mathbf mathit mathsf mathtt mathcal mathscr mathfrak mathbb
+    boldsymbol bm pmb rm bf it sf tt cal text textrm textbf textit textsf texttt mbox hbox displaystyle textstyle
+    scriptstyle scriptscriptstyle color textcolor tiny scriptsize small normalsize large Large LARGE huge Huge begin
+    end hline cline hdashline newline cr tag notag nonumber quad qquad thinspace enspace space strut
+"""
+TEX_COMMANDS = frozenset(_TEX_COMMANDS.split())
+_TEX_COMMAND = re.compile(r"\\([A-Za-z@]+)")
+_HTML_OR_TEX_COMMAND = re.compile(r"<[^\">]*(?:\"[^\"]*\"[^\">]*)*>|\\([A-Za-z@]+)")
+
+
+def _is_plain_tex(text: str) -> bool:
+    return all(name in TEX_COMMANDS for name in _TEX_COMMAND.findall(text))
+
+
+def _without_tex_commands(html: str) -> str:
+    """Cut unknown TeX commands in two by an empty element: looks the same, and no typesetter reads across it."""
+
+    def cut(match: re.Match[str]) -> str:
+        name = match[1]
+        return match[0] if name is None or name in TEX_COMMANDS else f"\\<span></span>{name}"
+
+    return _HTML_OR_TEX_COMMAND.sub(cut, html)
+
+
+def clean_latex(source: str) -> str | None:
+    """Return TeX source of known commands, or None."""
+    source = clean_text(source)
+    return source if _is_plain_tex(unescape(source)) else None
+
+
+def clean_markdown(source: str) -> str | None:
+    """Return Markdown that renders to text and links to the web, or None where it may render to more."""
+    source = clean_text(source)
+    # Renderers decode entities and drop backslashes at different times; the checks look through both.
+    text = unescape(source)
+    bare = re.sub(r"[\\\s]+", " ", text).replace("] ", "]")
+    if _RAW_HTML.search(text) or _RICH_MARKDOWN.search(bare):
+        return None
+    # JupyterLab puts math back after rendering, without escaping: in a link it would end the attribute.
+    if _MATH.search(text) and ('"' in text or not _is_plain_tex(text)):
+        return None
+    return source
+
+
+_RAW_HTML = re.compile(r"<[A-Za-z/!?]")
+_RICH_MARKDOWN = re.compile(r"!\[|\](?=[(:])(?!(?:\( ?|: ?)https?://)|[`~]{3} ?\{?mermaid", re.IGNORECASE)
+_MATH = re.compile(r"\$|\\[(\[]|\\begin|@@")
+
+_IMAGE_MAGIC = {
+    "image/png": (b"\x89PNG\r\n\x1a\n",),
+    "image/jpeg": (b"\xff\xd8\xff",),
+    "image/gif": (b"GIF87a", b"GIF89a"),
+}
+
+
+def clean_image(mime: str, data: str) -> str | None:
+    """Return base64 of a raster image, or None where it is not one of that type."""
+    try:
+        image = base64.b64decode(re.sub(r"[ \t\r\n]+", "", data), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return base64.b64encode(image).decode() if image.startswith(_IMAGE_MAGIC[mime]) else None
+
+
+def clean_json(value: object) -> object | None:
+    """Return a JSON value of bounded depth, or None."""
+    return value if _depth_within(value, MAX_JSON_DEPTH) else None
+
+
+def _depth_within(value: object, depth: int) -> bool:
+    children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return depth > 0 and all(_depth_within(child, depth - 1) for child in children)
+
+
+def clean_svg(svg: str) -> str | None:
+    """Return HTML that shows SVG as an image: there browsers run no script in it and load nothing for it."""
+    if "<svg" not in svg:
+        return None
+    data = base64.b64encode(_without_surrogates(svg).encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{data}">'
+
+
+CLEANERS: Mapping[str, Callable[[Any], Any]] = {
+    "text/plain": clean_text,
+    "text/html": clean_html,
+    "text/markdown": clean_markdown,
+    "text/latex": clean_latex,
+    "image/svg+xml": clean_svg,
+    "image/png": lambda data: clean_image("image/png", data),
+    "image/jpeg": lambda data: clean_image("image/jpeg", data),
+    "image/gif": lambda data: clean_image("image/gif", data),
+    "application/json": clean_json,
+}
+"""What makes each MIME type fit to show: takes its payload, returns what may be shown, or None."""
+
+
+def _without_surrogates(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,407 @@
+"""One sandbox, one conversation: a container that starts when it is needed, and the cells that run in it.
+
+A session is used from one thread for cells (the notebook's main thread, so that Ctrl-C works) and from any thread for
+everything else: interrupting, asking for usage, moving files, closing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from .agent.wire import Message
+from .config import SandboxConfig
+from .conversation import Conversation, Request, Signal
+from .engines.base import Container, Engine
+from .engines.owner import owner_label
+from .errors import (
+    AgentProtocolError,
+    ChorusError,
+    SandboxDiedError,
+    SandboxFileError,
+    SessionBusyError,
+    SessionClosedError,
+    WorkerDiedError,
+)
+from .execution import Execution, Outcome
+from .launch import (
+    START_TIMEOUT_S,
+    AgentInfo,
+    boot_payload,
+    container_spec,
+    send_in_background,
+    verify,
+    why_not_started,
+    workspace_of,
+)
+from .outputs import OutputFilter
+from .telemetry import ResourceSample, ResourceUsage
+
+State = Literal["new", "starting", "idle", "busy", "dead", "closed"]
+SampleListener = Callable[[ResourceSample], None]
+MessageHandler = Callable[[Message], None]
+
+_LOG_LINES = 2000
+_ANSWER_TIMEOUT_S = 30.0
+
+
+class Session:
+    """A named sandbox with a live namespace.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls it.
+    config : SandboxConfig
+        How it is made; fixed for its life.
+    engine : Engine
+        Where its container comes from.
+    folder : Path, optional
+        Where the notebook is: the repository is looked for from here. The working directory when left out.
+
+    Attributes
+    ----------
+    info : AgentInfo or None
+        What the agent found in force, once started.
+    last_sample : ResourceSample or None
+        The latest reading of its cgroup.
+    last_usage : ResourceUsage or None
+        What the latest execution used, also where it failed.
+    """
+
+    def __init__(self, name: str, config: SandboxConfig, engine: Engine, folder: Path | None = None) -> None:
+        self.name = name
+        self.config = config
+        self.engine = engine
+        self.folder = folder or Path.cwd()
+        self.info: AgentInfo | None = None
+        self.last_sample: ResourceSample | None = None
+        self.last_usage: ResourceUsage | None = None
+        self.started_at_s: float | None = None
+        self._container: Container | None = None
+        self._conversation: Conversation | None = None
+        self._state: State = "new"
+        self._start_lock = threading.RLock()
+        self._turn_lock = threading.Lock()
+        self._execution: Execution | None = None
+        self._loss: ChorusError | None = None
+        self._logs: deque[str] = deque(maxlen=_LOG_LINES)
+        self._listeners: list[SampleListener] = []
+        self._agent_info: Message | None = None
+        self._worker_ready = threading.Event()
+        self._changed = threading.Condition()
+
+    # What it is
+
+    @property
+    def state(self) -> State:
+        """``new``, ``starting``, ``idle``, ``busy``, ``dead`` (it ended by itself) or ``closed`` (it was stopped)."""
+        return "busy" if self._state == "idle" and self._execution else self._state
+
+    @property
+    def uptime_s(self) -> float | None:
+        """Seconds since it was ready, or None while it is not running."""
+        return time.time() - self.started_at_s if self.started_at_s and self._state == "idle" else None
+
+    @property
+    def repository(self) -> Path | None:
+        """The host's folder that the sandbox sees, or None."""
+        return workspace_of(self.config, self.engine.capabilities(), self.folder)[0]
+
+    def logs(self) -> str:
+        """Return what was said outside of any cell: by the agent, and by threads and processes that outlived theirs."""
+        said = self._container.stream.diagnostics if self._container else ""
+        return said + "".join(self._logs)
+
+    # Its life
+
+    def start(self) -> None:
+        """Start it where it is not running; wait until it is ready.
+
+        Raises
+        ------
+        ChorusError
+            Whatever kept it from starting. Nothing is left behind then.
+        """
+        with self._start_lock:
+            if self._state == "closed":
+                raise SessionClosedError(
+                    f"The session {self.name!r} was stopped.", next_step="Use its name again to start a new one."
+                )
+            if self._state != "idle":
+                self._state = "starting"
+                try:
+                    self._launch()
+                    self._state = "idle"
+                    self.started_at_s = time.time()
+                except BaseException:
+                    self._clear("new")
+                    raise
+
+    def _launch(self) -> None:
+        capabilities = self.engine.capabilities()
+        spec = container_spec(self.name, self.config, self.engine, capabilities, self.folder, owner_label())
+        self._agent_info = None
+        self._worker_ready.clear()
+        self._container = self.engine.create(spec)
+        self._container.start()
+        send_in_background(self._container, boot_payload(spec.working_dir, capabilities))
+        self._conversation = Conversation(self._container.stream, self._unasked, self._ended)
+        self._await(lambda: self._agent_info is not None)
+        assert self._agent_info is not None
+        self.info = AgentInfo.from_content(self._agent_info.content)
+        if capabilities.isolation:
+            verify(self.info, spec)
+        self._await(self._worker_ready.is_set)
+        self._loss = None
+
+    def _await(self, ready: Callable[[], bool]) -> None:
+        assert self._conversation is not None
+        assert self._container is not None
+        conversation = self._conversation
+        with self._changed:
+            self._changed.wait_for(lambda: ready() or conversation.ended, START_TIMEOUT_S)
+        if not ready():
+            raise why_not_started(self._container, self.config)
+
+    def restart(self) -> None:
+        """Empty its namespace: a new worker in the same container, in milliseconds. A cell that runs is ended."""
+        if self._state != "idle":
+            self.start()
+            return
+        self._worker_ready.clear()
+        self._loss = None
+        self.request(Request("shutdown_request", {"restart": True}), "shutdown_reply")
+        with self._changed:
+            if not self._changed.wait_for(self._worker_ready.is_set, _ANSWER_TIMEOUT_S):
+                raise WorkerDiedError(
+                    f"The session {self.name!r} did not restart.", next_step="Start it anew with --fresh."
+                )
+
+    def kill(self) -> None:
+        """End its container at once; a cell that runs raises ``SandboxDiedError``."""
+        if self._container:
+            self._container.kill()
+
+    def close(self) -> None:
+        """End it and remove its container; may be called twice. A cell that runs raises ``SessionClosedError``."""
+        self._state = "closed"
+        if self._conversation and not self._conversation.ended:
+            self._conversation.tell(Request("shutdown_request", {"restart": False}))
+            self._conversation.join(1.0)
+        self._clear("closed")
+
+    def _clear(self, state: State) -> None:
+        """Remove the container and forget it."""
+        self._state = state
+        container, self._container = self._container, None
+        if container:
+            self._logs.append(container.stream.diagnostics)
+            container.remove()
+
+    # Running things in it
+
+    def execute(
+        self,
+        code: str,
+        *,
+        timeout_s: float | None = None,
+        silent: bool = False,
+        store_history: bool = True,
+        on_message: MessageHandler,
+    ) -> Outcome:
+        """Run a cell and wait for its end; start the sandbox first where it is not running.
+
+        Parameters
+        ----------
+        code : str
+            The cell.
+        timeout_s : float, optional
+            Seconds after which it is interrupted, and killed if it does not yield.
+        silent, store_history : bool
+            As in a Jupyter ``execute_request``.
+        on_message : callable
+            Gets each output message in order, in the calling thread, after the output policy.
+
+        Returns
+        -------
+        Outcome
+            The reply and the figures. An exception of the cell is in the reply, not raised.
+
+        Raises
+        ------
+        OutOfMemoryError, WorkerDiedError, ExecutionTimeoutError, SandboxDiedError, SessionBusyError,
+        SessionClosedError, AgentProtocolError
+        """
+        content = {"code": code, "silent": silent, "store_history": store_history}
+        return self._run("execute_request", content, timeout_s, on_message)
+
+    def command(self, argv: list[str], *, timeout_s: float | None = None, on_message: MessageHandler) -> Outcome:
+        """Run a program beside the namespace; as :meth:`execute`, with ``exit_code`` in the reply."""
+        return self._run("command_request", {"argv": argv, "environment": {}}, timeout_s, on_message)
+
+    def _run(
+        self, msg_type: str, content: dict[str, Any], timeout_s: float | None, on_message: MessageHandler
+    ) -> Outcome:
+        with self._turn():
+            self._report_loss()
+            self.start()
+            assert self._conversation is not None
+            policy = self.config.output
+            request = Request(msg_type, dict(content, max_output_bytes=policy.max_bytes))
+            self.last_usage = None
+            self._execution = Execution(self, self._conversation, request, OutputFilter(policy, f"{self.name}-"))
+            return self._execution.run(timeout_s, on_message)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._turn_lock.acquire(blocking=False):
+            raise SessionBusyError(
+                f"The session {self.name!r} is running another cell.",
+                next_step="Wait for it, interrupt it, or use another session name.",
+            )
+        try:
+            yield
+        finally:
+            self._execution = None
+            self._turn_lock.release()
+
+    def _report_loss(self) -> None:
+        """Say once that variables were lost while nobody looked, rather than run the next cell without them."""
+        loss, self._loss = self._loss, None
+        if loss:
+            raise loss
+
+    def interrupt(self) -> None:
+        """Interrupt the cell that runs, as Ctrl-C does; nothing happens when none does."""
+        execution = self._execution
+        if execution:
+            execution.interrupt()
+
+    # Asking it things
+
+    def request(self, request: Request, reply_type: str, timeout_s: float = _ANSWER_TIMEOUT_S) -> Message:
+        """Send a request that runs no code and wait for its reply; works while a cell runs.
+
+        Raises
+        ------
+        SandboxDiedError, AgentProtocolError
+        """
+        self.start()
+        assert self._conversation is not None
+        with self._conversation.ask(request) as exchange:
+            try:
+                answer = exchange.get(timeout_s)
+            except TimeoutError:
+                raise SandboxDiedError(
+                    f"The sandbox {self.name!r} did not answer within {timeout_s:g} s.",
+                    next_step="Kill it with `%sandbox kill` and run the cell again.",
+                ) from None
+        if isinstance(answer, Signal):
+            raise self.death()
+        if answer.msg_type != reply_type:
+            raise AgentProtocolError(
+                f"The sandbox answered {request.msg_type} with {answer.msg_type!r}.", next_step="Restart the session."
+            )
+        return answer
+
+    def file_request(self, request: Request, path: str) -> Message:
+        """As :meth:`request`, for files. Raises ``SandboxFileError`` with what the sandbox says is wrong."""
+        reply = self.request(request, "file_reply")
+        if reply.content.get("status") != "ok":
+            reason = str(reply.content.get("evalue"))[:200]
+            raise SandboxFileError(f"{path!r} in the sandbox {self.name!r}: {reason}.", path=path)
+        return reply
+
+    def usage(self) -> ResourceSample:
+        """Take a reading of its cgroup now."""
+        reply = self.request(Request("usage_request", {}), "usage_reply")
+        try:
+            self.last_sample = ResourceSample.model_validate(reply.content)
+        except ValidationError:
+            raise AgentProtocolError(
+                "The sandbox sent figures that are none.", next_step="Restart the session."
+            ) from None
+        return self.last_sample
+
+    def add_sample_listener(self, listener: SampleListener) -> None:
+        """Have ``listener`` called on the reading thread with each sample, about eight a second while a cell runs."""
+        self._listeners.append(listener)
+
+    def remove_sample_listener(self, listener: SampleListener) -> None:
+        """Take a listener away again."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    # What it says unasked, on the reading thread
+
+    def _unasked(self, message: Message) -> None:
+        handler = {
+            "agent_info": self._on_agent_info,
+            "worker_ready": self._on_worker_ready,
+            "worker_exit": self._on_worker_exit,
+            "resource_sample": self._on_sample,
+            "stream": self._on_stray_text,
+        }.get(message.msg_type)
+        if handler:
+            handler(message)
+
+    def _on_agent_info(self, message: Message) -> None:
+        with self._changed:
+            self._agent_info = self._agent_info or message
+            self._changed.notify_all()
+
+    def _on_worker_ready(self, message: Message) -> None:
+        with self._changed:
+            self._worker_ready.set()
+            self._changed.notify_all()
+
+    def _on_worker_exit(self, message: Message) -> None:
+        self._loss = WorkerDiedError(
+            f"The process of the session {self.name!r} ended while no cell was running; its variables are lost.",
+            next_step="Run the cells that define them again.",
+        )
+
+    def _on_sample(self, message: Message) -> None:
+        try:
+            sample = ResourceSample.model_validate(message.content)
+        except ValidationError:
+            return
+        self.last_sample = sample
+        for listener in list(self._listeners):
+            listener(sample)
+
+    def _on_stray_text(self, message: Message) -> None:
+        self._logs.append(str(message.content.get("text"))[:10_000])
+
+    def _ended(self, error: AgentProtocolError | None) -> None:
+        with self._changed:
+            self._changed.notify_all()
+        if self._state != "idle":
+            return  # It is starting, and whoever starts it clears up; or it was closed.
+        self._loss = error or self._died()
+        self._clear("dead")
+
+    def _died(self) -> SandboxDiedError:
+        state = self._container.inspect() if self._container else None
+        how = f" (exit code {state.exit_code})" if state and state.exit_code is not None else ""
+        return SandboxDiedError(
+            f"The sandbox {self.name!r} ended{how}: it was removed or killed, or its engine stopped. "
+            "Its variables are lost.",
+            next_step="Run the cell again to start a new one.",
+            exit_code=state.exit_code if state else None,
+        )
+
+    def death(self) -> ChorusError:
+        """Return why the conversation ended, and take it as reported."""
+        if self._state == "closed":
+            return SessionClosedError(f"The session {self.name!r} was stopped.", next_step="Run the cell again.")
+        loss, self._loss = self._loss, None
+        return loss or self._died()

@@ -1,0 +1,80 @@
+"""Sessions in words: what ``%sandbox status``, ``list`` and ``config`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .config import OPTIONS, SandboxConfig
+from .session import Session
+
+
+def describe(session: Session) -> str:
+    """Return everything about one session, a line each."""
+    config, limits = session.config, session.config.limits
+    facts = [
+        ("session", session.name),
+        ("state", session.state),
+        ("up", _duration(session.uptime_s)),
+        ("image", config.image),
+        ("repository", f"{session.repository} ({config.repository.mode})" if session.repository else "none"),
+        ("network", config.network.mode),
+    ]
+    if session.info:
+        info = session.info
+        facts += [("python", info.python_version), ("user", f"{info.uid}:{info.gid}")]
+    if session.state in ("idle", "busy"):
+        sample = session.usage()
+        facts += [
+            ("memory", f"{_mib(sample.memory_bytes)} of {_mib(limits.memory_bytes)}"),
+            ("processes", f"{sample.pids} of {limits.pids}"),
+            ("cpu", f"{sample.cpu_time_s:.2f} s used, at most {limits.cpus:g} CPUs"),
+            ("disk", f"{_mib(sample.disk_read_bytes)} read, {_mib(sample.disk_write_bytes)} written"),
+        ]
+    else:
+        allowed = f"{_mib(limits.memory_bytes)}, {limits.cpus:g} CPUs, {limits.pids} processes"
+        facts.append(("limits", allowed))
+    return table([(name + ":", value) for name, value in facts])
+
+
+def list_sessions(sessions: Sequence[Session]) -> str:
+    """Return one line per session."""
+    if not sessions:
+        return "There are no sessions yet. A %%sandbox cell starts one."
+    head = ("NAME", "STATE", "UP", "IMAGE", "MEMORY", "CPUS", "REPOSITORY")
+    return table([head, *(_row(session) for session in sessions)])
+
+
+def settings(config: SandboxConfig) -> str:
+    """Return every setting with its value."""
+    return table([(name, config.option_text(name)) for name in OPTIONS])
+
+
+def table(rows: Iterable[tuple[str, ...]]) -> str:
+    """Return rows of text with their columns aligned."""
+    rows = list(rows)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _row(session: Session) -> tuple[str, ...]:
+    config = session.config
+    return (
+        session.name,
+        session.state,
+        _duration(session.uptime_s),
+        config.image,
+        _mib(config.limits.memory_bytes),
+        f"{config.limits.cpus:g}",
+        config.repository.mode,
+    )
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.0f} MiB"

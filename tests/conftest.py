@@ -1,0 +1,197 @@
+"""Fixtures that every kind of test shares: engines, images, and the check that nothing is left behind."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chorus_nb.config import NetworkPolicy, ResourceLimits, SecurityPolicy
+from chorus_nb.engines.base import OWNER_LABEL, WORKSPACE, Container, ContainerSpec, ContainerState, Engine
+from chorus_nb.engines.docker import DockerEngine
+from chorus_nb.engines.fake import FakeEngine
+from chorus_nb.engines.owner import owner_alive, owner_label
+from chorus_nb.errors import ChorusError
+
+CURE = "These tests need a Docker Engine: run `scripts/ensure_engine.sh`."
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> DockerEngine:
+    """The real engine. Without one the tests fail: a skipped test proves nothing."""
+    engine = DockerEngine()
+    try:
+        engine.capabilities()
+    except ChorusError as error:
+        pytest.fail(f"{CURE} {error}", pytrace=False)
+    return engine
+
+
+@pytest.fixture
+def fake_engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture(params=["fake", pytest.param("docker", marks=pytest.mark.docker)])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each engine in turn: for what must hold of every engine."""
+    return request.getfixturevalue(f"{request.param}_engine")
+
+
+SpecMaker = Callable[..., ContainerSpec]
+Launcher = Callable[..., Container]
+
+
+def make_spec(engine: Engine, program: str, **changes: Any) -> ContainerSpec:
+    """Describe a container that runs ``program`` with ``python -c`` and the default policy."""
+    image = changes.pop("image", None) or engine.resolve("mirror")
+    fields: dict[str, Any] = {
+        "session_name": "test",
+        "image": image,
+        "arguments": ("-c", program),
+        "environment": {},
+        "working_dir": WORKSPACE,
+        "user": "65534:65534",
+        "mounts": image.mounts,
+        "limits": ResourceLimits(),
+        "network": NetworkPolicy(),
+        "security": SecurityPolicy(),
+        "labels": {},
+    }
+    return ContainerSpec(**(fields | changes))
+
+
+@pytest.fixture
+def launch() -> Iterator[Launcher]:
+    """Create and start containers that are removed at the end: ``launch(engine, program, **spec fields)``."""
+    containers: list[Container] = []
+
+    def start(engine: Engine, program: str, **changes: Any) -> Container:
+        containers.append(engine.create(make_spec(engine, program, **changes)))
+        containers[-1].start()
+        return containers[-1]
+
+    yield start
+    for container in containers:
+        container.remove()
+
+
+def read_all(container: Container) -> str:
+    """Read the container's standard output to its end."""
+    pieces = []
+    while piece := container.stream.receive():
+        pieces.append(piece)
+    return b"".join(pieces).decode()
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    """Poll until ``condition`` holds."""
+    give_up_at = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < give_up_at, f"not within {timeout_s} s: {condition}"
+        time.sleep(0.02)
+
+
+def has_ended(container: Container) -> bool:
+    state: ContainerState = container.inspect()
+    return state.status in ("exited", "removed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the run if a container is left that this process, or a kernel it started, made."""
+    if not any(
+        item.get_closest_marker("docker") or item.get_closest_marker("browser") for item in request.session.items
+    ):
+        yield
+        return
+    engine = request.getfixturevalue("docker_engine")
+    before = {container_id for container_id, _ in engine.owned()}
+    yield
+
+    def left() -> list[str]:
+        return [
+            container_id
+            for container_id, labels in engine.owned()
+            if container_id not in before
+            and (labels[OWNER_LABEL] == owner_label() or not owner_alive(labels[OWNER_LABEL]))
+        ]
+
+    try:
+        wait_until(lambda: not left(), timeout_s=10)
+    except AssertionError:
+        found = left()
+        for container_id in found:
+            engine.remove_id(container_id)
+        pytest.fail(f"containers left behind: {found}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def image_without_python(docker_engine: DockerEngine) -> Iterator[str]:
+    """An image in which there is nothing to run."""
+    yield from _imported(docker_engine, "chorus-nb-test/empty:latest", _archive([("etc/motd", b"nothing here\n")]))
+
+
+@pytest.fixture(scope="session")
+def plain_python_image(docker_engine: DockerEngine) -> Iterator[str]:
+    """The distribution's Python, its standard library and the libraries these need; nothing else, so no IPython."""
+    yield from _imported(docker_engine, "chorus-nb-test/python:latest", _python_archive())
+
+
+@pytest.fixture(scope="session")
+def image_with_volume(docker_engine: DockerEngine) -> Iterator[str]:
+    """An image that declares a volume and a health check, as database images do."""
+    changes = ["VOLUME /data", 'HEALTHCHECK CMD ["/usr/bin/python3", "-c", "1"]']
+    yield from _imported(docker_engine, "chorus-nb-test/volume:latest", _python_archive(), changes)
+
+
+def _imported(engine: DockerEngine, reference: str, archive: bytes, changes: list[str] | None = None) -> Iterator[str]:
+    repository, _, tag = reference.partition(":")
+    engine.client.import_image_from_data(archive, repository=repository, tag=tag, changes=changes)
+    yield reference
+    engine.client.remove_image(reference, force=True)
+
+
+def _archive(files: list[tuple[str, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _python_archive() -> bytes:
+    """Pack the distribution's Python, each library at the path where the loader looks for it."""
+    if not Path(SYSTEM_PYTHON).exists():
+        pytest.fail(f"The test images are made of {SYSTEM_PYTHON}: run `sudo apt install python3`.", pytrace=False)
+    program = "import sysconfig; print(sysconfig.get_path('stdlib'))"
+    stdlib = Path(subprocess.check_output([SYSTEM_PYTHON, "-I", "-S", "-c", program], text=True).strip())
+    binary = Path(SYSTEM_PYTHON).resolve()
+    libraries = _libraries([binary, *stdlib.glob("lib-dynload/*.so")])
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", dereference=True) as archive:
+        for path in (binary, *libraries):
+            archive.add(path, arcname=str(path))
+        archive.add(binary, arcname=SYSTEM_PYTHON)
+        archive.add(stdlib, arcname=str(stdlib), filter=_without_bulk)
+    return buffer.getvalue()
+
+
+def _libraries(programs: list[Path]) -> set[Path]:
+    output = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True, check=False).stdout
+    return {Path(match) for match in re.findall(r"(/\S+\.so\S*) \(0x", output)}
+
+
+def _without_bulk(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    bulk = ("__pycache__", "test", "idlelib", "lib2to3", "ensurepip", "dist-packages", "site-packages")
+    return None if Path(entry.name).name in bulk or Path(entry.name).name.startswith("config-") else entry

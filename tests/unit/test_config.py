@@ -1,0 +1,251 @@
+"""Options as people type them, and what they are told about the ones they can't have."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from chorus_nb.config import (
+    _ALLOWED,
+    OPTIONS,
+    SMALLEST_MEMORY_BYTES,
+    NetworkPolicy,
+    OutputPolicy,
+    RepositoryMount,
+    ResourceLimits,
+    SandboxConfig,
+    SecurityPolicy,
+    parse_duration_s,
+    parse_size_bytes,
+)
+from chorus_nb.errors import ConfigurationError
+
+MODELS: list[type[BaseModel]] = [
+    SandboxConfig,
+    ResourceLimits,
+    NetworkPolicy,
+    SecurityPolicy,
+    RepositoryMount,
+    OutputPolicy,
+]
+
+GOOD: list[tuple[str, Any, Any]] = [
+    ("image", "mirror", "mirror"),
+    ("image", "python:3.11-slim", "python:3.11-slim"),
+    ("image", "registry.example.org:5000/team/img@sha256:0a1b", "registry.example.org:5000/team/img@sha256:0a1b"),
+    ("memory", "512m", 512 * 2**20),
+    ("memory", "1.5g", 3 * 2**29),
+    ("memory", " 1 GiB ", 2**30),
+    ("memory", "64MB", 64 * 2**20),
+    ("memory", SMALLEST_MEMORY_BYTES, SMALLEST_MEMORY_BYTES),
+    ("cpus", "1.5", 1.5),
+    ("cpus", 2, 2.0),
+    ("cpus", 0.01, 0.01),
+    ("pids", "64", 64),
+    ("pids", 16, 16),
+    ("pids", 4194304, 4194304),
+    ("open_files", 64, 64),
+    ("open_files", 1048576, 1048576),
+    ("tmp", "1m", 2**20),
+    ("network", "none", "none"),
+    ("network", "bridge", "bridge"),
+    ("user", "1000:1000", "1000:1000"),
+    ("user", None, None),
+    ("read_only_root", False, False),
+    ("repo", "ro", "ro"),
+    ("repo", "rw", "rw"),
+    ("repo", "none", "none"),
+    ("repo_path", "/srv/project", Path("/srv/project")),
+    ("repo_path", None, None),
+    ("max_output", "1k", 1024),
+    ("max_output", "100m", 100 * 2**20),
+    ("env", {"A_1": "x", "_b": ""}, {"A_1": "x", "_b": ""}),
+    ("env", {}, {}),
+]
+
+BAD: list[tuple[str, Any]] = [
+    ("image", ""),
+    ("image", "a b"),
+    ("image", "-v"),
+    ("image", "a\n"),
+    ("image", "x" * 600),
+    ("image", 1),
+    ("image", None),
+    ("memory", "lots"),
+    ("memory", "47m"),
+    ("memory", "-1g"),
+    ("memory", "1.5"),
+    ("memory", -1),
+    ("memory", None),
+    ("memory", float("nan")),
+    ("memory", float("inf")),
+    ("memory", "9" * 400),
+    ("memory", 10**30),
+    ("memory", SMALLEST_MEMORY_BYTES - 1),
+    ("cpus", 0),
+    ("cpus", -1),
+    ("cpus", "many"),
+    ("cpus", float("inf")),
+    ("cpus", float("nan")),
+    ("cpus", 1e9),
+    ("pids", 15),
+    ("pids", 1.5),
+    ("pids", "x"),
+    ("pids", 4194305),
+    ("open_files", 63),
+    ("open_files", 1048577),
+    ("tmp", "1k"),
+    ("network", "on"),
+    ("network", True),
+    ("user", "root"),
+    ("user", "1000"),
+    ("user", 1000),
+    ("user", "0:0\n"),
+    ("read_only_root", "maybe"),
+    ("repo", "write"),
+    ("repo_path", 3),
+    ("max_output", 1023),
+    ("max_output", "none"),
+    ("env", {"A-B": "x"}),
+    ("env", {"1A": "x"}),
+    ("env", {"": "x"}),
+    ("env", {"A=B": "x"}),
+    ("env", {"A": 1}),
+    ("env", {"A": "x\0"}),
+    ("env", {1: "x"}),
+    ("env", "A"),
+    ("env", ["A"]),
+]
+
+
+@pytest.mark.parametrize(("option", "value", "kept"), GOOD)
+def test_a_good_value_is_kept(option: str, value: Any, kept: Any) -> None:
+    assert SandboxConfig.from_options(**{option: value}).option(option) == kept
+
+
+@pytest.mark.parametrize(("option", "value"), BAD)
+def test_a_bad_value_is_named_with_what_is_allowed(option: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        SandboxConfig.from_options(**{option: value})
+    text = str(caught.value)
+    assert re.match(rf"{option}(\[.*\])?=", text)
+    assert text.endswith(f"Allowed: {_ALLOWED[option]}.")
+    assert repr(value)[:70] in text or option == "env"
+    assert not re.search(r"\^|\\d|\[A-Z|pattern|<class|Input|pydantic", text)
+    assert len(text) < 300
+
+
+def test_each_option_is_tried_with_good_and_bad_values() -> None:
+    assert {option for option, *_ in GOOD} == OPTIONS.keys() == {option for option, *_ in BAD} == _ALLOWED.keys()
+
+
+def test_a_bad_environment_variable_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"^env\['A'\]=\(str\) is not allowed") as caught:
+        SandboxConfig.from_options(env={"A": "secret\0"})
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match=r"^env='A-B' is not allowed"):
+        SandboxConfig.from_options(env={"A-B": "x"})
+
+
+def test_an_unknown_option_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError, match=r"no option 'memroy'.*image, memory, cpus"):
+        SandboxConfig.from_options(memroy="1g")
+
+
+def test_every_option_names_a_field() -> None:
+    config = SandboxConfig()
+    for option in OPTIONS:
+        config.option(option)
+
+
+def test_options_build_on_a_base() -> None:
+    base = SandboxConfig.from_options(memory="512m", cpus=2, env={"A": "1"})
+    config = SandboxConfig.from_options(base, cpus=3)
+    assert (config.limits.memory_bytes, config.limits.cpus, config.environment) == (512 * 2**20, 3.0, {"A": "1"})
+    assert base.limits.cpus == 2.0
+    assert SandboxConfig.from_options(base) == base
+
+
+def test_the_defaults_are_locked() -> None:
+    config = SandboxConfig()
+    assert config.network.mode == "none"
+    assert config.repository.mode == "ro"
+    assert config.security.read_only_root
+    assert config.image == "mirror"
+    assert SandboxConfig.from_options() == config
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_models_are_frozen_closed_and_documented(model: type[BaseModel]) -> None:
+    field = next(iter(model.model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(model(), field, getattr(model(), field))
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        model(nonsense=1)
+    undocumented = [name for name, info in model.model_fields.items() if not info.description]
+    assert undocumented in ([], ["limits", "network", "security", "repository", "output"])
+
+
+def test_a_repository_path_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert RepositoryMount(path=Path("sub")).path == tmp_path / "sub"
+    assert RepositoryMount(path=Path("~/sub")).path == Path("/home/ada/sub")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("10", 10),
+        ("10b", 10),
+        ("1k", 1024),
+        ("1K", 1024),
+        ("1kb", 1024),
+        ("1KiB", 1024),
+        ("0.5k", 512),
+        ("2t", 2**41),
+    ],
+)
+def test_sizes_are_read_as_docker_reads_them(text: str, size: int) -> None:
+    assert parse_size_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "m", "1x", "1 2m", "-1m", "1e3", "0x10", "1,5g", "١m", "1.m", "inf", "nan"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="such as 512m"):
+        SandboxConfig.from_options(memory=text)
+
+
+@given(st.integers(0, 2**50), st.sampled_from(["", "b", "k", "m", "g", "t", "KiB", "MB"]))
+def test_a_size_is_its_number_times_its_unit(number: int, unit: str) -> None:
+    factor = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}[unit[:1].lower()]
+    if number < 2**53 // factor:
+        assert parse_size_bytes(f"{number}{unit}") == number * factor
+
+
+@given(st.text(max_size=12) | st.from_regex(r"[0-9]{1,30}(\.[0-9]{1,30})? ?[bkmgt]?", fullmatch=True))
+def test_any_text_is_a_size_or_a_configuration_error(text: str) -> None:
+    with suppress(ConfigurationError):
+        assert SMALLEST_MEMORY_BYTES <= SandboxConfig.from_options(memory=text).limits.memory_bytes <= 2**60
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30", 30), ("30s", 30), ("1.5m", 90), ("2min", 120), ("1h", 3600), ("250ms", 0.25), ("1 H", 3600)],
+)
+def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    assert parse_duration_s(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "s", "1d", "-1s", "1:30", "forever"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="such as 30s"):
+        parse_duration_s(text)

@@ -1,0 +1,392 @@
+"""The Docker engine's parts that need no engine: frames, the container's body, and what is said when things fail."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chorus_nb.config import NetworkPolicy, ResourceLimits, SecurityPolicy
+from chorus_nb.engines.attach import TAIL_BYTES, AttachedStream, Demultiplexer, Tail
+from chorus_nb.engines.base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount, ResolvedImage
+from chorus_nb.engines.docker import DockerEngine
+from chorus_nb.engines.docker_body import container_body
+from chorus_nb.engines.endpoint import Endpoint
+from chorus_nb.engines.owner import owner_label
+from chorus_nb.errors import (
+    ConfigurationError,
+    EngineError,
+    EngineNotFoundError,
+    ImageNotFoundError,
+    PolicyNotEnforcedError,
+)
+
+STDOUT, STDERR = 1, 2
+
+
+def frame(stream: int, payload: bytes) -> bytes:
+    return bytes([stream, 0, 0, 0]) + len(payload).to_bytes(4, "big") + payload
+
+
+# Frames
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(max_size=40)), max_size=8),
+    st.lists(st.integers(1, 50), min_size=1, max_size=20),
+)
+def test_frames_are_taken_apart_however_they_arrive(frames: list[tuple[int, bytes]], sizes: list[int]) -> None:
+    data = b"".join(frame(stream, payload) for stream, payload in frames)
+    stderr = bytearray()
+    demultiplexer = Demultiplexer(lambda piece: stderr.extend(piece))
+    stdout, turn = bytearray(), 0
+    while data:
+        size = sizes[turn % len(sizes)]
+        stdout += demultiplexer.feed(data[:size])
+        data, turn = data[size:], turn + 1
+    assert bytes(stdout) == b"".join(payload for stream, payload in frames if stream == STDOUT)
+    assert bytes(stderr) == b"".join(payload for stream, payload in frames if stream == STDERR)
+
+
+@pytest.mark.parametrize("header", [b"\x09\0\0\0\0\0\0\x01", b"\x01\x01\0\0\0\0\0\x01", b"HTTP/1.1"])
+def test_what_is_no_frame_is_refused(header: bytes) -> None:
+    with pytest.raises(ValueError, match="not a frame"):
+        Demultiplexer(lambda piece: None).feed(header)
+
+
+def test_an_announced_length_costs_no_memory() -> None:
+    assert Demultiplexer(lambda piece: None).feed(b"\x01\0\0\0\xff\xff\xff\xffabc") == b"abc"
+
+
+def test_a_tail_keeps_the_end() -> None:
+    tail = Tail(limit_bytes=4)
+    for piece in (b"ab", b"cdefgh", b"", b"i"):
+        tail.append(piece)
+    assert str(tail) == "fghi"
+
+
+@pytest.fixture
+def peers() -> Iterator[tuple[AttachedStream, socket.socket]]:
+    here, there = socket.socketpair()
+    stream = AttachedStream(here, frame(STDOUT, b"early"))
+    yield stream, there
+    stream.close()
+    there.close()
+
+
+def test_buffered_bytes_come_first(peers: tuple[AttachedStream, socket.socket]) -> None:
+    stream, there = peers
+    there.sendall(frame(STDERR, b"why") + frame(STDOUT, b"late"))
+    assert stream.receive() == b"early"
+    assert stream.receive() == b"late"
+    assert stream.diagnostics == "why"
+
+
+def test_garbage_from_the_engine_ends_the_stream(peers: tuple[AttachedStream, socket.socket]) -> None:
+    stream, there = peers
+    stream.receive()
+    there.sendall(b"no frame at all")
+    assert stream.receive() == b""
+    assert "not a frame" in stream.diagnostics
+    with pytest.raises(ConnectionError):
+        stream.send(b"x")
+
+
+def test_the_tail_of_a_flood_on_standard_error_is_bounded(peers: tuple[AttachedStream, socket.socket]) -> None:
+    stream, there = peers
+    stream.receive()
+    there.sendall(frame(STDERR, b"x" * 50_000 + b"end") + frame(STDOUT, b"out"))
+    assert stream.receive() == b"out"
+    assert stream.diagnostics.endswith("end")
+    assert len(stream.diagnostics) == TAIL_BYTES
+
+
+# The container's body
+
+
+def make_spec(**changes: Any) -> ContainerSpec:
+    fields: dict[str, Any] = {
+        "session_name": "a.b_c",
+        "image": ResolvedImage("image:1", ("python3",), environment={"PATH": "/bin", "A": "image"}),
+        "arguments": ("-c", "pass"),
+        "environment": {"A": "given"},
+        "working_dir": WORKSPACE,
+        "user": "1000:1001",
+        "mounts": (Mount("/repo", WORKSPACE),),
+        "limits": ResourceLimits(memory_bytes=2**30, cpus=1.5, pids=99),
+        "network": NetworkPolicy(),
+        "security": SecurityPolicy(),
+        "labels": {"x": "y"},
+    }
+    return ContainerSpec(**(fields | changes))
+
+
+def test_everything_is_locked_by_default() -> None:
+    body = container_body(make_spec(), "python3")
+    host = body["HostConfig"]
+    assert (host["NetworkMode"], body["NetworkDisabled"]) == ("none", True)
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["ReadonlyRootfs"]
+    assert host["Memory"] == host["MemorySwap"] == 2**30
+    assert (host["NanoCpus"], host["PidsLimit"]) == (1_500_000_000, 99)
+    assert host["AutoRemove"]
+    assert host["LogConfig"] == {"Type": "none"}
+    assert not {"Privileged", "CapAdd", "Devices", "PidMode", "Binds", "PortBindings"} & host.keys()
+
+
+def test_the_program_its_environment_and_its_labels() -> None:
+    body = container_body(make_spec(), "/usr/bin/python3")
+    assert (body["Entrypoint"], body["Cmd"]) == (["/usr/bin/python3"], ["-c", "pass"])
+    assert sorted(body["Env"]) == ["A=given", "PATH=/bin"]
+    assert body["Labels"] == {OWNER_LABEL: owner_label(), SESSION_LABEL: "a.b_c", "x": "y"}
+    assert body["Hostname"] == "a-b-c"
+
+
+def test_mounts_neither_make_their_source_nor_reach_into_others() -> None:
+    (mount,) = container_body(make_spec(), "python3")["HostConfig"]["Mounts"]
+    assert (mount["Type"], mount["Source"], mount["Target"], mount["ReadOnly"]) == ("bind", "/repo", WORKSPACE, True)
+    assert mount["BindOptions"]["NonRecursive"]
+
+
+def test_folders_that_take_writes_belong_to_the_user_and_are_bounded() -> None:
+    image = ResolvedImage("image:1", ("python3",), volumes=("/data", WORKSPACE))
+    tmpfs = container_body(make_spec(image=image), "python3")["HostConfig"]["Tmpfs"]
+    assert tmpfs.keys() == {"/tmp", HOME, "/data"}
+    assert all("size=268435456" in options and "nosuid,nodev" in options for options in tmpfs.values())
+    assert "uid=1000,gid=1001" in tmpfs[HOME]
+
+
+def test_without_a_repository_the_workspace_is_an_empty_folder() -> None:
+    tmpfs = container_body(make_spec(mounts=()), "python3")["HostConfig"]["Tmpfs"]
+    assert tmpfs.keys() == {"/tmp", HOME, WORKSPACE}
+
+
+# What is said when things fail
+
+
+def test_nothing_is_imported_or_contacted_before_the_first_use() -> None:
+    program = (
+        "import sys; from chorus_nb.engines.docker import DockerEngine; DockerEngine();"
+        "sys.exit(bool({'docker', 'requests'} & sys.modules.keys()))"
+    )
+    environment = {**os.environ, "DOCKER_HOST": "unix:///nonexistent.sock"}
+    assert subprocess.run([sys.executable, "-c", program], env=environment).returncode == 0
+
+
+def test_no_engine(tmp_path: Path) -> None:
+    engine = DockerEngine(Endpoint(f"unix://{tmp_path}/none.sock", "DOCKER_HOST"))
+    with pytest.raises(EngineNotFoundError, match=r"none\.sock") as caught:
+        engine.capabilities()
+    assert "DOCKER_HOST" in str(caught.value)
+    assert "apt install" in caught.value.next_step
+
+
+def test_a_socket_that_nobody_listens_on(tmp_path: Path) -> None:
+    path = tmp_path / "dead.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with pytest.raises(EngineNotFoundError, match=r"dead\.sock"):
+        DockerEngine(Endpoint(f"unix://{path}", "test")).capabilities()
+
+
+def test_a_refused_tcp_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(EngineNotFoundError, match=f"127.0.0.1:{port}"):
+        DockerEngine(Endpoint(f"tcp://127.0.0.1:{port}", "test")).capabilities()
+
+
+def test_no_permission(tmp_path: Path) -> None:
+    path = tmp_path / "locked.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        path.chmod(0)
+        error = _error_of(path) if os.getuid() else _error_as_nobody(path)
+    assert error.startswith("EnginePermissionError")
+    assert "usermod -aG docker" in error
+
+
+def _error_of(path: Path) -> str:
+    try:
+        DockerEngine(Endpoint(f"unix://{path}", "test")).capabilities()
+    except EngineError as error:
+        return f"{type(error).__name__} {error}"
+    return "no error"
+
+
+def _error_as_nobody(path: Path) -> str:
+    """Ask in a child that gives up root, for whom permissions mean nothing."""
+    import docker  # noqa: F401 - afterwards the child may not read the folder that it is in.
+    import requests  # noqa: F401
+
+    read_end, write_end = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.environ["HOME"] = "/nonexistent"
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            os.write(write_end, _error_of(path).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    os.waitpid(child, 0)
+    with open(read_end, encoding="utf-8") as answer:
+        return answer.read()
+
+
+INFO: Mapping[str, Any] = {
+    "Architecture": os.uname().machine,
+    "CgroupDriver": "systemd",
+    "CpuCfsQuota": True,
+    "KernelVersion": os.uname().release,
+    "MemoryLimit": True,
+    "NCPU": 2,
+    "Name": os.uname().nodename,
+    "OSType": "linux",
+    "OperatingSystem": "Test Linux",
+    "PidsLimit": True,
+    "ServerVersion": "1.2.3",
+    "SwapLimit": True,
+}
+
+
+class ScriptedEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Answers over HTTP what a test tells it: a daemon in a state that is hard to come by."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), _Handler)
+        self.requests: list[str] = []
+        self.answers: dict[str, tuple[int, Any]] = {"/version": (200, {"ApiVersion": "1.41"}), "/info": (200, INFO)}
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: ScriptedEngine
+
+    def do_GET(self) -> None:
+        self.server.requests.append(f"{self.command} {self.path}")
+        path = self.path.partition("?")[0].removeprefix("/v1.41")
+        status, answer = self.server.answers.get(path, (404, {"message": f"no {path} here"}))
+        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_DELETE = do_GET  # noqa: N815 - the names that http.server looks for.
+
+    def address_string(self) -> str:
+        return "local"
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> Iterator[ScriptedEngine]:
+    with ScriptedEngine(tmp_path / "scripted.sock") as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+
+
+def engine_at(server: ScriptedEngine) -> DockerEngine:
+    return DockerEngine(Endpoint(f"unix://{server.server_address!s}", "test"))
+
+
+def test_a_local_engine_of_the_same_system_has_the_mirror(scripted: ScriptedEngine) -> None:
+    assert engine_at(scripted).capabilities().mirror
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"KernelVersion": "6.0.0-linuxkit"},
+        {"OperatingSystem": "Docker Desktop"},
+        {"OSType": "windows"},
+        {"Architecture": "other"},
+        {"Name": "another-host"},
+        {"KernelVersion": None},
+    ],
+)
+def test_any_doubt_about_the_machine_takes_the_mirror_away(
+    scripted: ScriptedEngine, difference: dict[str, Any]
+) -> None:
+    scripted.answers["/info"] = (200, {**INFO, **difference})
+    engine = engine_at(scripted)
+    capabilities = engine.capabilities()
+    assert not capabilities.mirror
+    assert capabilities.details["mirror"]
+    with pytest.raises(ImageNotFoundError, match=rf"docker pull python:3\.{sys.version_info.minor}-slim"):
+        engine.resolve("mirror")
+
+
+@pytest.mark.parametrize(
+    ("difference", "missing"),
+    [
+        ({"CgroupDriver": "none"}, "memory, swap, cpus, pids"),
+        ({"MemoryLimit": False}, "memory"),
+        ({"PidsLimit": False, "CpuCfsQuota": False}, "cpus, pids"),
+    ],
+)
+def test_an_engine_that_ignores_limits_is_refused(
+    scripted: ScriptedEngine, difference: dict[str, Any], missing: str
+) -> None:
+    scripted.answers["/info"] = (200, {**INFO, **difference})
+    engine = engine_at(scripted)
+    assert not engine.capabilities().limits
+    with pytest.raises(PolicyNotEnforcedError, match=missing) as caught:
+        engine.create(make_spec())
+    assert ", ".join(caught.value.controls) == missing
+
+
+def test_a_dropped_limit_removes_the_container(scripted: ScriptedEngine) -> None:
+    warning = "Your kernel does not support swap limit capabilities. Limitation discarded."
+    scripted.answers["/containers/create"] = (201, {"Id": "abc", "Warnings": [warning]})
+    with pytest.raises(PolicyNotEnforcedError, match="swap limit"):
+        engine_at(scripted).create(make_spec())
+    assert any(
+        request.startswith("DELETE") and "/containers/chorus-nb-a.b_c-" in request for request in scripted.requests
+    )
+
+
+def test_too_many_cpus(scripted: ScriptedEngine) -> None:
+    with pytest.raises(ConfigurationError, match=r"cpus=3\.5 .*up to 2"):
+        engine_at(scripted).create(make_spec(limits=ResourceLimits(cpus=3.5)))
+
+
+def test_a_remote_engine_is_not_asked_to_mount() -> None:
+    engine = DockerEngine(Endpoint("tcp://127.0.0.1:1", "test"))
+    engine._info = INFO
+    with pytest.raises(ConfigurationError, match="/repo"):
+        engine.create(make_spec())
+
+
+def test_the_engines_own_words_are_passed_on(scripted: ScriptedEngine) -> None:
+    scripted.answers["/containers/json"] = (500, {"message": "the disk is full"})
+    with pytest.raises(EngineError, match="the disk is full"):
+        engine_at(scripted).owned()
+
+
+def test_an_answer_that_makes_no_sense(scripted: ScriptedEngine) -> None:
+    scripted.answers["/version"] = (200, b"<html>not an engine</html>")
+    with pytest.raises(EngineError, match=r"scripted\.sock"):
+        engine_at(scripted).capabilities()

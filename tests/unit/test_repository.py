@@ -1,0 +1,126 @@
+"""Which folder is mounted, and as whom the code runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chorus_nb.config import RepositoryMount
+from chorus_nb.errors import ConfigurationError, RepositoryNotFoundError
+from chorus_nb.repository import find_repository, resolve_repository, sandbox_user
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    (tmp_path / "project" / ".git").mkdir(parents=True)
+    (tmp_path / "project" / "notebooks" / "deep").mkdir(parents=True)
+    return tmp_path / "project"
+
+
+def test_the_git_top_level_is_found_from_below(repository: Path) -> None:
+    assert find_repository(repository / "notebooks" / "deep") == repository
+    assert find_repository(repository) == repository
+
+
+def test_a_worktree_has_a_git_file(repository: Path) -> None:
+    (repository / "notebooks" / ".git").write_text("gitdir: ../.git/worktrees/notebooks\n")
+    assert find_repository(repository / "notebooks" / "deep") == repository / "notebooks"
+
+
+def test_without_git_the_folder_itself_is_used(tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    assert find_repository(folder) == folder
+
+
+def test_a_relative_start_is_made_absolute(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository / "notebooks")
+    assert find_repository(Path()) == repository
+
+
+def test_the_mount_defaults_to_the_repository_around_the_notebook(repository: Path) -> None:
+    assert resolve_repository(RepositoryMount(), repository / "notebooks") == repository
+
+
+def test_a_named_folder_is_taken_as_it_is(repository: Path) -> None:
+    mount = RepositoryMount(path=repository / "notebooks")
+    assert resolve_repository(mount, repository) == repository / "notebooks"
+
+
+def test_no_repository_means_no_folder(repository: Path) -> None:
+    assert resolve_repository(RepositoryMount(mode="none"), repository) is None
+    assert resolve_repository(RepositoryMount(mode="none", path=Path("/etc")), repository) is None
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryNotFoundError, match=r"absent' does not exist\. .*repo_path"):
+        resolve_repository(RepositoryMount(path=tmp_path / "absent"), tmp_path)
+
+
+def test_a_file_is_no_repository(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RepositoryNotFoundError, match="is not a folder"):
+        resolve_repository(RepositoryMount(path=tmp_path / "file"), tmp_path)
+
+
+def test_a_link_to_a_folder_is_resolved(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(repository)
+    assert resolve_repository(RepositoryMount(path=tmp_path / "link"), tmp_path) == repository
+
+
+@pytest.mark.parametrize(
+    "folder", ["/", "/etc", "/etc/..", "/proc", "/proc/self", "/sys", "/dev", "/usr", "/usr/lib", "/var", "/tmp"]
+)
+def test_system_folders_are_refused(folder: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"can't be mounted as the repository: .*system|home folder lies in it"
+    ):
+        resolve_repository(RepositoryMount(path=Path(folder)), tmp_path)
+
+
+def test_a_link_does_not_get_around_the_refusal(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    with pytest.raises(ConfigurationError, match="'/etc' can't be mounted"):
+        resolve_repository(RepositoryMount(path=tmp_path / "link"), tmp_path)
+
+
+def test_a_start_in_a_system_folder_is_refused_too() -> None:
+    with pytest.raises(ConfigurationError, match="repo='none'"):
+        resolve_repository(RepositoryMount(), Path("/etc"))
+
+
+def test_the_home_folder_is_refused_but_not_what_lies_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "people" / "ada"
+    (home / "project").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    with pytest.raises(ConfigurationError, match="it is your home folder"):
+        resolve_repository(RepositoryMount(path=Path("~")), tmp_path)
+    with pytest.raises(ConfigurationError, match="your home folder lies in it"):
+        resolve_repository(RepositoryMount(path=home.parent), tmp_path)
+    assert resolve_repository(RepositoryMount(path=Path("~/project")), tmp_path) == home / "project"
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "world_readable", "folder_mode", "user"),
+    [
+        ("ro", 1000, True, 0o755, "1000:100"),
+        ("rw", 1000, False, 0o700, "1000:100"),
+        ("ro", 0, True, 0o755, "65534:65534"),
+        ("ro", 0, True, 0o700, "0:0"),
+        ("ro", 0, True, 0o754, "0:0"),
+        ("ro", 0, True, 0o751, "0:0"),
+        ("ro", 0, False, 0o755, "0:0"),
+        ("rw", 0, True, 0o777, "0:0"),
+    ],
+)
+def test_root_is_used_only_where_the_files_leave_no_choice(
+    mode: str, uid: int, world_readable: bool, folder_mode: int, user: str, tmp_path: Path
+) -> None:
+    tmp_path.chmod(folder_mode)
+    assert sandbox_user(tmp_path, mode, uid, 100 if uid else 0, world_readable) == user
+
+
+def test_without_a_repository_root_becomes_nobody() -> None:
+    assert sandbox_user(None, "none", 0, 0, True) == "65534:65534"
+    assert sandbox_user(None, "none", 0, 0, False) == "0:0"
