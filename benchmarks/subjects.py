@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
-from traitlets import default
 
 from chorus_nb import Sandbox, SandboxConfig
 from chorus_nb.engines.base import ContainerSpec
@@ -43,7 +43,12 @@ class SandboxSubject:
 
     def restart(self) -> float:
         """Empty the namespace and get the first answer from the new one."""
-        return seconds(lambda: (self._sandbox.restart(), self._sandbox.run("x = 1")))
+
+        def restart() -> None:
+            self._sandbox.restart()
+            self._sandbox.run("x = 1")
+
+        return seconds(restart)
 
 
 @contextmanager
@@ -66,14 +71,6 @@ def sandbox_cold_start() -> float:
     finally:
         for each in started:
             each.close()
-
-
-class _OwnKernelManager(KernelManager):
-    """Starts ipykernel with this very Python, whatever kernels are registered under the same name."""
-
-    @default("kernel_spec_manager")
-    def _only_the_native_kernel(self) -> KernelSpecManager:
-        return KernelSpecManager(kernel_dirs=[])
 
 
 class KernelSubject:
@@ -99,21 +96,27 @@ class KernelSubject:
 
     def _run(self, code: str) -> None:
         msg_id = self._client.execute(code)
-        self._wait(self._client.get_iopub_msg, lambda answer: answer["content"].get("execution_state") == "idle", msg_id)
-        self._wait(self._client.get_shell_msg, lambda answer: answer["msg_type"] == "execute_reply", msg_id)
+        self._wait(self._client.get_iopub_msg, msg_id, lambda answer: _state(answer) == "idle")
+        self._wait(self._client.get_shell_msg, msg_id, lambda answer: answer["msg_type"] == "execute_reply")
 
-    def _wait(self, get: Callable[..., Any], wanted: Callable[[Any], bool], msg_id: str) -> None:
+    def _wait(self, get: Callable[..., Any], msg_id: str, wanted: Callable[[Any], bool]) -> None:
         while True:
             answer = get(timeout=_ANSWER_TIMEOUT_S)
             if answer["parent_header"].get("msg_id") == msg_id and wanted(answer):
                 return
 
 
+def _state(answer: Any) -> str | None:
+    state: str | None = answer["content"].get("execution_state")
+    return state
+
+
 @contextmanager
 def kernel() -> Iterator[KernelSubject]:
     """A running ipykernel."""
+    # Without folders to look in there is only ipykernel with this very Python, whatever else is registered.
+    manager = KernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     # ipykernel warns that its TCP ports are not encrypted; they are on loopback and end with this run.
-    manager = _OwnKernelManager(kernel_name="python3")
     manager.start_kernel(extra_arguments=["--log-level=ERROR"])
     client = manager.blocking_client()
     try:
@@ -162,7 +165,7 @@ class EngineSubject:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Keep a container running to execute in."""
-        container = self._engine.create(_with_arguments(self.spec, _WAIT_FOR_EVER))
+        container = self._engine.create(replace(self.spec, arguments=_WAIT_FOR_EVER))
         try:
             container.start()
             self._container_id = container.id
@@ -177,9 +180,3 @@ def engine() -> Iterator[EngineSubject]:
     subject = EngineSubject(DockerEngine())
     with subject.running():
         yield subject
-
-
-def _with_arguments(spec: ContainerSpec, arguments: tuple[str, ...]) -> ContainerSpec:
-    from dataclasses import replace
-
-    return replace(spec, arguments=arguments)

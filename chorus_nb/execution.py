@@ -151,10 +151,11 @@ class Execution:
             raise AgentProtocolError("The sandbox sent figures that are none.", next_step="Restart it.") from None
 
     def _outcome(self, reply: Mapping[str, Any]) -> Outcome:
+        if self._asked_to_end == "timed out":
+            # However it ended: code may well catch the interrupt and end in good order.
+            raise self._timed_out(state_kept=True)
         ended_by_us = self._asked_to_end is not None and reply.get("ename") == "KeyboardInterrupt"
         killed = reply.get("killed") is True
-        if self._asked_to_end == "timed out" and (ended_by_us or "exit_code" in reply):
-            raise self._timed_out(state_kept=True)
         if self._usage is None:
             raise AgentProtocolError("The sandbox sent no figures.", next_step="Restart the session.")
         return Outcome(reply, self._usage, self._outputs.notice(), ended_by_us or killed)

@@ -125,8 +125,9 @@ def send_in_background(container: Container, payload: bytes) -> None:
 def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
     """Explain an agent that ended, or was silent, before it was ready."""
     said = container.stream.diagnostics.strip()
-    if boot.UNSUPPORTED in said:
-        version = said.partition(boot.UNSUPPORTED)[2].split()[0]
+    if boot.UNSUPPORTED in said or "Unknown option: -I" in said:
+        # Python 2 knows nothing of isolation and refuses the option before it reads the program.
+        version = (said.partition(boot.UNSUPPORTED)[2].split() or ["2"])[0]
         return ImageUnsupportedError(
             f"The image {config.image!r} has Python {version}; the agent needs CPython 3.8 or later.",
             next_step="Choose an image with a newer Python, such as python:3.12-slim.",

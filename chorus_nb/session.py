@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,6 +93,8 @@ class Session:
         self._turn_lock = threading.Lock()
         self._execution: Execution | None = None
         self._loss: ChorusError | None = None
+        # Nobody in the sandbox knows it, so its displays can't be given the id of one of the notebook's own.
+        self._display_prefix = f"{uuid.uuid4().hex}-"
         self._logs: deque[str] = deque(maxlen=_LOG_LINES)
         self._listeners: list[SampleListener] = []
         self._agent_info: Message | None = None
@@ -257,7 +260,7 @@ class Session:
             policy = self.config.output
             request = Request(msg_type, dict(content, max_output_bytes=policy.max_bytes))
             self.last_usage = None
-            self._execution = Execution(self, self._conversation, request, OutputFilter(policy, f"{self.name}-"))
+            self._execution = Execution(self, self._conversation, request, OutputFilter(policy, self._display_prefix))
             return self._execution.run(timeout_s, on_message)
 
     @contextmanager

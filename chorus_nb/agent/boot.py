@@ -36,12 +36,17 @@ line = b""
 while not line.endswith(b"\\n"):
     line += read(1)
 payload = json.loads(read(int(line)))
-for name, source in payload.pop("modules"):
+for name, source, optional in payload.pop("modules"):
     module = types.ModuleType(name)
     module.__package__ = "%s"
     module.__path__ = []
     sys.modules[name] = module
-    exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
+    try:
+        exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
+    except Exception:
+        if not optional:
+            raise
+        del sys.modules[name]
 sys.modules["%s." + payload.pop("role")].main(payload)
 """
     % (UNSUPPORTED, PACKAGE, PACKAGE)
@@ -53,6 +58,8 @@ SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
 # In the order of their imports.
 _SUPERVISOR = ("wire", "boot", "posix", "cgroup", "report", "pump", "forks", "commands", "supervisor")
 _TEMPLATE = ("wire", "boot", "posix", "streams", "plain_shell", "ipython_shell", "worker", "files", "template")
+_OPTIONAL = ("ipython_shell",)
+"""What may fail to import: the image need not have IPython, and whatever it has may be broken."""
 
 
 def sources() -> Dict[str, str]:
@@ -67,9 +74,9 @@ def sources() -> Dict[str, str]:
 
 def payload(role: str, texts: Dict[str, str], config: Dict[str, Any]) -> bytes:
     """Return what to write to the program's standard input so that it becomes ``supervisor`` or ``template``."""
-    modules: List[List[str]] = [[PACKAGE, texts["__init__"]]]
+    modules: List[List[Any]] = [[PACKAGE, texts["__init__"], False]]
     for name in _SUPERVISOR if role == "supervisor" else _TEMPLATE:
-        modules.append([PACKAGE + "." + name, texts[name]])
+        modules.append([PACKAGE + "." + name, texts[name], name in _OPTIONAL])
     carried = dict(config, texts=texts) if role == "supervisor" else dict(config)
     body = json.dumps(dict(carried, role=role, modules=modules)).encode()
     return b"%d\n" % len(body) + body

@@ -77,6 +77,8 @@ class ZMQInteractiveShell(InteractiveShell):
     display_pub_class = Type(SandboxDisplayPublisher)
     outbox: Outbox
     last_error: Dict[str, Any]
+    # `!program` on our descriptors: a hundred times as fast as IPython's pseudo-terminal, with stderr kept apart.
+    system = InteractiveShell.system_raw
 
     def init_hooks(self) -> None:
         super().init_hooks()

@@ -14,7 +14,7 @@ import struct
 import sys
 from typing import Any, Callable, Dict, List
 
-from . import files, posix, worker
+from . import files, plain_shell, posix, worker
 
 _RECORD = struct.Struct("=cii")
 _DESCRIPTORS = 4
@@ -23,10 +23,14 @@ _DESCRIPTORS = 4
 def load_shell() -> worker.ShellFactory:
     """Return the IPython shell where the image has IPython, else the plain one."""
     try:
-        from . import ipython_shell as shell
+        from . import ipython_shell
+
+        factory: worker.ShellFactory = ipython_shell.prepare()
+    except ImportError:
+        factory = plain_shell.prepare()
     except Exception:  # A broken IPython must not cost the user the sandbox.
-        from . import plain_shell as shell  # type: ignore[no-redef]
-    factory: worker.ShellFactory = shell.prepare()
+        sys.excepthook(*sys.exc_info())
+        factory = plain_shell.prepare()
     return factory
 
 

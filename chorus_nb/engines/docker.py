@@ -30,9 +30,7 @@ from .docker_body import container_body
 from .endpoint import Endpoint, find_endpoint
 from .mirror import Mirror, MirrorImage, build_image, find_mirror
 
-CONNECT_TIMEOUT_S = 10.0
-REQUEST_TIMEOUT_S = 60.0
-REMOVE_TIMEOUT_S = 20.0
+CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, REMOVE_TIMEOUT_S = 10.0, 60.0, 20.0
 
 _INTERPRETERS = ("python3", "python", "/usr/local/bin/python3", "/usr/bin/python3", "/opt/conda/bin/python3")
 _LIMITS = {"MemoryLimit": "memory", "SwapLimit": "swap", "CpuCfsQuota": "cpus", "PidsLimit": "pids"}
@@ -57,19 +55,19 @@ class DockerEngine(Engine):
         self._lock = threading.RLock()
 
     def capabilities(self) -> EngineCapabilities:
-        info, reason = self.info(), self._why_no_mirror()
+        info, missing, reason = self.info(), self._missing_limits(), self._why_no_mirror()
         details = {
             "address": self.endpoint.address,
             "version": str(info.get("ServerVersion", "")),
             "system": str(info.get("OperatingSystem", "")),
             "cgroup": f"v{info.get('CgroupVersion', '1')} ({info.get('CgroupDriver', '')})",
-            "limits": ", ".join(self._missing_limits()) and f"missing: {', '.join(self._missing_limits())}",
+            "missing limits": ", ".join(missing),
             "mirror": reason,
         }
         return EngineCapabilities(
             name="docker",
             isolation=True,
-            limits=not self._missing_limits(),
+            limits=not missing,
             mirror=not reason,
             repository_mounts=True,
             details={key: value for key, value in details.items() if value},
@@ -80,8 +78,8 @@ class DockerEngine(Engine):
             return self._resolve_local(image)
         if not self._why_no_mirror():
             return self._resolve_mirror()
-        version = ".".join(platform.python_version_tuple()[:2])
-        return self._resolve_local(f"python:{version}-slim", f" It stands in for the mirror: {self._why_no_mirror()}.")
+        official = "python:{}.{}-slim".format(*platform.python_version_tuple())
+        return self._resolve_local(official, f" It stands in for the mirror: {self._why_no_mirror()}.")
 
     def create(self, spec: ContainerSpec) -> Container:
         self._refuse_what_it_lacks(spec)
@@ -133,7 +131,7 @@ class DockerEngine(Engine):
         """The SDK's low-level client, connected at the first use."""
         with self._lock:
             if self._client is None:
-                with self.translated("connect"):
+                with self.translated("answer"):
                     self._client = _connect(self.endpoint)
                 weakref.finalize(self, self._client.close).atexit = False
             return self._client
@@ -158,6 +156,11 @@ class DockerEngine(Engine):
             if _cause(error, PermissionError) or error.status_code == 403:
                 raise self._no_permission() from error
             raise EngineError(f"The Docker Engine did not {task}: {error.explanation or error}.") from error
+        except requests.ReadTimeout as error:
+            raise EngineError(
+                f"The Docker Engine at {self.endpoint.address} did not {task} in time.",
+                next_step="Try `docker version`; if that hangs as well, restart the engine.",
+            ) from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             if isinstance(error, EngineError):
                 raise
@@ -167,7 +170,7 @@ class DockerEngine(Engine):
         if _cause(error, PermissionError):
             return self._no_permission()
         where = f"{self.endpoint.address} (from {self.endpoint.origin})"
-        if _cause(error, FileNotFoundError) or _cause(error, ConnectionError) or _cause(error, TimeoutError):
+        if _cause(error, (FileNotFoundError, ConnectionError, TimeoutError)):
             return EngineNotFoundError(
                 f"No Docker Engine answers at {where}.",
                 next_step="Start Docker (Docker Desktop, or `sudo systemctl start docker`); where there is none, "
@@ -207,9 +210,9 @@ class DockerEngine(Engine):
                 controls=tuple(missing),
             )
         available = self.info().get("NCPU", 0)
-        if spec.limits.cpus > available:
+        if (cpus := spec.limits.cpus) > available:
             raise ConfigurationError(
-                f"cpus={spec.limits.cpus:g} is more than the engine has.", next_step=f"Allowed: up to {available}."
+                f"cpus={cpus:g} is more than the engine has.", next_step=f"Allowed: up to {available}."
             )
         if spec.mounts and not self.endpoint.is_unix_socket:
             raise ConfigurationError(
@@ -254,12 +257,10 @@ class DockerEngine(Engine):
     def _inspect_image(self, image: str) -> Mapping[str, Any] | None:
         import docker
 
-        with self.translated(f"look for the image {image!r}"):
-            try:
-                found: Mapping[str, Any] = self.client.inspect_image(image)
-                return found
-            except docker.errors.NotFound:
-                return None
+        with self.translated(f"look for the image {image!r}"), suppress(docker.errors.NotFound):
+            found: Mapping[str, Any] = self.client.inspect_image(image)
+            return found
+        return None
 
 
 class DockerContainer(Container):
@@ -282,8 +283,7 @@ class DockerContainer(Container):
             with self._engine.translated("attach to the container"):
                 self.stream = attach(self._engine.client, answer["Id"])
         except BaseException:
-            # By name: an interrupt may have come before the answer. What went wrong first is what to tell.
-            with suppress(EngineError):
+            with suppress(EngineError):  # By name: an interrupt may have come before the answer.
                 self._engine.remove_id(name)
             raise
         self.id = answer["Id"]
@@ -365,13 +365,13 @@ def _connect(endpoint: Endpoint) -> Any:
         ca_cert=str(certificates / "ca.pem"),
         verify=endpoint.verify,
     )
-    # Proxies and REQUESTS_CA_BUNDLE of the environment are for the web: the latter would replace the engine's authority.
+    # Proxies and REQUESTS_CA_BUNDLE are for the web, and the latter would replace the engine's own authority.
     # A client that is told a version asks nothing while it is made, so that they can be shut out before it does.
     version = docker.constants.MINIMUM_DOCKER_API_VERSION
     probe = docker.APIClient(base_url=endpoint.address, tls=tls, version=version, timeout=CONNECT_TIMEOUT_S)
     probe.trust_env = False
     with closing(probe):
-        version = str(probe.version(api_version=False)["ApiVersion"])
+        version = probe.version(api_version=False).get("ApiVersion") or "0"
     client = docker.APIClient(base_url=endpoint.address, tls=tls, version=version, timeout=REQUEST_TIMEOUT_S)
     client.trust_env = False
     return client
@@ -389,7 +389,7 @@ def _gone_is_fine() -> Iterator[None]:
             raise
 
 
-def _cause(error: BaseException, kind: type[BaseException]) -> bool:
+def _cause(error: BaseException, kind: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
     """Whether an error of ``kind`` is at the bottom of ``error``: the SDK and its HTTP client wrap several times."""
     seen: BaseException | None = error
     while seen is not None:

@@ -273,6 +273,8 @@ class ScriptedEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer)
     def __init__(self, path: Path) -> None:
         super().__init__(str(path), _Handler)
         self.requests: list[str] = []
+        self.pause = threading.Event()
+        self.pause.set()
         self.answers: dict[str, tuple[int, Any]] = {"/version": (200, {"ApiVersion": "1.41"}), "/info": (200, INFO)}
 
 
@@ -280,6 +282,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: ScriptedEngine
 
     def do_GET(self) -> None:
+        self.server.pause.wait(10)
         self.server.requests.append(f"{self.command} {self.path}")
         path = self.path.partition("?")[0].removeprefix("/v1.41")
         status, answer = self.server.answers.get(path, (404, {"message": f"no {path} here"}))
@@ -386,7 +389,16 @@ def test_the_engines_own_words_are_passed_on(scripted: ScriptedEngine) -> None:
         engine_at(scripted).owned()
 
 
-def test_an_answer_that_makes_no_sense(scripted: ScriptedEngine) -> None:
-    scripted.answers["/version"] = (200, b"<html>not an engine</html>")
+def test_an_engine_that_hangs(scripted: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chorus_nb.engines.docker.CONNECT_TIMEOUT_S", 0.2)
+    scripted.pause.clear()
+    with pytest.raises(EngineError, match="in time"):
+        engine_at(scripted).capabilities()
+    scripted.pause.set()
+
+
+@pytest.mark.parametrize("answer", [b"<html>not an engine</html>", {}, {"ApiVersion": "0.1"}, {"ApiVersion": None}])
+def test_an_answer_that_makes_no_sense(scripted: ScriptedEngine, answer: Any) -> None:
+    scripted.answers["/version"] = (200, answer)
     with pytest.raises(EngineError, match=r"scripted\.sock"):
         engine_at(scripted).capabilities()
