@@ -271,6 +271,8 @@ def test_help_describes_every_option(notebook: Notebook) -> None:
 def test_completion(notebook: Notebook, line: str, expected: set[str]) -> None:
     notebook.manager.ensure("alpha", {})
     with provisionalcompleter():
-        matches = {match.text for match in notebook.shell.Completer.completions(line, len(line))}
-    assert expected <= matches
-    assert all(match.startswith(line.split(" ")[-1]) for match in matches)
+        found = list(notebook.shell.Completer.completions(line, len(line)))
+    # As the front end applies them: each replaces its own part of the line.
+    completed = {(line[: match.start] + match.text + line[match.end :]).split(" ")[-1] for match in found}
+    assert expected <= completed
+    assert all(word.startswith(line.split(" ")[-1]) for word in completed)
