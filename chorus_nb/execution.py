@@ -82,6 +82,10 @@ class Execution:
                     self.interrupt()
                     self._escalate("interrupted")
                     continue
+                except Exception:
+                    # Nobody waits for this cell any more; where it has ended already, this does nothing.
+                    self._tell("interrupt_request")
+                    raise
                 if reply is not None:
                     return self._outcome(reply)
 

@@ -15,7 +15,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Type
 from traitlets.config import Config
 
-from .streams import Outbox
+from .streams import Outbox, error_content
 
 
 def encode_data(data: Dict[str, Any]) -> Dict[str, Any]:
@@ -96,7 +96,7 @@ class ZMQInteractiveShell(InteractiveShell):
         print("A sandbox is ended from the notebook: %sandbox stop")
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
-        self.last_error = {"ename": etype.__name__, "evalue": str(evalue), "traceback": list(stb)}
+        self.last_error = error_content(evalue, list(stb))
         self.outbox.send("error", self.last_error)
 
     def execute(self, code: str, silent: bool, store_history: bool) -> Dict[str, Any]:
@@ -108,8 +108,7 @@ class ZMQInteractiveShell(InteractiveShell):
         if result.success:
             return {"status": "ok", "execution_count": count}
         error = result.error_before_exec or result.error_in_exec
-        unseen = {"ename": type(error).__name__, "evalue": str(error), "traceback": []}
-        return dict(self.last_error or unseen, status="error", execution_count=count)
+        return dict(self.last_error or error_content(error, []), status="error", execution_count=count)
 
     def info(self) -> Dict[str, Any]:
         """Return the content of ``worker_ready``."""

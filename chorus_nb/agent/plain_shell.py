@@ -16,7 +16,7 @@ import traceback
 import types
 from typing import Any, Dict, List, Optional, Tuple
 
-from .streams import Outbox
+from .streams import Outbox, error_content
 
 _REPRS = {
     "_repr_html_": "text/html",
@@ -103,7 +103,7 @@ class PlainShell:
         while trace is not None and trace.tb_frame.f_code.co_filename != name:
             trace = trace.tb_next  # Our own frames say nothing about the cell.
         lines = "".join(traceback.format_exception(type(error), error, trace)).rstrip().splitlines()
-        return {"ename": type(error).__name__, "evalue": str(error), "traceback": lines}
+        return error_content(error, lines)
 
 
 def _split(code: str, name: str) -> Tuple[ast.Module, Optional[ast.Expression]]:

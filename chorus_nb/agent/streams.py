@@ -14,13 +14,22 @@ import socket
 import sys
 import threading
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from .wire import MAX_JSON_BYTES, Message, WireError, encode
 
 _GATHER_S = 0.04
 _GATHER_CHARS = 2**15
 _SPAWNING = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec")
+
+
+def error_content(error: BaseException, traceback: List[str]) -> Dict[str, Any]:
+    """Return the content of an ``error`` message."""
+    try:
+        text = str(error)
+    except Exception:  # The exception's own __str__ is code of the user's; the words are the traceback module's.
+        text = "<exception str() failed>"
+    return {"ename": type(error).__name__, "evalue": text, "traceback": traceback}
 
 
 class Interrupts:

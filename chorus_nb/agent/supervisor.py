@@ -421,5 +421,6 @@ def main(config: Dict[str, Any]) -> None:
     undumpable = posix.set_dumpable(False)
     posix.adopt_orphans()
     # PID 1 gets only the signals it has handlers for, and has none that ends it: a worker's kill(1) does nothing.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A handler, not SIG_IGN, which the commands we start would inherit.
+    signal.signal(signal.SIGINT, lambda *_: None)
     Supervisor(config, stdin, stdout, undumpable).run()

@@ -103,6 +103,7 @@ def main(config: Dict[str, Any]) -> None:
     os.dup2(null, 0)
     os.close(null)
     posix.set_dumpable(False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Nothing of the user's may be imported by us in place of the standard library.
     sys.path[:] = [entry for entry in sys.path if entry]
     make_shell = load_shell()

@@ -6,10 +6,12 @@ bytes, the length as a big-endian 32-bit number, then the payload (Docker Engine
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -171,6 +173,7 @@ class AttachedStream(ByteStream):
         self._demultiplexer = Demultiplexer(self._tail.append)
         self._send_lock = threading.Lock()
         self._closed = False
+        _open_streams.add(self)
 
     def send(self, data: bytes | memoryview) -> None:
         try:
@@ -205,6 +208,10 @@ class AttachedStream(ByteStream):
         # Closing alone would leave a thread that is blocked in recv() there for good; shutting down wakes it.
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close this process's descriptors, and leave the connection to whoever else has it."""
         for each in (self._connection, self._owner):
             with suppress(OSError, ValueError, AttributeError):
                 each.close()
@@ -243,3 +250,15 @@ def _buffered(connection: Any, response: Any) -> bytes:
     with suppress(OSError):
         return bytes(reader.peek())
     return b""
+
+
+_open_streams: weakref.WeakSet[AttachedStream] = weakref.WeakSet()
+
+
+def _let_go_in_child() -> None:
+    """A fork of this process must not keep its containers alive when it is gone itself."""
+    for stream in list(_open_streams):
+        stream.let_go()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
