@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,30 +176,3 @@ def test_without_an_engine_the_cell_says_what_to_do(tmp_path: Path, monkeypatch:
         assert kernel.run("1 + 1")["status"] == "ok"
     finally:
         kernel.end()
-
-
-FORKING_OWNER = """
-import os, time
-from chorus_nb import Sandbox
-sandbox = Sandbox(repo="none")
-sandbox.run("x = 1")
-child = os.fork()
-if child:
-    print(child, flush=True)
-time.sleep(120)
-"""
-
-
-def test_a_fork_of_a_killed_owner_keeps_no_container_alive(docker_engine: DockerEngine) -> None:
-    owner = subprocess.Popen([sys.executable, "-c", FORKING_OWNER], stdout=subprocess.PIPE, text=True)
-    assert owner.stdout is not None
-    child = int(owner.stdout.readline())
-    try:
-        assert containers_of(docker_engine, owner.pid) == ["sandbox"]
-        owner.kill()
-        wait_for(lambda: not containers_of(docker_engine, owner.pid))
-        os.kill(child, 0)
-    finally:
-        os.kill(child, signal.SIGKILL)
-        owner.wait()
-        owner.stdout.close()
