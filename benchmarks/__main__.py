@@ -72,6 +72,7 @@ def run() -> bool:
             *(_cells(code, "docker exec python3 -c (SDK)", 20, ours.cell, docker.exec_cell) for code in _CELLS),
             Row("restart, answer", "ipykernel", 10, ours.restart, theirs.restart, most_s=0.05),
             Row("cold start, answer", "create + start + wait `true`", 15, sandbox_cold_start, docker.bare_start, 1.6),
+            Row("cold start, answer", "the same and its removal", 15, sandbox_cold_start, docker.bare_life),
         ]
         reached = [_print(row) for row in rows]
     return all(reached)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable
@@ -22,8 +23,8 @@ class Signal(Enum):
 
     ENDED = "ended"
     """The conversation is over: nothing will come any more."""
-    INTERRUPTED = "interrupted"
-    """Somebody asked, from another thread, to interrupt this request."""
+    WAKE = "wake"
+    """Another thread has something to say to the one that waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,11 @@ class Exchange:
                 return
             except queue.Full:
                 continue
+
+    def wake(self) -> None:
+        """Have :meth:`get` return soon. One with a full queue is about to return anyway."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(Signal.WAKE)
 
     def get(self, timeout_s: float | None = None) -> Message | Signal:
         """Return the next item. Raises ``TimeoutError``; lets Ctrl-C through while it waits."""

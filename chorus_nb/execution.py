@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 GRACE_S = 3.0
 """How long an interrupted cell may go on before its process is killed."""
+
+_INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
+"""Exit codes of a program that SIGINT ended, and of a shell whose program it ended."""
+
+SHOWN_AFTER_INTERRUPT_S = 1.0
+"""How long an interrupted cell's output is still shown: its last words, not the backlog of a flood."""
 
 _REPLIES = {"execute_request": "execute_reply", "command_request": "command_reply"}
 
@@ -66,7 +73,9 @@ class Execution:
         self._usage: ResourceUsage | None = None
         self._timeout_s: float | None = None
         self._deadline_s: float | None = None
+        self._interrupt_asked = False
         self._asked_to_end: str | None = None
+        self._asked_to_end_s: float | None = None
         self._killed = False
 
     def run(self, timeout_s: float | None, on_message: Callable[[Message], None]) -> Outcome:
@@ -74,56 +83,60 @@ class Execution:
         self._timeout_s = timeout_s
         self._deadline_s = time.monotonic() + timeout_s if timeout_s else None
         with self._conversation.ask(self._request) as self._exchange:
-            while True:
-                try:
-                    message = self._next()
-                    reply = self._take(message, on_message) if message else None
-                except KeyboardInterrupt:
-                    self.interrupt()
-                    self._escalate("interrupted")
-                    continue
-                except Exception:
-                    # Nobody waits for this cell any more; where it has ended already, this does nothing.
-                    self._tell("interrupt_request")
-                    raise
-                if reply is not None:
-                    return self._outcome(reply)
+            try:
+                return self._wait(on_message)
+            except BaseException:
+                # Whatever went wrong here, the cell must not run on with nobody listening.
+                self._tell("kill_request")
+                raise
+
+    def _wait(self, on_message: Callable[[Message], None]) -> Outcome:
+        while True:
+            try:
+                message = self._next()
+                reply = self._take(message, on_message) if message else None
+            except KeyboardInterrupt:
+                self._interrupt_asked = True
+                continue
+            if reply is not None:
+                return self._outcome(reply)
 
     def interrupt(self) -> None:
         """Do what Ctrl-C does to the cell. From any thread."""
+        self._interrupt_asked = True
         if self._exchange:
-            self._tell("interrupt_request")
-            self._exchange.put(Signal.INTERRUPTED)
+            self._exchange.wake()
 
     def _tell(self, msg_type: str) -> None:
         assert self._exchange is not None
         self._conversation.tell(Request(msg_type, {"execution_id": self._exchange.msg_id}))
 
     def _next(self) -> Message | None:
-        """Return the next message, or None after something else happened that changes how we wait."""
+        """Return the next message, or None where there is none now.
+
+        Interrupts and time limits come first: a cell that never stops talking must not talk its way past them.
+        """
         assert self._exchange is not None
-        left_s = None if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic())
+        if self._interrupt_asked and self._asked_to_end is None:
+            self._escalate("interrupted")
+        left_s = None if self._deadline_s is None else self._deadline_s - time.monotonic()
+        if left_s is not None and left_s <= 0:
+            self._escalate("timed out")
+            return None
         try:
             item = self._exchange.get(left_s)
         except TimeoutError:
-            self._escalate("timed out")
             return None
         if item is Signal.ENDED:
             raise self._session.death()
-        if item is Signal.INTERRUPTED:
-            self._escalate("interrupted")
-            return None
-        assert isinstance(item, Message)
-        return item
+        return item if isinstance(item, Message) else None
 
     def _escalate(self, reason: str) -> None:
-        """Interrupt; then, if that was not heeded, kill the process; then the container."""
+        """Interrupt; then, if that was not heeded in time, kill the process; then the container."""
         if self._asked_to_end is None:
             self._asked_to_end = reason
-            if reason == "timed out":
-                self._tell("interrupt_request")
-        elif time.monotonic() < (self._deadline_s or 0):
-            return  # A second request to interrupt, while the first still has time.
+            self._asked_to_end_s = time.monotonic()
+            self._tell("interrupt_request")
         elif not self._killed:
             self._killed = True
             self._tell("kill_request")
@@ -139,11 +152,15 @@ class Execution:
             self._usage = self._session.last_usage = self._figures(message.content)
         elif message.msg_type == "worker_exit":
             raise self._worker_died(message.content)
-        else:
+        elif message.msg_type == "error" or not self._is_late():
             admitted = self._outputs.admit(message)
             if admitted:
                 on_message(admitted)
         return None
+
+    def _is_late(self) -> bool:
+        """Whether the cell was asked to end a while ago: then a backlog of output must not hide that it did."""
+        return self._asked_to_end_s is not None and time.monotonic() - self._asked_to_end_s > SHOWN_AFTER_INTERRUPT_S
 
     def _figures(self, content: Mapping[str, Any]) -> ResourceUsage:
         dropped = content.get("dropped_bytes")
@@ -158,7 +175,9 @@ class Execution:
         if self._asked_to_end == "timed out":
             # However it ended: code may well catch the interrupt and end in good order.
             raise self._timed_out(state_kept=True)
-        ended_by_us = self._asked_to_end is not None and reply.get("ename") == "KeyboardInterrupt"
+        ended_by_us = self._asked_to_end is not None and (
+            reply.get("ename") == "KeyboardInterrupt" or reply.get("exit_code") in _INTERRUPTED
+        )
         killed = reply.get("killed") is True
         if self._usage is None:
             raise AgentProtocolError("The sandbox sent no figures.", next_step="Restart the session.")

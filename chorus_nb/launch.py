@@ -12,7 +12,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .agent import boot
 from .config import SandboxConfig
-from .engines.base import HOME, SESSION_LABEL, WORKSPACE, Container, ContainerSpec, Engine, EngineCapabilities, Mount
+from .engines.base import (
+    HOME,
+    SESSION_LABEL,
+    WORKSPACE,
+    ByteStream,
+    Container,
+    ContainerSpec,
+    Engine,
+    EngineCapabilities,
+    Mount,
+)
 from .errors import (
     AgentProtocolError,
     ChorusError,
@@ -98,7 +108,6 @@ def _environment(image: Mapping[str, str], asked: Mapping[str, str]) -> dict[str
         "HOME": HOME,
         "USER": "sandbox",
         "TERM": "xterm-color",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     return {**standard, **image, **asked}
@@ -110,12 +119,12 @@ def boot_payload(working_dir: str, capabilities: EngineCapabilities) -> bytes:
     return boot.payload("supervisor", boot.sources(), config)
 
 
-def send_in_background(container: Container, payload: bytes) -> None:
+def send_in_background(stream: ByteStream, payload: bytes) -> None:
     """Write the payload from a thread: a program that is not ours need not read it, and must not hold us up."""
 
     def send() -> None:
         try:
-            container.stream.send(payload)
+            stream.send(payload)
         except OSError:
             pass  # It ended; whoever waits for its first words learns of it.
 
@@ -133,7 +142,7 @@ def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
             next_step="Choose an image with a newer Python, such as python:3.12-slim.",
         )
     state = container.inspect()
-    if state.oom_killed or state.exit_code == 137:
+    if boot.OUT_OF_MEMORY in said or state.oom_killed or state.exit_code == 137:
         limit = config.limits.memory_bytes
         return OutOfMemoryError(
             f"The sandbox did not start within its memory limit of {limit >> 20} MiB.",

@@ -89,6 +89,7 @@ class Session:
         self._container: Container | None = None
         self._conversation: Conversation | None = None
         self._state: State = "new"
+        self._closed = False
         self._start_lock = threading.RLock()
         self._turn_lock = threading.Lock()
         self._execution: Execution | None = None
@@ -106,12 +107,14 @@ class Session:
     @property
     def state(self) -> State:
         """``new``, ``starting``, ``idle``, ``busy``, ``dead`` (it ended by itself) or ``closed`` (it was stopped)."""
+        if self._closed:
+            return "closed"
         return "busy" if self._state == "idle" and self._execution else self._state
 
     @property
     def uptime_s(self) -> float | None:
         """Seconds since it was ready, or None while it is not running."""
-        return time.time() - self.started_at_s if self.started_at_s and self._state == "idle" else None
+        return time.time() - self.started_at_s if self.started_at_s and self.state in ("idle", "busy") else None
 
     @property
     def repository(self) -> Path | None:
@@ -134,45 +137,50 @@ class Session:
             Whatever kept it from starting. Nothing is left behind then.
         """
         with self._start_lock:
-            if self._state == "closed":
-                raise SessionClosedError(
-                    f"The session {self.name!r} was stopped.", next_step="Use its name again to start a new one."
-                )
-            if self._state != "idle":
-                self._state = "starting"
-                try:
-                    self._launch()
-                    self._state = "idle"
-                    self.started_at_s = time.time()
-                except BaseException:
-                    self._clear("new")
-                    raise
+            self._refuse_if_closed()
+            if self._state == "idle":
+                return
+            self._state = "starting"
+            try:
+                self._launch()
+                self._refuse_if_closed()
+            except BaseException:
+                self._clear("new")
+                self._refuse_if_closed()
+                raise
+            self.started_at_s = time.time()
+            self._state = "idle"
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise SessionClosedError(
+                f"The session {self.name!r} was stopped.", next_step="Use its name again to start a new one."
+            )
 
     def _launch(self) -> None:
         capabilities = self.engine.capabilities()
         spec = container_spec(self.name, self.config, self.engine, capabilities, self.folder, owner_label())
         self._agent_info = None
         self._worker_ready.clear()
-        self._container = self.engine.create(spec)
-        self._container.start()
-        send_in_background(self._container, boot_payload(spec.working_dir, capabilities))
-        self._conversation = Conversation(self._container.stream, self._unasked, self._ended)
-        self._await(lambda: self._agent_info is not None)
+        container = self._container = self.engine.create(spec)
+        # Whoever closed the session meanwhile saw no container to remove.
+        self._refuse_if_closed()
+        container.start()
+        send_in_background(container.stream, boot_payload(spec.working_dir, capabilities))
+        conversation = self._conversation = Conversation(container.stream, self._unasked, self._ended)
+        self._await(conversation, container, lambda: self._agent_info is not None)
         assert self._agent_info is not None
         self.info = AgentInfo.from_content(self._agent_info.content)
         if capabilities.isolation:
             verify(self.info, spec)
-        self._await(self._worker_ready.is_set)
+        self._await(conversation, container, self._worker_ready.is_set)
         self._loss = None
 
-    def _await(self, ready: Callable[[], bool]) -> None:
-        assert self._conversation is not None
-        assert self._container is not None
-        conversation = self._conversation
+    def _await(self, conversation: Conversation, container: Container, ready: Callable[[], bool]) -> None:
         with self._changed:
             self._changed.wait_for(lambda: ready() or conversation.ended, START_TIMEOUT_S)
         if not ready():
-            raise why_not_started(self._container, self.config)
+            raise why_not_started(container, self.config)
 
     def restart(self) -> None:
         """Empty its namespace: a new worker in the same container, in milliseconds. A cell that runs is ended."""
@@ -195,10 +203,11 @@ class Session:
 
     def close(self) -> None:
         """End it and remove its container; may be called twice. A cell that runs raises ``SessionClosedError``."""
-        self._state = "closed"
-        if self._conversation and not self._conversation.ended:
-            self._conversation.tell(Request("shutdown_request", {"restart": False}))
-            self._conversation.join(1.0)
+        self._closed = True
+        conversation = self._conversation
+        if conversation and not conversation.ended:
+            conversation.tell(Request("shutdown_request", {"restart": False}))
+            conversation.join(1.0)
         self._clear("closed")
 
     def _clear(self, state: State) -> None:
@@ -261,7 +270,11 @@ class Session:
             request = Request(msg_type, dict(content, max_output_bytes=policy.max_bytes))
             self.last_usage = None
             self._execution = Execution(self, self._conversation, request, OutputFilter(policy, self._display_prefix))
-            return self._execution.run(timeout_s, on_message)
+            try:
+                return self._execution.run(timeout_s, on_message)
+            except AgentProtocolError:
+                self._clear("dead")
+                raise
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -404,7 +417,7 @@ class Session:
 
     def death(self) -> ChorusError:
         """Return why the conversation ended, and take it as reported."""
-        if self._state == "closed":
+        if self._closed:
             return SessionClosedError(f"The session {self.name!r} was stopped.", next_step="Run the cell again.")
         loss, self._loss = self._loss, None
         return loss or self._died()

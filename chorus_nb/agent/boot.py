@@ -16,6 +16,9 @@ PACKAGE = "_chorus_agent"
 UNSUPPORTED = "chorus-nb: this is Python "
 """What the program says on standard error where the interpreter is too old; the version follows."""
 
+OUT_OF_MEMORY = "chorus-nb: out of memory"
+"""What the supervisor says on standard error where the memory limit keeps the template from starting."""
+
 # The syntax of this program must be valid in Python 2 as well: it is there that it has to say what is wrong.
 PROGRAM = (
     """

@@ -42,7 +42,7 @@ class Cgroup:
             quota, _, period = self._text("cpu.max").partition(" ")
         else:
             quota, period = self._text("cpu/cpu.cfs_quota_us"), self._text("cpu/cpu.cfs_period_us")
-        if not quota.strip().isdigit() or not period.strip().isdigit():
+        if not quota.strip().isdigit() or not period.strip().isdigit() or int(period) == 0:
             return None
         return int(quota) / int(period)
 
@@ -140,7 +140,7 @@ class Cgroup:
     @staticmethod
     def _read(path: str) -> str:
         try:
-            with open(path) as file:
+            with open(path, encoding="ascii", errors="replace") as file:
                 return file.read()
         except OSError:
             return ""

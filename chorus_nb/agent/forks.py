@@ -67,6 +67,7 @@ class Template:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.setblocking(False)
         self._unborn: Deque[Fork] = deque()
+        self.has_forked = False
         program = _in_memory(boot.payload("template", texts, dict(config, control=theirs.fileno())))
         self.process = subprocess.Popen(
             [sys.executable, "-c", boot.PROGRAM],
@@ -104,6 +105,7 @@ class Template:
             kind, first, second = RECORD.unpack(packet)
             if kind == FORKED and self._unborn:
                 self._unborn.popleft().pid = first
+                self.has_forked = True
             elif kind == FAILED and self._unborn:
                 on_failure(self._unborn.popleft(), first)
             elif kind == EXITED:

@@ -3,6 +3,7 @@
 import base64
 import builtins
 import contextlib
+import os
 import platform
 from typing import Any, ContextManager, Dict, Optional
 
@@ -121,6 +122,8 @@ def _no_input(prompt: object = "") -> str:
 
 def prepare() -> Any:
     """Make the shell in the template; a worker only has to connect it."""
+    # Where a notebook's plots go; it comes with IPython, and a variable of the user's own goes before it.
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     config = Config()
     config.HistoryManager.enabled = False
     shell: ZMQInteractiveShell = ZMQInteractiveShell.instance(config=config)

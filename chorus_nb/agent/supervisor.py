@@ -18,7 +18,7 @@ import socket
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from . import posix
+from . import boot, posix
 from .cgroup import Cgroup
 from .commands import Command, Execution
 from .forks import Fork, Template
@@ -27,6 +27,8 @@ from .report import policy_report
 from .wire import Decoder, Message, WireError, encode
 
 _SAMPLE_INTERVAL_S = 0.125
+_MAX_BARREN_TEMPLATES = 3
+"""How many templates in a row may end before their first fork: more would end likewise."""
 
 _OUTPUT = ("stream", "display_data", "update_display_data", "execute_result", "clear_output")
 _FROM_WORKER = _OUTPUT + ("error", "execute_reply", "worker_ready", "sync")
@@ -53,6 +55,7 @@ class Supervisor:
         self.outlets: Dict[Fork, Outlet] = {}
         self.decoders: Dict[Fork, Decoder] = {}
         self.next_sample_s = 0.0
+        self.barren_templates = 0
         self._watch_children()
         os.set_blocking(stdin, False)
         self.loop.register(stdin, selectors.EVENT_READ, lambda: self._read_host(stdin))
@@ -199,9 +202,21 @@ class Supervisor:
         # It was killed from inside, or never started. Its forks are orphans now and ours to reap.
         self.loop.unregister(self.template.control)
         self.template.control.close()
+        self.barren_templates = 0 if self.template.has_forked else self.barren_templates + 1
+        if self.barren_templates == _MAX_BARREN_TEMPLATES - 1:
+            posix.kill_descendants([])  # Maybe one of them is what kills it.
+        elif self.barren_templates == _MAX_BARREN_TEMPLATES:
+            self._give_up()
         self._start_template()
         if self.worker.pid is None:
             self._replace_worker()
+
+    def _give_up(self) -> None:
+        """Say why no worker can be had, and end; the host reads it from our standard error."""
+        killed = self.cgroup.sample()["oom_kills"]
+        words = boot.OUT_OF_MEMORY if killed else "chorus-nb: the process that starts the cells ends by itself"
+        os.write(2, words.encode() + b"\n")
+        os._exit(1)
 
     def _fork(self, role: bytes) -> Fork:
         child = self.template.fork(role)

@@ -105,6 +105,7 @@ class FakeContainer(Container):
         self._process: subprocess.Popen[bytes] | None = None
         self._kill_lock = threading.Lock()
         self._removed = False
+        self._kill_lock = threading.Lock()
         self._home = tempfile.mkdtemp(prefix="chorus-nb-fake-")
         pipes = [os.pipe() for _ in range(3)]
         self._child_ends = [pipes[0][0], pipes[1][1], pipes[2][1]]

@@ -1,31 +1,46 @@
-"""What the README shows is what happens: its Python examples run, against the real engine."""
+"""What the README says is so: its Python examples run for real, and its tables name every option and command."""
 
 from __future__ import annotations
 
 import doctest
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from chorus_nb._extension import load, unload
 from chorus_nb.config import OPTIONS
-
-pytestmark = pytest.mark.docker
+from chorus_nb.magics import HELP, SandboxMagics
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def _section(title: str) -> str:
-    return README.partition(f"\n## {title}")[2].partition("\n## ")[0]
+    section = README.partition(f"\n## {title}")[2].partition("\n## ")[0]
+    assert section, f"the README has no section {title!r}"
+    return section
 
 
+@pytest.mark.docker
 @pytest.mark.usefixtures("docker_engine")
 def test_python_examples_give_what_they_show() -> None:
-    examples = "\n".join(re.findall(r"```pycon\n(.*?)```", README, re.DOTALL))
+    examples = "".join(re.findall(r"```pycon\n(.*?)```", _section("From Python"), re.DOTALL))
     test = doctest.DocTestParser().get_doctest(examples, {}, "README.md", "README.md", 0)
     assert len(test.examples) > 5
     report: list[str] = []
-    results = doctest.DocTestRunner(verbose=False).run(test, out=report.append)
-    assert results.failed == 0, "".join(report)
+    assert doctest.DocTestRunner(verbose=False).run(test, out=report.append).failed == 0, "".join(report)
+
+
+def test_every_option_of_the_magic_is_in_its_table() -> None:
+    actions = SandboxMagics.cell.parser._actions
+    options = {(action.option_strings or [action.dest.upper()])[0] for action in actions}
+    assert set(re.findall(r"^\| `([-\w]+)", _section("`%%sandbox"), re.MULTILINE)) == options
+
+
+def test_every_command_is_in_its_table() -> None:
+    commands = set(re.findall(r"^%sandbox (\w+)", HELP, re.MULTILINE)) | {"help"}
+    assert set(re.findall(r"^\| `(\w+)`", _section("`%sandbox"), re.MULTILINE)) == commands
+
+
+def test_every_option_of_the_python_face_is_named() -> None:
+    paragraph = _section("From Python").rpartition("\nOptions:")[2]
+    assert set(OPTIONS) - set(re.findall(r"`(\w+)`", paragraph)) == set()

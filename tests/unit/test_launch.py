@@ -1,0 +1,238 @@
+"""From a configuration to what the engine is asked for, and from the agent's words to an error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chorus_nb.agent import boot
+from chorus_nb.config import SandboxConfig
+from chorus_nb.engines.base import (
+    HOME,
+    WORKSPACE,
+    ByteStream,
+    Container,
+    ContainerSpec,
+    ContainerState,
+    EngineCapabilities,
+    Mount,
+    ResolvedImage,
+)
+from chorus_nb.engines.fake import FakeEngine
+from chorus_nb.errors import (
+    AgentProtocolError,
+    ChorusError,
+    ImageUnsupportedError,
+    OutOfMemoryError,
+    PolicyNotEnforcedError,
+    SandboxStartError,
+)
+from chorus_nb.launch import AgentInfo, boot_payload, container_spec, verify, why_not_started, workspace_of
+
+MOUNTING = EngineCapabilities(name="test", isolation=True, limits=True, mirror=True, repository_mounts=True)
+PLAIN = EngineCapabilities(name="test", isolation=False, limits=False, mirror=False, repository_mounts=False)
+
+REPORT: dict[str, Any] = {
+    "uid": 1000,
+    "gid": 1000,
+    "effective_capabilities": "0000000000000000",
+    "no_new_privileges": True,
+    "seccomp_filter": True,
+    "read_only_root": True,
+    "interfaces": ["lo"],
+    "memory_limit_bytes": 2**30,
+    "pids_limit": 128,
+    "cpus": 1.0,
+    "open_files": 1024,
+    "cgroup_version": 2,
+    "supervisor_undumpable": True,
+    "python_version": "3.12.1",
+    "python_executable": "/usr/bin/python3",
+}
+
+
+class MirrorlessEngine(FakeEngine):
+    """Resolves to an image with a mount and a variable of its own."""
+
+    def resolve(self, image: str) -> ResolvedImage:
+        return ResolvedImage(
+            reference=image,
+            interpreters=("python3",),
+            mounts=(Mount("/usr", "/usr"),),
+            environment={"PATH": "/usr/bin", "HOME": "/image"},
+        )
+
+
+def spec_of(folder: Path, capabilities: EngineCapabilities = MOUNTING, **options: Any) -> ContainerSpec:
+    config = SandboxConfig.from_options(**options)
+    return container_spec("name", config, MirrorlessEngine(), capabilities, folder, "owner")
+
+
+def info(**changes: Any) -> AgentInfo:
+    return AgentInfo.from_content(REPORT | changes)
+
+
+# What the engine is asked for
+
+
+@pytest.mark.parametrize(("mode", "read_only"), [("ro", True), ("rw", False)])
+def test_the_repository_is_mounted_as_asked(tmp_path: Path, mode: str, read_only: bool) -> None:
+    spec = spec_of(tmp_path, repo=mode)
+    assert spec.mounts == (Mount("/usr", "/usr"), Mount(str(tmp_path), WORKSPACE, read_only))
+    assert spec.working_dir == WORKSPACE
+
+
+def test_no_repository_is_no_mount(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, repo="none")
+    assert spec.mounts == (Mount("/usr", "/usr"),)
+    assert spec.working_dir == WORKSPACE
+
+
+def test_an_engine_without_mounts_works_where_the_repository_lies(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (tmp_path / ".git").mkdir()
+    config = SandboxConfig.from_options()
+    assert workspace_of(config, PLAIN, inner) == (tmp_path, str(tmp_path))
+    assert workspace_of(SandboxConfig.from_options(repo="none"), PLAIN, inner) == (None, str(inner))
+
+
+def test_variables_that_are_asked_for_win_over_the_images_and_those_over_ours(tmp_path: Path) -> None:
+    environment = spec_of(tmp_path, env={"PATH": "/mine", "TOKEN": "t"}).environment
+    assert (environment["PATH"], environment["TOKEN"], environment["HOME"]) == ("/mine", "t", "/image")
+    assert environment["MPLBACKEND"].startswith("module://")
+    assert HOME
+
+
+def test_labels_name_owner_and_session(tmp_path: Path) -> None:
+    assert spec_of(tmp_path).labels == {"chorus-nb.owner": "owner", "chorus-nb.session": "name"}
+
+
+def test_the_user_that_is_asked_for_wins(tmp_path: Path) -> None:
+    assert spec_of(tmp_path, user="12:34").user == "12:34"
+
+
+def test_the_payload_tells_the_agent_where_it_is() -> None:
+    body = json.loads(boot_payload("/w", MOUNTING).partition(b"\n")[2])
+    assert (body["working_dir"], body["own_cgroup"], body["role"]) == ("/w", True, "supervisor")
+    assert not json.loads(boot_payload("/w", PLAIN).partition(b"\n")[2])["own_cgroup"]
+
+
+# Whether we got it
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> ContainerSpec:
+    return spec_of(tmp_path, user="1000:1000")
+
+
+def test_everything_in_force_passes(spec: ContainerSpec) -> None:
+    verify(info(), spec)
+    verify(info(interfaces=[]), spec)
+    verify(info(memory_limit_bytes=2**29, pids_limit=10, cpus=0.5, open_files=64), spec)
+
+
+@pytest.mark.parametrize(
+    ("control", "found"),
+    [
+        ("user", {"uid": 0}),
+        ("user", {"gid": 0}),
+        ("capabilities", {"effective_capabilities": "0000000000000400"}),
+        ("capabilities", {"effective_capabilities": "unreadable"}),
+        ("capabilities", {"effective_capabilities": ""}),
+        ("no-new-privileges", {"no_new_privileges": False}),
+        ("seccomp", {"seccomp_filter": False}),
+        ("read-only root", {"read_only_root": False}),
+        ("network", {"interfaces": ["eth0", "lo"]}),
+        ("memory", {"memory_limit_bytes": None}),
+        ("memory", {"memory_limit_bytes": 2**31}),
+        ("pids", {"pids_limit": None}),
+        ("pids", {"pids_limit": 129}),
+        ("cpus", {"cpus": None}),
+        ("cpus", {"cpus": 2.0}),
+        ("open files", {"open_files": 4096}),
+        ("supervisor", {"supervisor_undumpable": False}),
+    ],
+)
+def test_each_missing_control_is_named(spec: ContainerSpec, control: str, found: dict[str, Any]) -> None:
+    with pytest.raises(PolicyNotEnforcedError, match=control) as caught:
+        verify(info(**found), spec)
+    assert caught.value.controls == (control,)
+    assert caught.value.next_step
+
+
+def test_every_missing_control_is_named_at_once(spec: ContainerSpec) -> None:
+    with pytest.raises(PolicyNotEnforcedError) as caught:
+        verify(info(uid=0, seccomp_filter=False, cpus=None), spec)
+    assert caught.value.controls == ("user", "seccomp", "cpus")
+
+
+def test_what_was_not_asked_for_need_not_be_in_force(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, user="1000:1000", network="bridge", read_only_root=False)
+    verify(info(interfaces=["eth0", "lo"], read_only_root=False), spec)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{"uid": "0"}, {"uid": True}, {"interfaces": "lo"}, {"no_new_privileges": "yes"}, {"cpus": "1"}, {"uid": None}],
+)
+def test_a_report_of_another_shape_is_refused(found: dict[str, Any]) -> None:
+    with pytest.raises(AgentProtocolError, match="report"):
+        AgentInfo.from_content(REPORT | found)
+
+
+@pytest.mark.parametrize("field", sorted(REPORT))
+def test_a_report_without_a_field_is_refused(field: str) -> None:
+    with pytest.raises(AgentProtocolError):
+        AgentInfo.from_content({key: value for key, value in REPORT.items() if key != field})
+
+
+# Why it did not start
+
+
+class Silent(Container, ByteStream):
+    """A container that ended before its agent was ready."""
+
+    def __init__(self, said: str, state: ContainerState) -> None:
+        self.id, self.stream = "silent", self
+        self._said, self._state = said, state
+
+    def inspect(self) -> ContainerState:
+        return self._state
+
+    @property
+    def diagnostics(self) -> str:
+        return self._said
+
+    def start(self) -> None: ...
+    def kill(self) -> None: ...
+    def remove(self) -> None: ...
+    def close(self) -> None: ...
+    def send(self, data: bytes | memoryview) -> None: ...
+    def receive(self) -> bytes:
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "kind", "words"),
+    [
+        (f"{boot.UNSUPPORTED}3.6\n", ContainerState("exited", 97), ImageUnsupportedError, r"Python 3\.6"),
+        (f"noise\n{boot.UNSUPPORTED}3.7", ContainerState("removed"), ImageUnsupportedError, r"Python 3\.7"),
+        (boot.UNSUPPORTED, ContainerState("removed"), ImageUnsupportedError, "has Python"),
+        ("Unknown option: -I\nusage: python [option]", ContainerState("exited", 2), ImageUnsupportedError, "Python 2"),
+        ("", ContainerState("exited", 137), OutOfMemoryError, "1024 MiB"),
+        ("", ContainerState("exited", 1, oom_killed=True), OutOfMemoryError, "1024 MiB"),
+        (f"{boot.OUT_OF_MEMORY}\n", ContainerState("removed"), OutOfMemoryError, "1024 MiB"),
+        ("Traceback\nImportError: no json\n", ContainerState("exited", 1), SandboxStartError, "ImportError: no json"),
+        ("", ContainerState("exited", 3), SandboxStartError, "exit code 3"),
+    ],
+)
+def test_the_reason_is_found(said: str, state: ContainerState, kind: type[ChorusError], words: str) -> None:
+    error = why_not_started(Silent(said, state), SandboxConfig())
+    assert type(error) is kind
+    with pytest.raises(kind, match=words):
+        raise error
+    assert error.next_step

@@ -1,0 +1,102 @@
+"""What a session does when its users, or what runs in it, do the unexpected; on the fake engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from chorus_nb.agent.wire import Message
+from chorus_nb.config import SandboxConfig
+from chorus_nb.engines.fake import FakeEngine
+from chorus_nb.errors import AgentProtocolError, ExecutionTimeoutError, SessionClosedError
+from chorus_nb.session import Session
+
+
+@pytest.fixture
+def session(fake_engine: FakeEngine) -> Iterator[Session]:
+    session = Session("test", SandboxConfig.from_options(repo="none"), fake_engine)
+    yield session
+    session.close()
+    assert fake_engine.owned() == []
+
+
+def ignore(_: Message) -> None:
+    pass
+
+
+def run(session: Session, code: str) -> str:
+    said: list[str] = []
+    session.execute(code, on_message=lambda message: said.append(str(message.content.get("text", ""))))
+    return "".join(said)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.01, 0.05, 0.1, 0.2, 0.4])
+def test_closing_while_it_starts_leaves_nothing(fake_engine: FakeEngine, after_s: float) -> None:
+    session = Session("test", SandboxConfig.from_options(repo="none"), fake_engine)
+    raised: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            session.start()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    time.sleep(after_s)
+    session.close()
+    thread.join()
+    assert [type(error) for error in raised] in ([], [SessionClosedError])
+    assert session.state == "closed"
+    assert fake_engine.owned() == []
+
+
+def test_a_closed_session_does_not_start_again(session: Session) -> None:
+    session.close()
+    with pytest.raises(SessionClosedError):
+        session.start()
+
+
+def test_ctrl_c_ends_a_flood_that_fills_every_queue(session: Session) -> None:
+    session.start()
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    outcome = session.execute(
+        "from IPython.display import clear_output\nwhile True: clear_output()", on_message=lambda _: time.sleep(0.02)
+    )
+    assert outcome.interrupted
+    assert session.state == "idle"
+
+
+def test_a_time_limit_ends_a_flood_that_ignores_interrupts(session: Session) -> None:
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: print('x' * 1000)"
+    with pytest.raises(ExecutionTimeoutError) as caught:
+        session.execute(code, timeout_s=0.5, on_message=ignore)
+    assert not caught.value.state_kept
+    assert run(session, "print('alive')") == "alive\n"
+
+
+def test_output_that_is_none_ends_the_sandbox(session: Session) -> None:
+    forged = "import sys, time\nsys.stdout._outbox.send('stream', {'name': 5})\ntime.sleep(60)"
+    with pytest.raises(AgentProtocolError):
+        session.execute(forged, on_message=ignore)
+    assert session.state == "dead"
+    assert run(session, "print('sys' in globals())") == "False\n"
+
+
+def test_a_cell_does_not_run_on_when_its_reader_fails(session: Session) -> None:
+    def fail(message: Message) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        session.execute("import time\nprint('now', flush=True)\ntime.sleep(60)", on_message=fail)
+    started_s = time.monotonic()
+    while session._loss is None:
+        assert time.monotonic() - started_s < 20
+        time.sleep(0.01)
+    session._loss = None
+    assert run(session, "print('free')") == "free\n"
