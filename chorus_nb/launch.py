@@ -163,7 +163,7 @@ def verify(info: AgentInfo, spec: ContainerSpec) -> None:
     uid, _, gid = spec.user.partition(":")
     controls = {
         "user": (info.uid, info.gid) == (int(uid), int(gid)),
-        "capabilities": info.effective_capabilities.strip("0") == "",
+        "capabilities": set(info.effective_capabilities) == {"0"},
         "no-new-privileges": info.no_new_privileges,
         "seccomp": info.seccomp_filter,
         "read-only root": info.read_only_root or not spec.security.read_only_root,

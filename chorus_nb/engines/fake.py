@@ -143,7 +143,8 @@ class FakeContainer(Container):
             return ContainerState("removed")
         if self._process is None:
             return ContainerState("created")
-        exit_code = self._process.poll()
+        with self._kill_lock:  # Looking also reaps, and then the number is nobody's.
+            exit_code = self._process.poll()
         if exit_code is None:
             return ContainerState("running")
         # As a shell and an engine count it: 128 plus the signal.

@@ -1,4 +1,4 @@
-"""Drive a real JupyterLab in a real Chromium: one class for the server, one for a notebook open in a page.
+"""Drive a notebook that is open in a real JupyterLab in a real Chromium.
 
 What the tests read comes from three places, and each says something the others do not: the page (what a person sees),
 the notebook model in the page (which MIME types an output carries) and the saved file (what remains).
@@ -9,28 +9,16 @@ the notebook model in the page (which MIME types an output carries) and the save
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import nbformat
 from playwright.sync_api import Locator, Page
 
-START_TIMEOUT_S = 90.0
-"""A cold JupyterLab takes 5 to 10 s on two cores; a loaded machine several times that."""
+from .server import LabServer
 
 CELL_TIMEOUT_S = 60.0
 
@@ -45,20 +33,27 @@ CHROMIUM_ARGS = [
     "--disable-sync",
 ]
 
-# News would call out, autosave would hide a missing save, and windowing removes cells out of sight from the page.
-SETTING_OVERRIDES = {
-    "@jupyterlab/apputils-extension:notification": {
-        "fetchNews": "false",
-        "checkForUpdates": False,
-        "doNotDisturbMode": True,
-    },
-    "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
-    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
-}
-
-# What could select another kernel or another configuration, or tell the kernel that it is under pytest
-# (ipykernel then leaves file descriptors 1 and 2 alone, which no user's kernel does).
-INHERITED_TO_DROP = ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "JUPYTER_TOKEN", "MPLBACKEND", "PYTEST_CURRENT_TEST")
+# The lowest contrast (WCAG 2.2, 1.4.3) of any text in the element with what is painted behind it.
+LOWEST_CONTRAST = """root => {
+    const parse = colour => { const [r, g, b, a = 1] = colour.match(/[\\d.]+/g).map(Number); return [r, g, b, a]; };
+    const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3])).concat(1);
+    const luminance = colour => {
+        const [r, g, b] = colour.map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = element => {
+        const layers = [];
+        for (let e = element; e; e = e.parentElement) layers.unshift(parse(getComputedStyle(e).backgroundColor));
+        return layers.reduce((below, top) => over(top, below), [255, 255, 255, 1]);
+    };
+    const texts = [...root.querySelectorAll('*'), root].filter(
+        e => e.checkVisibility() && [...e.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.data.trim()));
+    return Math.min(...texts.map(e => {
+        const back = behind(e);
+        const [low, high] = [back, over(parse(getComputedStyle(e).color), back)].map(luminance).sort((a, b) => a - b);
+        return (high + 0.05) / (low + 0.05);
+    }));
+}"""
 
 
 def find_chromium() -> str:
@@ -85,130 +80,6 @@ def write_notebook(path: Path, sources: list[str]) -> None:
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernelspec})
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
     nbformat.write(notebook, path)
-
-
-class LabServer:
-    """A JupyterLab server of the running interpreter, on the loopback, with nothing of the user's configuration.
-
-    Parameters
-    ----------
-    root
-        The folder the server shows.
-
-    Attributes
-    ----------
-    url : str
-        Address without a trailing slash.
-    token : str
-        What a request has to carry.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.token = secrets.token_hex(16)
-        self.url = f"http://127.0.0.1:{_free_port()}"
-        self._home = Path(tempfile.mkdtemp(prefix="lab-home-"))
-        self._log = self._home / "server.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-            self._wait_until_up()
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.shut_kernels_down()
-        finally:
-            self._end()
-
-    def request(self, method: str, path: str, timeout_s: float = 20.0) -> Any:
-        """Send one request to the server's REST interface and return the decoded answer, ``None`` if it is empty."""
-        headers = {"Authorization": f"token {self.token}"}
-        request = urllib.request.Request(self.url + path, method=method, headers=headers)
-        with urllib.request.urlopen(request, timeout=timeout_s) as response:
-            body = response.read()
-        return json.loads(body) if body else None
-
-    def shut_kernels_down(self) -> None:
-        """End every kernel by the shutdown message, so that what runs at a kernel's exit does run."""
-        for kernel in self.request("GET", "/api/kernels"):
-            self.request("DELETE", f"/api/kernels/{kernel['id']}", timeout_s=60.0)
-
-    def _start(self) -> None:
-        settings = self._home / "config" / "labconfig" / "default_setting_overrides.json"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(json.dumps(SETTING_OVERRIDES))
-        command = [
-            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
-            f"--port={self.url.rpartition(':')[2]}",
-            "--ServerApp.port_retries=0",
-            f"--IdentityProvider.token={self.token}",
-            f"--ServerApp.root_dir={self.root}",
-            "--ServerApp.terminals_enabled=False",
-            "--LabApp.expose_app_in_browser=True",
-        ]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                env=_environment(self._home),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def _wait_until_up(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                self.request("GET", "/api/status", timeout_s=2.0)
-                return
-            except (OSError, urllib.error.URLError) as error:
-                if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-                    log = self._log.read_text(errors="replace")
-                    raise RuntimeError(f"JupyterLab did not come up; it wrote:\n{log}") from error
-                time.sleep(0.2)
-
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
-        shutil.rmtree(self._home, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _environment(home: Path) -> dict[str, str]:
-    """Return this process's environment with home and every Jupyter folder moved to `home`."""
-    environment = {name: value for name, value in os.environ.items() if name not in INHERITED_TO_DROP}
-    # Contexts of the Docker client are in the user's home; without this a fresh home would lose the engine.
-    environment.setdefault("DOCKER_CONFIG", str(Path.home() / ".docker"))
-    folders = {
-        "HOME": "",
-        "IPYTHONDIR": "ipython",
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_DATA_DIR": "data",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-        "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-    }
-    return environment | {name: str(home / folder) for name, folder in folders.items()}
 
 
 @dataclass(frozen=True)
@@ -274,6 +145,17 @@ class NotebookPage:
         """Load the page again, as a person does who presses F5, and wait until the kernel answers."""
         self.page.reload()
         self.wait_kernel_ready()
+
+    def replace_cells(self, sources: list[str]) -> None:
+        """Put new code cells in the place of all there are; the kernel keeps its state."""
+        script = """
+            const cells = panel.model.sharedModel;
+            const former = cells.cells.length;
+            const empty = {cell_type: 'code', metadata: {}, outputs: [], execution_count: null};
+            cells.insertCells(0, argument.map(source => ({...empty, source})));
+            cells.deleteCellRange(argument.length, argument.length + former);
+        """
+        self._script(script, sources)
 
     def wait_kernel_ready(self) -> None:
         """Wait until the kernel has answered; the status line says idle before there is a kernel."""
@@ -342,6 +224,11 @@ class NotebookPage:
         self._script("await panel.sessionContext.session.kernel.restart();")
         self.wait_kernel_ready()
 
+    def wait_kernel_replaced(self) -> None:
+        """Wait until JupyterLab has said that the kernel died and has started another, and answer its dialog."""
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        self.page.wait_for_function(f"() => {{ {_PANEL} return panel.sessionContext.kernelDisplayStatus === 'idle'; }}")
+
     def kernel_value(self, expression: str) -> str:
         """Return the ``repr`` of an expression in the idle kernel; neither history nor notebook shows a trace."""
         script = """
@@ -365,17 +252,26 @@ class NotebookPage:
         self._script("await window.jupyterapp.commands.execute('apputils:change-theme', {theme: argument});", name)
         self.page.wait_for_selector(f'body[data-jp-theme-name="{name}"]', state="attached")
 
+    def click_menu(self, menu: str, entry: str) -> None:
+        """Open a menu of the menu bar and click the first entry whose label contains `entry`."""
+        self.page.locator(".lm-MenuBar-item").filter(has_text=menu).click()
+        self.page.locator(".lm-Menu-item").filter(has_text=entry).first.click()
+
     def screenshot(self, path: Path) -> None:
         """Write a picture (PNG) of what the page shows."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=path)
 
     def _start(self, command: str) -> None:
-        # The command's promise ends with the last cell. A prompt would not tell: it shows the former run at first.
+        # The command ends with the first error, even where the rest runs on (a cell tagged raises-exception), and takes
+        # the prompts back to [ ]. The kernel answers a last request when it is done with all that it has.
         script = """
             const run = {ended: false};
             window.lastRun = run;
-            window.jupyterapp.commands.execute(argument).finally(() => { run.ended = true; });
+            const kernel = panel.sessionContext.session.kernel;
+            const atEnd = () => kernel.requestExecute({code: '', silent: true, store_history: false}).done;
+            const command = window.jupyterapp.commands.execute(argument);
+            command.catch(() => {}).then(atEnd).finally(() => { run.ended = true; });
         """
         self._script(script, command)
 

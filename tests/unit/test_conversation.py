@@ -160,10 +160,19 @@ def test_leaving_an_exchange_lets_the_reading_go_on(talk: Talk) -> None:
     wait_until(lambda: "worker_exit" in [message.msg_type for message in talk.unasked])
 
 
-def test_signals_from_another_thread_wake_the_one_that_waits(talk: Talk) -> None:
+def test_another_thread_can_wake_the_one_that_waits(talk: Talk) -> None:
     with talk.ask() as exchange:
-        threading.Timer(0.05, exchange.put, (Signal.INTERRUPTED,)).start()
-        assert get(exchange) is Signal.INTERRUPTED
+        threading.Timer(0.05, exchange.wake).start()
+        assert get(exchange) is Signal.WAKE
+
+
+def test_waking_does_not_wait_for_room(talk: Talk) -> None:
+    with talk.ask() as exchange:
+        parent = talk.heard().msg_id
+        for _ in range(600):
+            talk.peer.say(Message("stream", {}, parent))
+        wait_until(exchange._queue.full)
+        exchange.wake()
 
 
 def test_join_on_the_reading_thread_does_not_wait_for_itself() -> None:

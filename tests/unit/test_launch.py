@@ -11,7 +11,6 @@ import pytest
 from chorus_nb.agent import boot
 from chorus_nb.config import SandboxConfig
 from chorus_nb.engines.base import (
-    HOME,
     WORKSPACE,
     ByteStream,
     Container,
@@ -103,8 +102,6 @@ def test_an_engine_without_mounts_works_where_the_repository_lies(tmp_path: Path
 def test_variables_that_are_asked_for_win_over_the_images_and_those_over_ours(tmp_path: Path) -> None:
     environment = spec_of(tmp_path, env={"PATH": "/mine", "TOKEN": "t"}).environment
     assert (environment["PATH"], environment["TOKEN"], environment["HOME"]) == ("/mine", "t", "/image")
-    assert environment["MPLBACKEND"].startswith("module://")
-    assert HOME
 
 
 def test_labels_name_owner_and_session(tmp_path: Path) -> None:
@@ -221,7 +218,6 @@ class Silent(Container, ByteStream):
     [
         (f"{boot.UNSUPPORTED}3.6\n", ContainerState("exited", 97), ImageUnsupportedError, r"Python 3\.6"),
         (f"noise\n{boot.UNSUPPORTED}3.7", ContainerState("removed"), ImageUnsupportedError, r"Python 3\.7"),
-        (boot.UNSUPPORTED, ContainerState("removed"), ImageUnsupportedError, "has Python"),
         ("Unknown option: -I\nusage: python [option]", ContainerState("exited", 2), ImageUnsupportedError, "Python 2"),
         ("", ContainerState("exited", 137), OutOfMemoryError, "1024 MiB"),
         ("", ContainerState("exited", 1, oom_killed=True), OutOfMemoryError, "1024 MiB"),
