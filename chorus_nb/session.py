@@ -400,8 +400,8 @@ class Session:
     def _ended(self, error: AgentProtocolError | None) -> None:
         with self._changed:
             self._changed.notify_all()
-        if self._state != "idle":
-            return  # It is starting, and whoever starts it clears up; or it was closed.
+        if self._closed or self._state != "idle":
+            return  # Whoever closes or starts it clears up.
         self._loss = error or self._died()
         self._clear("dead")
 

@@ -14,12 +14,14 @@ import socket
 import sys
 import threading
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 
 from .wire import MAX_JSON_BYTES, Message, WireError, encode
 
 _GATHER_S = 0.04
 _GATHER_CHARS = 2**15
+# JSON may write a character in six bytes, and one beyond the basic plane in twelve.
+_MOST_CHARS = MAX_JSON_BYTES // 16
 _SPAWNING = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec")
 
 
@@ -92,8 +94,7 @@ class Outbox:
             self.write("stderr", "[sandbox] %s was dropped: %s\n" % (msg_type, error))
             return
         with self.interrupts, self._lock:
-            self._send_texts()
-            self._connection.sendall(frame)
+            self._connection.sendall(self._take_texts() + frame)
 
     def write(self, name: str, text: str) -> None:
         """Gather text of ``stdout`` or ``stderr``. Takes no lock: a deque's ends are safe, and cells print a lot."""
@@ -112,7 +113,7 @@ class Outbox:
         """Send what was gathered."""
         if not self._forked:
             with self.interrupts, self._lock:
-                self._send_texts()
+                self._connection.sendall(self._take_texts())
 
     def deliver(self) -> None:
         """Send what was gathered and wait until the supervisor has read it."""
@@ -123,16 +124,17 @@ class Outbox:
                 self.send("sync", {})
                 os.read(self._acknowledgements, 1)
 
-    def _send_texts(self) -> None:
+    def _take_texts(self) -> bytes:
+        """Return the frames of what was gathered."""
         self._chars = 0
         texts = [self._texts.popleft() for _ in range(len(self._texts))]
-        for name, run in itertools.groupby(texts, key=operator.itemgetter(0)):
-            self._send_stream(name, "".join([text for _, text in run]))
+        runs = itertools.groupby(texts, key=operator.itemgetter(0))
+        return b"".join([frame for name, run in runs for frame in self._frames(name, "".join([t for _, t in run]))])
 
-    def _send_stream(self, name: str, text: str) -> None:
-        for start in range(0, len(text), MAX_JSON_BYTES // 16):
-            part = text[start : start + MAX_JSON_BYTES // 16]
-            self._connection.sendall(encode(Message("stream", {"name": name, "text": part}, self.parent_id)))
+    def _frames(self, name: str, text: str) -> Iterator[bytes]:
+        for start in range(0, len(text), _MOST_CHARS):
+            part = text[start : start + _MOST_CHARS]
+            yield encode(Message("stream", {"name": name, "text": part}, self.parent_id))
 
     def _flush_soon(self) -> None:
         if self._flusher is None or not self._flusher.is_alive():

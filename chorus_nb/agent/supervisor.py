@@ -306,7 +306,8 @@ class Supervisor:
     def _from_execution(self, execution: Execution, message: Message, frame: bytes) -> None:
         if message.msg_type == "execute_reply":
             self._drain_pipes(self.worker)
-            self.send("resource_usage", execution.usage(), execution.msg_id)
+            # In one write: each wakes every process on the way to the host.
+            frame = encode(Message("resource_usage", execution.usage(), execution.msg_id)) + frame
             self.execution = None
         if message.msg_type not in _OUTPUT or execution.admits(len(frame)):
             self.host.put(frame)
