@@ -180,6 +180,7 @@ def run_cell(session: Session, code: str, timeout_s: float | None, strip: Strip)
     session.add_sample_listener(strip.sample)
     started = False
     try:
+        session.report_loss()
         session.start()
         started = True
         strip.state("running")

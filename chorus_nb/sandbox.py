@@ -193,6 +193,7 @@ class Sandbox:
 
     def usage(self) -> ResourceSample:
         """Return what it uses now."""
+        self._session.start()
         return self._session.usage()
 
     def info(self) -> AgentInfo:

@@ -263,7 +263,7 @@ class Session:
         self, msg_type: str, content: dict[str, Any], timeout_s: float | None, on_message: MessageHandler
     ) -> Outcome:
         with self._turn():
-            self._report_loss()
+            self.report_loss()
             self.start()
             assert self._conversation is not None
             policy = self.config.output
@@ -289,7 +289,7 @@ class Session:
             self._execution = None
             self._turn_lock.release()
 
-    def _report_loss(self) -> None:
+    def report_loss(self) -> None:
         """Say once that variables were lost while nobody looked, rather than run the next cell without them."""
         loss, self._loss = self._loss, None
         if loss:
@@ -304,15 +304,16 @@ class Session:
     # Asking it things
 
     def request(self, request: Request, reply_type: str, timeout_s: float = _ANSWER_TIMEOUT_S) -> Message:
-        """Send a request that runs no code and wait for its reply; works while a cell runs.
+        """Send a request that runs no code and wait for its reply; works while a cell runs, and never starts it.
 
         Raises
         ------
         SandboxDiedError, AgentProtocolError
         """
-        self.start()
-        assert self._conversation is not None
-        with self._conversation.ask(request) as exchange:
+        conversation = self._conversation
+        if conversation is None or self._state != "idle":
+            raise self._why_ended()
+        with conversation.ask(request) as exchange:
             try:
                 answer = exchange.get(timeout_s)
             except TimeoutError:
@@ -321,7 +322,7 @@ class Session:
                     next_step="Kill it with `%sandbox kill` and run the cell again.",
                 ) from None
         if isinstance(answer, Signal):
-            raise self.death()
+            raise self._why_ended()
         if answer.msg_type != reply_type:
             raise AgentProtocolError(
                 f"The sandbox answered {request.msg_type} with {answer.msg_type!r}.", next_step="Restart the session."
@@ -330,6 +331,7 @@ class Session:
 
     def file_request(self, request: Request, path: str) -> Message:
         """As :meth:`request`, for files. Raises ``SandboxFileError`` with what the sandbox says is wrong."""
+        self.start()
         reply = self.request(request, "file_reply")
         if reply.content.get("status") != "ok":
             reason = str(reply.content.get("evalue"))[:200]
@@ -337,7 +339,7 @@ class Session:
         return reply
 
     def usage(self) -> ResourceSample:
-        """Take a reading of its cgroup now."""
+        """Take a reading of its cgroup now. Raises as :meth:`request` does; never starts it."""
         reply = self.request(Request("usage_request", {}), "usage_reply")
         try:
             self.last_sample = ResourceSample.model_validate(reply.content)
@@ -417,7 +419,11 @@ class Session:
 
     def death(self) -> ChorusError:
         """Return why the conversation ended, and take it as reported."""
+        error = self._why_ended()
+        self._loss = None
+        return error
+
+    def _why_ended(self) -> ChorusError:
         if self._closed:
             return SessionClosedError(f"The session {self.name!r} was stopped.", next_step="Run the cell again.")
-        loss, self._loss = self._loss, None
-        return loss or self._died()
+        return self._loss or self._died()

@@ -4,11 +4,13 @@ import codecs
 import fcntl
 import os
 import selectors
+import time
 from collections import deque
-from typing import Deque, Dict
+from typing import Deque, Dict, Optional
 
 READ_SIZE = 2**18
 _FULL_BYTES = 2**22
+_MOMENT_S = 0.004
 
 
 class Outlet:
@@ -20,7 +22,10 @@ class Outlet:
         self._loop = loop
         self._waiting: Deque[memoryview] = deque()
         self._waiting_bytes = 0
+        self._registered = False
         self.closed = False
+        self.due_s: Optional[float] = None
+        """When to flush what was only put for later (monotonic clock)."""
 
     @property
     def full(self) -> bool:
@@ -31,19 +36,31 @@ class Outlet:
         """Write what the descriptor takes now, and the rest when it takes more."""
         if self.closed or not frame:
             return
+        idle = not self._waiting or self.due_s is not None
+        self._append(frame)
+        if idle:
+            self.flush()
+
+    def put_later(self, frame: bytes) -> None:
+        """Write it with what comes next, or in a moment: each write wakes every process on the way."""
+        if self.closed:
+            return
+        if not self._waiting:
+            self.due_s = time.monotonic() + _MOMENT_S
+        self._append(frame)
+
+    def _append(self, frame: bytes) -> None:
         self._waiting.append(memoryview(frame))
         self._waiting_bytes += len(frame)
-        if len(self._waiting) == 1:
-            self.flush()
-            if self._waiting:
-                self._loop.register(self._fd, selectors.EVENT_WRITE, self.flush)
 
     def flush(self) -> None:
-        """Write until the descriptor takes no more."""
+        """Write until the descriptor takes no more; the loop goes on when it does."""
+        self.due_s = None
         while self._waiting:
             try:
                 done = os.write(self._fd, self._waiting[0])
             except BlockingIOError:
+                self._wait_for_reader()
                 return
             except OSError:
                 self.close()
@@ -61,11 +78,15 @@ class Outlet:
         self._waiting_bytes = 0
         self._forget()
 
+    def _wait_for_reader(self) -> None:
+        if not self._registered:
+            self._registered = True
+            self._loop.register(self._fd, selectors.EVENT_WRITE, self.flush)
+
     def _forget(self) -> None:
-        try:
+        if self._registered:
+            self._registered = False
             self._loop.unregister(self._fd)
-        except (KeyError, ValueError):
-            pass  # It was never full.
 
 
 def read_some(fd: int) -> bytes:

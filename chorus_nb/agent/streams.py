@@ -1,9 +1,10 @@
 """What the worker says: messages on its socket, and ``sys.stdout`` and ``sys.stderr`` made into ``stream`` messages.
 
-Text is gathered for a moment, so that a million small prints are not a million messages, and everything leaves in the
-order in which it was made. Only one thing is out of our hands: what C code and subprocesses write to descriptors 1 and
-2 takes another way, through pipes that the supervisor reads. To keep that in order too, anything gathered here is
-delivered, and its delivery confirmed, before the process starts another one.
+A few lines go at once, so that they are not lost if the process is; many are gathered for a moment, so that a million
+small prints are not a million messages. Everything leaves in the order in which it was made. Only one thing is out of
+our hands: what C code and subprocesses write to descriptors 1 and 2 takes another way, through pipes that the
+supervisor reads. To keep that in order too, anything gathered here is delivered, and its delivery confirmed, before the
+process starts another one.
 """
 
 import io
@@ -13,6 +14,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 
@@ -20,6 +22,7 @@ from .wire import MAX_JSON_BYTES, Message, WireError, encode
 
 _GATHER_S = 0.04
 _GATHER_CHARS = 2**15
+_LINES_AT_ONCE = 64
 # JSON may write a character in six bytes, and one beyond the basic plane in twelve.
 _MOST_CHARS = MAX_JSON_BYTES // 16
 _SPAWNING = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec")
@@ -76,6 +79,8 @@ class Outbox:
         self._lock = threading.RLock()
         self._texts: Deque[Tuple[str, str]] = deque()
         self._chars = 0
+        self._window_s = 0.0
+        self._lines = 0
         self._flusher: Optional[threading.Thread] = None
         self._wake = threading.Event()
         os.register_at_fork(after_in_child=self._go_silent)
@@ -104,10 +109,18 @@ class Outbox:
         first = not self._texts
         self._texts.append((name, text))
         self._chars += len(text)
-        if self._chars > _GATHER_CHARS:
+        if self._chars > _GATHER_CHARS or (text[-1] == "\n" and self._is_unhurried()):
             self.flush()
         elif first:
             self._flush_soon()
+
+    def _is_unhurried(self) -> bool:
+        """Whether few lines came lately: those go at once, so that they are not lost if the process is."""
+        now_s = time.monotonic()
+        if now_s - self._window_s > _GATHER_S:
+            self._window_s, self._lines = now_s, 0
+        self._lines += 1
+        return self._lines <= _LINES_AT_ONCE
 
     def flush(self) -> None:
         """Send what was gathered."""

@@ -71,6 +71,7 @@ class Supervisor:
             self._regulate()
             for key, _ in self.loop.select(self._timeout()):
                 key.data()
+            self._flush_if_due()
             self._sample_if_due()
             self._settle()
 
@@ -91,9 +92,14 @@ class Supervisor:
             key.data()
 
     def _timeout(self) -> Optional[float]:
-        if not self.execution and not self.commands:
-            return None
-        return max(0.0, self.next_sample_s - time.monotonic())
+        due_s = [self.next_sample_s] if self.execution or self.commands else []
+        if self.host.due_s is not None:
+            due_s.append(self.host.due_s)
+        return max(0.0, min(due_s) - time.monotonic()) if due_s else None
+
+    def _flush_if_due(self) -> None:
+        if self.host.due_s is not None and time.monotonic() >= self.host.due_s:
+            self.host.flush()
 
     def _sample_if_due(self) -> None:
         now = time.monotonic()
@@ -309,8 +315,10 @@ class Supervisor:
             # In one write: each wakes every process on the way to the host.
             frame = encode(Message("resource_usage", execution.usage(), execution.msg_id)) + frame
             self.execution = None
-        if message.msg_type not in _OUTPUT or execution.admits(len(frame)):
+        if message.msg_type not in _OUTPUT:
             self.host.put(frame)
+        elif execution.admits(len(frame)):
+            self.host.put_later(frame)
 
     def _drain_pipes(self, child: Fork) -> None:
         """Take what was written to the descriptors before what was sent as a message, so that both stay in order."""
@@ -325,7 +333,8 @@ class Supervisor:
         if fd is not None and name not in pipes.read_ends:
             self._ignore(fd)
         if text and (execution is None or execution.admits(len(text))):
-            self.send("stream", {"name": name, "text": text}, execution.msg_id if execution else "")
+            parent_id = execution.msg_id if execution else ""
+            self.host.put_later(encode(Message("stream", {"name": name, "text": text}, parent_id)))
         return bool(text)
 
     # Ends

@@ -13,7 +13,13 @@ import pytest
 from chorus_nb.agent.wire import Message
 from chorus_nb.config import SandboxConfig
 from chorus_nb.engines.fake import FakeEngine
-from chorus_nb.errors import AgentProtocolError, ExecutionTimeoutError, SessionClosedError
+from chorus_nb.errors import (
+    AgentProtocolError,
+    ExecutionTimeoutError,
+    SandboxDiedError,
+    SessionClosedError,
+    WorkerDiedError,
+)
 from chorus_nb.session import Session
 
 
@@ -100,3 +106,26 @@ def test_a_cell_does_not_run_on_when_its_reader_fails(session: Session) -> None:
         time.sleep(0.01)
     session._loss = None
     assert run(session, "print('free')") == "free\n"
+
+
+def test_what_was_printed_just_before_the_process_died_is_shown(session: Session) -> None:
+    said: list[str] = []
+    with pytest.raises(WorkerDiedError):
+        session.execute(
+            "import os\nfor i in range(10): print(i)\nos.kill(os.getpid(), 9)",
+            on_message=lambda message: said.append(message.content["text"]),
+        )
+    assert "".join(said) == "".join(f"{i}\n" for i in range(10))
+
+
+def test_a_loss_is_told_by_the_next_cell_whoever_asked_for_figures_before(session: Session) -> None:
+    run(session, "x = 5")
+    session.kill()
+    while session.state != "dead":
+        time.sleep(0.01)
+    with pytest.raises(SandboxDiedError):
+        session.usage()
+    assert session.state == "dead"
+    with pytest.raises(SandboxDiedError):
+        run(session, "x")
+    assert run(session, "print('x' in globals())") == "False\n"
