@@ -62,7 +62,7 @@ _connected = DockerEngine()
 
 
 def sandbox_cold_start() -> float:
-    """From a configuration to the first result, over an open connection like the bare engine's. Its end does not count."""
+    """From a configuration to the first result, over an open connection like the bare engine's; its end not counted."""
     started: list[Sandbox] = []
 
     def first_result() -> None:
