@@ -160,7 +160,10 @@ class Outbox:
             self._wake.wait()
             self._wake.clear()
             threading.Event().wait(_GATHER_S)
-            self.flush()
+            try:
+                self.flush()
+            except OSError:
+                return  # The supervisor is gone, and this process about to go.
 
 
 class Stream(io.TextIOBase):

@@ -1,0 +1,120 @@
+"""What the tests of running sandboxes share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from chorus_nb.agent.wire import Message
+from chorus_nb.engines.base import SESSION_LABEL, Engine
+from chorus_nb.engines.docker import DockerEngine
+from chorus_nb.engines.fake import FakeEngine
+from chorus_nb.engines.owner import owner_label
+from chorus_nb.sandbox import ExecutionResult, Sandbox
+
+
+def make_engine(name: str) -> Engine:
+    return DockerEngine() if name == "docker" else FakeEngine()
+
+
+@contextmanager
+def opened(engine: Engine, **options: Any) -> Iterator[Sandbox]:
+    """Open a sandbox; when it is closed nothing of this process's may be left in the engine."""
+    before = own_containers(engine)
+    with Sandbox(engine=engine, **{"repo": "none", **options}) as sandbox:
+        yield sandbox
+    assert own_containers(engine) <= before
+
+
+def kept_open(engine_name: str, folder: Path) -> Iterator[Sandbox]:
+    """Be the body of a fixture: a sandbox that works in ``folder`` of the host and may write there."""
+    with opened(make_engine(engine_name), repo="rw", repo_path=folder, memory="512m") as sandbox:
+        yield sandbox
+
+
+def own_containers(engine: Engine) -> set[str]:
+    return {each for each, labels in engine.owned() if labels["chorus-nb.owner"] == owner_label()}
+
+
+def container_of(engine: Engine, session_name: str = "sandbox") -> str:
+    """Return the id of this process's only container of a session."""
+    owned = engine.owned()
+    (found,) = [
+        each
+        for each, labels in owned
+        if labels[SESSION_LABEL] == session_name and labels["chorus-nb.owner"] == owner_label()
+    ]
+    return found
+
+
+def value(sandbox: Sandbox, code: str) -> str:
+    """Run a cell that must succeed; return the text of its last expression."""
+    result = sandbox.run(code, timeout=60)
+    assert result.error is None, "\n".join(result.error.traceback)
+    return "" if result.result is None else str(result.result)
+
+
+class InterruptedCellError(Exception):
+    """The cell ended by an interrupt. Not ``KeyboardInterrupt``: where none is expected that would end the tests."""
+
+
+class Running:
+    """A cell in another thread, so that this one can do something meanwhile."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.error: BaseException | None = None
+        self.result: Any = None
+        self.ended_at_s = 0.0
+        self._call = call
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.result = self._call()
+        except KeyboardInterrupt:
+            self.error = InterruptedCellError()
+        except BaseException as error:
+            self.error = error
+        self.ended_at_s = time.monotonic()
+
+    def join(self, timeout_s: float = 30.0) -> Any:
+        """Wait for its end; return its result or raise its error."""
+        self._thread.join(timeout_s)
+        assert not self._thread.is_alive(), f"the cell did not end within {timeout_s} s"
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+BEGIN = "print('begun', flush=True)\n"
+
+
+def start_cell(sandbox: Sandbox, code: str, *, begin: str = BEGIN) -> Running:
+    """Run a cell in another thread; return once ``begin`` has printed. The result is the list of its messages."""
+    begun = threading.Event()
+    messages: list[Message] = []
+
+    def note(message: Message) -> None:
+        messages.append(message)
+        begun.set()
+
+    def run() -> list[Message]:
+        outcome = sandbox._session.execute(begin + code, on_message=note)
+        if outcome.interrupted:
+            raise InterruptedCellError
+        return messages[1:]
+
+    running = Running(run)
+    assert begun.wait(20), running.error
+    return running
+
+
+def text_of(result: ExecutionResult) -> str:
+    """Return an error's traceback as one text."""
+    assert result.error is not None
+    return "\n".join(result.error.traceback)
