@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +15,7 @@ from .engines.base import ByteStream
 from .errors import AgentProtocolError
 
 _QUEUE_LENGTH = 256
-_POLL_S = 0.2
+_POLL_S = 0.005
 
 
 class Signal(Enum):
@@ -42,30 +42,28 @@ class Exchange:
     def __init__(self, conversation: Conversation, msg_id: str) -> None:
         self.msg_id = msg_id
         self._conversation = conversation
-        # Bounded: a reader that can't hand over stops reading, and the sandbox is held up, not the host's memory.
-        self._queue: queue.Queue[Message | Signal] = queue.Queue(_QUEUE_LENGTH)
-        self._closed = threading.Event()
+        self._queue: queue.SimpleQueue[Message | Signal] = queue.SimpleQueue()
+        self._closed = False
 
     def __enter__(self) -> Exchange:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closed.set()
+        self._closed = True
         self._conversation.forget(self)
 
     def put(self, item: Message | Signal) -> None:
-        """Hand over an item, waiting while the queue is full and somebody still wants it."""
-        while not self._closed.is_set():
-            try:
-                self._queue.put(item, timeout=_POLL_S)
-                return
-            except queue.Full:
-                continue
+        """Hand over an item, waiting while many wait already and somebody still wants them.
+
+        A reader that can't hand over stops reading, and so the sandbox is held up, not the host's memory filled.
+        """
+        while self._queue.qsize() >= _QUEUE_LENGTH and not self._closed:
+            time.sleep(_POLL_S)
+        self._queue.put(item)
 
     def wake(self) -> None:
-        """Have :meth:`get` return soon. One with a full queue is about to return anyway."""
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(Signal.WAKE)
+        """Have :meth:`get` return soon."""
+        self._queue.put(Signal.WAKE)
 
     def get(self, timeout_s: float | None = None) -> Message | Signal:
         """Return the next item. Raises ``TimeoutError``; lets Ctrl-C through while it waits."""

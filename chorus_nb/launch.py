@@ -32,6 +32,7 @@ from .errors import (
     SandboxStartError,
 )
 from .repository import resolve_repository, sandbox_user
+from .sanitize import clean_text
 
 START_TIMEOUT_S = 60.0
 """How long an agent may take from its container's start to its first words."""
@@ -133,7 +134,7 @@ def send_in_background(stream: ByteStream, payload: bytes) -> None:
 
 def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
     """Explain an agent that ended, or was silent, before it was ready."""
-    said = container.stream.diagnostics.strip()
+    said = clean_text(container.stream.diagnostics).strip()
     if boot.UNSUPPORTED in said or "Unknown option: -I" in said:
         # Python 2 knows nothing of isolation and refuses the option before it reads the program.
         version = (said.partition(boot.UNSUPPORTED)[2].split() or ["2"])[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,14 +41,14 @@ from .launch import (
     why_not_started,
     workspace_of,
 )
+from .notices import Notices, SampleListener
 from .outputs import OutputFilter
+from .sanitize import clean_text
 from .telemetry import ResourceSample, ResourceUsage
 
 State = Literal["new", "starting", "idle", "busy", "dead", "closed"]
-SampleListener = Callable[[ResourceSample], None]
 MessageHandler = Callable[[Message], None]
 
-_LOG_LINES = 2000
 _ANSWER_TIMEOUT_S = 30.0
 
 
@@ -71,8 +70,6 @@ class Session:
     ----------
     info : AgentInfo or None
         What the agent found in force, once started.
-    last_sample : ResourceSample or None
-        The latest reading of its cgroup.
     last_usage : ResourceUsage or None
         What the latest execution used, also where it failed.
     """
@@ -83,7 +80,6 @@ class Session:
         self.engine = engine
         self.folder = folder or Path.cwd()
         self.info: AgentInfo | None = None
-        self.last_sample: ResourceSample | None = None
         self.last_usage: ResourceUsage | None = None
         self.started_at_s: float | None = None
         self._container: Container | None = None
@@ -96,11 +92,7 @@ class Session:
         self._loss: ChorusError | None = None
         # Nobody in the sandbox knows it, so its displays can't be given the id of one of the notebook's own.
         self._display_prefix = f"{uuid.uuid4().hex}-"
-        self._logs: deque[str] = deque(maxlen=_LOG_LINES)
-        self._listeners: list[SampleListener] = []
-        self._agent_info: Message | None = None
-        self._worker_ready = threading.Event()
-        self._changed = threading.Condition()
+        self._notices = Notices()
 
     # What it is
 
@@ -121,10 +113,14 @@ class Session:
         """The host's folder that the sandbox sees, or None."""
         return workspace_of(self.config, self.engine.capabilities(), self.folder)[0]
 
+    @property
+    def last_sample(self) -> ResourceSample | None:
+        """The latest reading of its cgroup."""
+        return self._notices.last_sample
+
     def logs(self) -> str:
         """Return what was said outside of any cell: by the agent, and by threads and processes that outlived theirs."""
-        said = self._container.stream.diagnostics if self._container else ""
-        return said + "".join(self._logs)
+        return clean_text(self._container.stream.diagnostics if self._container else "") + self._notices.log
 
     # Its life
 
@@ -160,25 +156,24 @@ class Session:
     def _launch(self) -> None:
         capabilities = self.engine.capabilities()
         spec = container_spec(self.name, self.config, self.engine, capabilities, self.folder, owner_label())
-        self._agent_info = None
-        self._worker_ready.clear()
+        notices = self._notices
+        notices.begin()
         container = self._container = self.engine.create(spec)
         # Whoever closed the session meanwhile saw no container to remove.
         self._refuse_if_closed()
         container.start()
         send_in_background(container.stream, boot_payload(spec.working_dir, capabilities))
         conversation = self._conversation = Conversation(container.stream, self._unasked, self._ended)
-        self._await(conversation, container, lambda: self._agent_info is not None)
-        assert self._agent_info is not None
-        self.info = AgentInfo.from_content(self._agent_info.content)
+        self._await(conversation, container, lambda: notices.agent_info is not None)
+        assert notices.agent_info is not None
+        self.info = AgentInfo.from_content(notices.agent_info.content)
         if capabilities.isolation:
             verify(self.info, spec)
-        self._await(conversation, container, self._worker_ready.is_set)
+        self._await(conversation, container, lambda: notices.worker_ready)
         self._loss = None
 
     def _await(self, conversation: Conversation, container: Container, ready: Callable[[], bool]) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: ready() or conversation.ended, START_TIMEOUT_S)
+        self._notices.wait(lambda: ready() or conversation.ended, START_TIMEOUT_S)
         if not ready():
             raise why_not_started(container, self.config)
 
@@ -187,14 +182,13 @@ class Session:
         if self._state != "idle":
             self.start()
             return
-        self._worker_ready.clear()
+        self._notices.worker_ready = False
         self._loss = None
         self.request(Request("shutdown_request", {"restart": True}), "shutdown_reply")
-        with self._changed:
-            if not self._changed.wait_for(self._worker_ready.is_set, _ANSWER_TIMEOUT_S):
-                raise WorkerDiedError(
-                    f"The session {self.name!r} did not restart.", next_step="Start it anew with --fresh."
-                )
+        if not self._notices.wait(lambda: self._notices.worker_ready, _ANSWER_TIMEOUT_S):
+            raise WorkerDiedError(
+                f"The session {self.name!r} did not restart.", next_step="Start it anew with --fresh."
+            )
 
     def kill(self) -> None:
         """End its container at once; a cell that runs raises ``SandboxDiedError``."""
@@ -215,7 +209,7 @@ class Session:
         self._state = state
         container, self._container = self._container, None
         if container:
-            self._logs.append(container.stream.diagnostics)
+            self._notices.add_to_log(container.stream.diagnostics)
             container.remove()
 
     # Running things in it
@@ -334,7 +328,7 @@ class Session:
         self.start()
         reply = self.request(request, "file_reply")
         if reply.content.get("status") != "ok":
-            reason = str(reply.content.get("evalue"))[:200]
+            reason = clean_text(str(reply.content.get("evalue"))[:200])
             raise SandboxFileError(f"{path!r} in the sandbox {self.name!r}: {reason}.", path=path)
         return reply
 
@@ -342,66 +336,33 @@ class Session:
         """Take a reading of its cgroup now. Raises as :meth:`request` does; never starts it."""
         reply = self.request(Request("usage_request", {}), "usage_reply")
         try:
-            self.last_sample = ResourceSample.model_validate(reply.content)
+            return ResourceSample.model_validate(reply.content)
         except ValidationError:
             raise AgentProtocolError(
                 "The sandbox sent figures that are none.", next_step="Restart the session."
             ) from None
-        return self.last_sample
 
     def add_sample_listener(self, listener: SampleListener) -> None:
         """Have ``listener`` called on the reading thread with each sample, about eight a second while a cell runs."""
-        self._listeners.append(listener)
+        self._notices.add_listener(listener)
 
     def remove_sample_listener(self, listener: SampleListener) -> None:
         """Take a listener away again."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
+        self._notices.remove_listener(listener)
 
     # What it says unasked, on the reading thread
 
     def _unasked(self, message: Message) -> None:
-        handler = {
-            "agent_info": self._on_agent_info,
-            "worker_ready": self._on_worker_ready,
-            "worker_exit": self._on_worker_exit,
-            "resource_sample": self._on_sample,
-            "stream": self._on_stray_text,
-        }.get(message.msg_type)
-        if handler:
-            handler(message)
-
-    def _on_agent_info(self, message: Message) -> None:
-        with self._changed:
-            self._agent_info = self._agent_info or message
-            self._changed.notify_all()
-
-    def _on_worker_ready(self, message: Message) -> None:
-        with self._changed:
-            self._worker_ready.set()
-            self._changed.notify_all()
-
-    def _on_worker_exit(self, message: Message) -> None:
-        self._loss = WorkerDiedError(
-            f"The process of the session {self.name!r} ended while no cell was running; its variables are lost.",
-            next_step="Run the cells that define them again.",
-        )
-
-    def _on_sample(self, message: Message) -> None:
-        try:
-            sample = ResourceSample.model_validate(message.content)
-        except ValidationError:
-            return
-        self.last_sample = sample
-        for listener in list(self._listeners):
-            listener(sample)
-
-    def _on_stray_text(self, message: Message) -> None:
-        self._logs.append(str(message.content.get("text"))[:10_000])
+        if message.msg_type == "worker_exit":
+            self._loss = WorkerDiedError(
+                f"The process of the session {self.name!r} ended while no cell was running; its variables are lost.",
+                next_step="Run the cells that define them again.",
+            )
+        else:
+            self._notices.take(message)
 
     def _ended(self, error: AgentProtocolError | None) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        self._notices.wake()
         if self._closed or self._state != "idle":
             return  # Whoever closes or starts it clears up.
         self._loss = error or self._died()

@@ -7,19 +7,25 @@ that a template which stands still can't keep the supervisor from answering.
 
 import array
 import os
+import selectors
 import socket
 import struct
 import subprocess
 import sys
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Optional
+from typing import Any, Callable, Deque, Dict, Iterator, Optional, Tuple
 
 from . import boot
-from .pump import TextPipes
+from .pump import Outlet, TextPipes, read_some
+from .wire import Decoder, Message, WireError
 
 READY, FORKED, FAILED, EXITED = b"R", b"F", b"X", b"E"
 RECORD = struct.Struct("=cii")
 """Kind, then: READY -, FORKED pid, FAILED errno, EXITED pid and wait status."""
+
+
+class DisconnectedError(Exception):
+    """Nothing more can be understood of a fork: it closed its socket, or wrote to it what is no frame."""
 
 
 class Fork:
@@ -30,14 +36,53 @@ class Fork:
         self.pid: Optional[int] = None
         self.status: Optional[int] = None
         self.pipes = TextPipes()
-        self.socket, self._theirs = socket.socketpair()
+        self._socket, self._theirs = socket.socketpair()
         self._sync_read, self._sync_write = os.pipe()
-        self.socket.setblocking(False)
+        self._socket.setblocking(False)
+        self._decoder = Decoder()
+        self._sources: Optional[selectors.BaseSelector] = None
+        self._closed = False
 
     def descriptors(self) -> "array.array[int]":
         """Return what the new process gets: its socket, standard output, standard error, and the acknowledgements."""
         ends = self.pipes.write_ends
         return array.array("i", [self._theirs.fileno(), ends["stdout"], ends["stderr"], self._sync_read])
+
+    def handed_over(self) -> None:
+        """Close our copies of the other ends."""
+        self._theirs.close()
+        self.pipes.close_write_ends()
+        os.close(self._sync_read)
+
+    def connect(
+        self,
+        loop: selectors.BaseSelector,
+        sources: selectors.BaseSelector,
+        on_message: Callable[[], object],
+        on_text: Callable[[str], object],
+    ) -> None:
+        """Begin to write to it by ``loop``, and to listen to it by ``sources``."""
+        self._outlet = Outlet(self._socket.fileno(), loop)
+        self._sources = sources
+        sources.register(self._socket, selectors.EVENT_READ, on_message)
+        self.pipes.listen(sources, on_text)
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame, without waiting for it to be taken."""
+        self._outlet.put(frame)
+
+    def receive(self) -> Iterator[Tuple[Message, bytes]]:
+        """Yield the messages that are there, each with its frame. Raises :class:`DisconnectedError`."""
+        try:
+            data = read_some(self._socket.fileno())
+        except BlockingIOError:
+            return
+        if not data:
+            raise DisconnectedError
+        try:
+            yield from self._decoder.feed(data)
+        except WireError as error:
+            raise DisconnectedError from error
 
     def acknowledge(self) -> None:
         """Tell the process that everything it sent before was read."""
@@ -46,18 +91,22 @@ class Fork:
         except OSError:
             pass  # It ended; its exit is on the way.
 
-    def handed_over(self) -> None:
-        """Close our copies of the other ends."""
-        self._theirs.close()
-        self.pipes.close_write_ends()
-        os.close(self._sync_read)
+    def ignore(self) -> None:
+        """Listen to its socket no longer."""
+        if self._sources is not None:
+            self._sources.unregister(self._socket)
+            self._sources = None
 
     def close(self) -> None:
-        """Close everything that is left."""
-        self.socket.close()
+        """Close everything that is left. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._outlet.close()
+        self.ignore()
+        self._socket.close()
         os.close(self._sync_write)
-        for name in list(self.pipes.read_ends):
-            self.pipes.close_read_end(name)
+        self.pipes.close()
 
 
 class Template:

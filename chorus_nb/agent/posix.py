@@ -4,7 +4,8 @@ import ctypes
 import errno
 import os
 import signal
-from typing import List
+import socket
+from typing import Iterator, List, Tuple
 
 # <linux/prctl.h>
 _PR_SET_DUMPABLE = 4
@@ -58,6 +59,32 @@ def _parent(pid: str) -> int:
     except OSError:
         return -1
     return -1 if state == "Z" else int(parent)
+
+
+class ChildWatch:
+    """Tells of children that have ended, by a descriptor that a selector can wait for (``signal.set_wakeup_fd``)."""
+
+    def __init__(self) -> None:
+        self.readable, self._written = socket.socketpair()
+        self.readable.setblocking(False)
+        self._written.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._written.fileno(), warn_on_full_buffer=False)
+
+    def reap(self) -> Iterator[Tuple[int, int]]:
+        """Yield pid and wait status of every child that has ended since."""
+        try:
+            self.readable.recv(4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            yield pid, status
 
 
 def kill_descendants(spare: List[int]) -> bool:

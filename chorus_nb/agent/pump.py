@@ -2,11 +2,12 @@
 
 import codecs
 import fcntl
+import functools
 import os
 import selectors
 import time
 from collections import deque
-from typing import Deque, Dict, Optional
+from typing import Callable, Deque, Dict, Optional
 
 READ_SIZE = 2**18
 _FULL_BYTES = 2**22
@@ -106,6 +107,7 @@ class TextPipes:
         self.write_ends: Dict[str, int] = {}
         self.read_ends: Dict[str, int] = {}
         self._decoders = {}
+        self._sources: Optional[selectors.BaseSelector] = None
         for name in ("stdout", "stderr"):
             self.read_ends[name], self.write_ends[name] = os.pipe()
             os.set_blocking(self.read_ends[name], False)
@@ -115,6 +117,12 @@ class TextPipes:
             except OSError:
                 pass
             self._decoders[name] = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def listen(self, sources: selectors.BaseSelector, on_readable: Callable[[str], object]) -> None:
+        """Have ``on_readable`` called with ``stdout`` or ``stderr`` when there is something to read."""
+        self._sources = sources
+        for name, fd in self.read_ends.items():
+            sources.register(fd, selectors.EVENT_READ, functools.partial(on_readable, name))
 
     def read(self, name: str) -> str:
         """Return the text that is there, ``""`` for none; at the end of the stream the pipe closes itself."""
@@ -135,7 +143,15 @@ class TextPipes:
             os.close(self.write_ends.popitem()[1])
 
     def close_read_end(self, name: str) -> None:
-        """Stop reading one of the two. Closing also takes it out of every selector (epoll(7))."""
+        """Stop reading one of the two."""
         fd = self.read_ends.pop(name, None)
-        if fd is not None:
-            os.close(fd)
+        if fd is None:
+            return
+        if self._sources is not None:
+            self._sources.unregister(fd)
+        os.close(fd)
+
+    def close(self) -> None:
+        """Stop reading."""
+        for name in list(self.read_ends):
+            self.close_read_end(name)

@@ -10,21 +10,19 @@ Requests: ``execute_request``, ``command_request``, ``interrupt_request``, ``kil
 """
 
 import errno
-import functools
 import os
 import selectors
 import signal
-import socket
 import time
 from typing import Any, Callable, Dict, List, Optional
 
 from . import boot, posix
 from .cgroup import Cgroup
 from .commands import Command, Execution
-from .forks import Fork, Template
+from .forks import DisconnectedError, Fork, Template
 from .pump import Outlet, TextPipes, read_some
 from .report import policy_report
-from .wire import Decoder, Message, WireError, encode
+from .wire import Decoder, Message, encode
 
 _SAMPLE_INTERVAL_S = 0.125
 _MAX_BARREN_TEMPLATES = 3
@@ -52,11 +50,10 @@ class Supervisor:
         self.execution: Optional[Execution] = None
         self.commands: Dict[str, Command] = {}
         self.files: Optional[Fork] = None
-        self.outlets: Dict[Fork, Outlet] = {}
-        self.decoders: Dict[Fork, Decoder] = {}
         self.next_sample_s = 0.0
         self.barren_templates = 0
-        self._watch_children()
+        self.children = posix.ChildWatch()
+        self.loop.register(self.children.readable, selectors.EVENT_READ, self._reap)
         os.set_blocking(stdin, False)
         self.loop.register(stdin, selectors.EVENT_READ, lambda: self._read_host(stdin))
         self.send("agent_info", policy_report(self.cgroup, undumpable))
@@ -140,9 +137,10 @@ class Supervisor:
         self.send("error", {"ename": "UnknownRequest", "evalue": message.msg_type, "traceback": []}, message.msg_id)
 
     def _on_execute_request(self, message: Message, frame: bytes) -> None:
+        # First on its way, then the meter: it has taken its first reading before the worker has even woken up.
+        self.worker.send(frame)
         self.execution = Execution(message.msg_id, self.cgroup, message.content["max_output_bytes"])
         self.next_sample_s = time.monotonic() + _SAMPLE_INTERVAL_S
-        self.outlets[self.worker].put(frame)
 
     def _on_interrupt_request(self, message: Message, frame: bytes) -> None:
         target = message.content["execution_id"]
@@ -182,7 +180,7 @@ class Supervisor:
             self._command_failed(message, error)
             return
         self.commands[message.msg_id] = command
-        self._listen_to_pipes(command.pipes, lambda: command)
+        command.pipes.listen(self.sources, lambda name: self._read_pipe(command.pipes, name, command))
 
     def _command_failed(self, message: Message, error: Exception) -> None:
         """Answer as a shell does: 127 for what is not there, 126 for what can't be run."""
@@ -194,7 +192,7 @@ class Supervisor:
     def _to_files(self, frame: bytes) -> None:
         if self.files is None:
             self.files = self._fork(b"D")
-        self.outlets[self.files].put(frame)
+        self.files.send(frame)
 
     # The template and its forks
 
@@ -225,19 +223,18 @@ class Supervisor:
         os._exit(1)
 
     def _fork(self, role: bytes) -> Fork:
+        posix.kill(self.template.process.pid, signal.SIGCONT)  # Code in the sandbox may have stopped it.
         child = self.template.fork(role)
-        self.outlets[child] = Outlet(child.socket.fileno(), self.loop)
-        self.decoders[child] = Decoder()
-        self._listen(child.socket.fileno(), lambda: self._read_fork(child))
-        self._listen_to_pipes(child.pipes, lambda: self.execution if child is self.worker else None)
+        child.connect(
+            self.loop,
+            self.sources,
+            on_message=lambda: self._read_fork(child),
+            on_text=lambda name: self._read_pipe(child.pipes, name, self._execution_of(child)),
+        )
         return child
 
-    def _listen_to_pipes(self, pipes: TextPipes, execution: Callable[[], Optional[Execution]]) -> None:
-        for name, fd in pipes.read_ends.items():
-            self._listen(fd, functools.partial(self._read_pipe, pipes, name, execution))
-
-    def _listen(self, fd: int, callback: Callable[[], Any]) -> None:
-        self.sources.register(fd, selectors.EVENT_READ, callback)
+    def _execution_of(self, child: Fork) -> Optional[Execution]:
+        return self.execution if child is self.worker else None
 
     def _fork_failed(self, child: Fork, number: int) -> None:
         reason = "the process limit is reached" if number == errno.EAGAIN else os.strerror(number)
@@ -251,21 +248,9 @@ class Supervisor:
         self.worker = self._fork(b"W")
 
     def _drop(self, child: Fork) -> None:
-        if child not in self.outlets:
-            return
-        self.outlets.pop(child).close()
-        self.decoders.pop(child)
-        for fd in [child.socket.fileno(), *child.pipes.read_ends.values()]:
-            self._ignore(fd)
         child.close()
         if child is self.files:
             self.files = None
-
-    def _ignore(self, fd: int) -> None:
-        try:
-            self.sources.unregister(fd)
-        except KeyError:
-            pass
 
     def _kill_all_but_template(self) -> None:
         spare = [self.template.process.pid]
@@ -275,26 +260,20 @@ class Supervisor:
 
     # What they say
 
-    def _read_fork(self, child: Fork) -> None:
+    def _read_fork(self, child: Fork) -> bool:
+        """Pass on what is there; False where nothing was."""
         self._drain_pipes(child)
+        anything = False
         try:
-            data = read_some(child.socket.fileno())
-        except BlockingIOError:
-            return
-        if not data:
-            self._disconnected(child)
-            return
-        try:
-            for message, frame in self.decoders[child].feed(data):
+            for message, frame in child.receive():
                 self._from_fork(child, message, frame)
-        except WireError:
-            # Code in the worker wrote to its socket. Nothing after this can be understood.
-            self._disconnected(child)
-
-    def _disconnected(self, child: Fork) -> None:
-        self._ignore(child.socket.fileno())
-        if child.pid is not None and child.status is None:
-            posix.kill(child.pid, signal.SIGKILL)
+                anything = True
+        except DisconnectedError:
+            child.ignore()
+            if child.pid is not None and child.status is None:
+                posix.kill(child.pid, signal.SIGKILL)
+            return False
+        return anything
 
     def _from_fork(self, child: Fork, message: Message, frame: bytes) -> None:
         if message.msg_type not in (_FROM_WORKER if child is self.worker else _FROM_FILES):
@@ -323,15 +302,11 @@ class Supervisor:
     def _drain_pipes(self, child: Fork) -> None:
         """Take what was written to the descriptors before what was sent as a message, so that both stay in order."""
         for name in ("stdout", "stderr"):
-            while not self.host.full and self._read_pipe(child.pipes, name, lambda: self.execution):
+            while not self.host.full and self._read_pipe(child.pipes, name, self._execution_of(child)):
                 pass
 
-    def _read_pipe(self, pipes: TextPipes, name: str, execution_of: Callable[[], Optional[Execution]]) -> bool:
-        execution = execution_of()
-        fd = pipes.read_ends.get(name)
+    def _read_pipe(self, pipes: TextPipes, name: str, execution: Optional[Execution]) -> bool:
         text = pipes.read(name)
-        if fd is not None and name not in pipes.read_ends:
-            self._ignore(fd)
         if text and (execution is None or execution.admits(len(text))):
             parent_id = execution.msg_id if execution else ""
             self.host.put_later(encode(Message("stream", {"name": name, "text": text}, parent_id)))
@@ -339,27 +314,8 @@ class Supervisor:
 
     # Ends
 
-    def _watch_children(self) -> None:
-        read_end, write_end = socket.socketpair()
-        read_end.setblocking(False)
-        write_end.setblocking(False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(write_end.fileno(), warn_on_full_buffer=False)
-        self._wakeup = (read_end, write_end)
-        self.loop.register(read_end, selectors.EVENT_READ, self._reap)
-
     def _reap(self) -> None:
-        try:
-            self._wakeup[0].recv(4096)
-        except BlockingIOError:
-            pass
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in self.children.reap():
             self._child_ended(pid, status)
 
     def _child_ended(self, pid: int, status: int) -> None:
@@ -385,12 +341,9 @@ class Supervisor:
     def _finish_command(self, command: Command) -> None:
         command.signal(signal.SIGKILL)
         for name in ("stdout", "stderr"):
-            while self._read_pipe(command.pipes, name, lambda: command):
+            while self._read_pipe(command.pipes, name, command):
                 pass
-            fd = command.pipes.read_ends.get(name)
-            if fd is not None:
-                self._ignore(fd)
-            command.pipes.close_read_end(name)
+        command.pipes.close()
         del self.commands[command.msg_id]
         self.send("resource_usage", command.usage(), command.msg_id)
         self.send("command_reply", command.reply(), command.msg_id)
@@ -398,24 +351,14 @@ class Supervisor:
     def _finish_worker(self, status: int) -> None:
         self._kill_all_but_template()
         before = self.execution
-        while self._read_fork_left():
+        # What it left in its socket and pipes; its descendants are dead too, so this ends.
+        while self._read_fork(self.worker):
             pass
         if self.execution is before:
             number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
             code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
             self._worker_ended("ended", {"signal": number, "exit_code": code})
         self._replace_worker()
-
-    def _read_fork_left(self) -> bool:
-        """Read what a dead worker left in its socket and pipes; its descendants are dead too, so this ends."""
-        self._drain_pipes(self.worker)
-        try:
-            data = read_some(self.worker.socket.fileno())
-            for message, frame in self.decoders[self.worker].feed(data):
-                self._from_fork(self.worker, message, frame)
-        except (BlockingIOError, WireError):
-            return False
-        return bool(data)
 
     def _worker_ended(self, reason: str, how: Dict[str, Any]) -> None:
         execution = self.execution

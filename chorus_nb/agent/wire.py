@@ -31,6 +31,9 @@ _HEAD = struct.Struct(">4sIH")
 _LENGTH = struct.Struct(">I")
 _KEYS = {"msg_id": str, "msg_type": str, "parent_id": str, "content": dict, "metadata": dict}
 
+# Made once: json.dumps makes one a call where it is given anything but its defaults.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
 _counter = itertools.count(1)
 
 
@@ -62,7 +65,7 @@ def encode(message: Message) -> bytes:
     """Return the frame of a message. Raises :class:`WireError` where the message is larger than a frame may be."""
     parts = {key: getattr(message, key) for key in _KEYS}
     try:
-        body = json.dumps(parts, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        body = _to_json(parts).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError) as error:
         raise WireError("the message can't be written as JSON: %s" % error)
     lengths = [len(buffer) for buffer in message.buffers]

@@ -165,3 +165,12 @@ def test_attempts_to_leave(sandbox: Sandbox, code: str) -> None:
     with contextlib.suppress(WorkerDiedError):
         sandbox.run(code)
     assert value(sandbox, "'usable'") == "'usable'"
+
+
+def test_a_cell_that_stops_every_process_it_can_is_restarted(sandbox: Sandbox) -> None:
+    """Among them the template, which has the same user; without it there is nobody to fork a worker."""
+    stop = "import os, signal\nfor p in os.listdir('/proc'):\n    if p.isdigit() and int(p) != os.getpid():\n"
+    stop += "        try: os.kill(int(p), signal.SIGSTOP)\n        except OSError: pass"
+    assert sandbox.run(stop).ok
+    sandbox.restart()
+    assert value(sandbox, "6 * 7") == "42"

@@ -19,7 +19,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("config", "telemetry"),
     ("engines",),
     ("sanitize",),
-    ("repository", "transfer", "egress", "outputs", "conversation"),
+    ("repository", "transfer", "egress", "outputs", "conversation", "notices"),
     ("launch", "execution", "files"),
     ("session",),
     ("manager",),
@@ -33,7 +33,7 @@ FACES = {"replay", "completion", "magics", "panel", "kernel", "cli", "_extension
 
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
-    "pydantic": {"config", "telemetry", "launch", "execution", "files", "session"},
+    "pydantic": {"config", "telemetry", "notices", "launch", "execution", "files", "session"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"sanitize"},
