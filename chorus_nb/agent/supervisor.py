@@ -147,6 +147,8 @@ class Supervisor:
         if target in self.commands:
             self.commands[target].interrupt()
         elif self.execution and self.execution.msg_id == target and self.worker.pid:
+            # Before the cell begins a signal is not heard; while it runs a message is not read.
+            self.worker.send(frame)
             posix.kill(self.worker.pid, signal.SIGINT, group=True)
 
     def _on_kill_request(self, message: Message, frame: bytes) -> None:
