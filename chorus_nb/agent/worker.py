@@ -10,7 +10,8 @@ import sys
 from typing import Any, Callable, Dict, List
 
 from . import posix, streams
-from .wire import Decoder, Message
+from .asking import Asker, Inbox
+from .wire import Message
 
 ShellFactory = Callable[[streams.Outbox], Any]
 
@@ -19,27 +20,28 @@ class Worker:
     """The conversation of one worker with the supervisor."""
 
     def __init__(self, connection: socket.socket, acknowledgements: int, make_shell: ShellFactory) -> None:
-        self._connection = connection
-        self._decoder = Decoder()
         self._outbox = streams.Outbox(connection, acknowledgements)
+        self._inbox = Inbox(connection, self._outbox.interrupts)
+        self._asker = Asker(self._outbox, self._inbox)
         self._restore_streams = streams.install(self._outbox)
         self._shell = make_shell(self._outbox)
 
     def run(self) -> None:
         """Serve requests until the supervisor closes the connection."""
         self._outbox.send("worker_ready", self._shell.info())
-        waiting: List[Message] = []
         while True:
-            while not waiting:
-                data = self._connection.recv(2**18)
-                if not data:
-                    return
-                waiting += [message for message, _ in self._decoder.feed(data)]
-            self._execute(waiting.pop(0))
+            message = self._inbox.get()
+            if message is None:
+                return
+            # Anything else is the answer to a question of a cell that has ended.
+            if message.msg_type == "execute_request":
+                self._execute(message)
 
     def _execute(self, request: Message) -> None:
         self._outbox.parent_id = request.msg_id
         self._restore_streams()
+        self._asker.allowed = request.content["allow_stdin"]
+        self._asker.install()
         # A cell may have set a handler of its own for itself; the next one starts with ours.
         signal.signal(signal.SIGINT, self._outbox.interrupts.handle)
         reply = self._run_cell(request.content)
