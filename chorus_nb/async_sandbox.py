@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from .asking import InputHandler
 from .config import SandboxConfig
 from .engines.base import Engine
 from .errors import ChorusError, ExecutionInterruptedError
@@ -147,10 +148,12 @@ class AsyncSandbox:
             await self._start()
             return await _see_through(call, self._session.interrupt)
 
-    async def run(self, code: str, *, timeout: float | str | None = None) -> ExecutionResult:
+    async def run(
+        self, code: str, *, timeout: float | str | None = None, on_input: InputHandler | None = None
+    ) -> ExecutionResult:
         """Run a cell and wait for it, after those that were asked for before.
 
-        An exception of the code is in the result, not raised.
+        An exception of the code is in the result, not raised. ``on_input`` is called on another thread.
 
         Raises
         ------
@@ -158,7 +161,7 @@ class AsyncSandbox:
             By :meth:`interrupt`.
         OutOfMemoryError, WorkerDiedError, ExecutionTimeoutError, SandboxDiedError, SessionClosedError
         """
-        return await self._in_turn(partial(self._wrapped.run, code, timeout=timeout))
+        return await self._in_turn(partial(self._wrapped.run, code, timeout=timeout, on_input=on_input))
 
     async def command(self, argv: list[str], *, timeout: float | str | None = None) -> CommandResult:
         """Run a program in the container, beside the namespace. Waits and raises as :meth:`run` does."""

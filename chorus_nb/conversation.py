@@ -16,6 +16,7 @@ from .errors import AgentProtocolError
 
 _QUEUE_LENGTH = 256
 _POLL_S = 0.005
+_LAST = ("execute_reply", "command_reply", "worker_exit")
 
 
 class Signal(Enum):
@@ -37,10 +38,20 @@ class Request:
 
 
 class Exchange:
-    """One request and what comes back for it, in order."""
+    """One request and what comes back for it, in order.
+
+    Attributes
+    ----------
+    ending : bool
+        Whether the last of it has come, though it may still wait to be taken.
+    on_ending : callable
+        Called when it has, on the reading thread.
+    """
 
     def __init__(self, conversation: Conversation, msg_id: str) -> None:
         self.msg_id = msg_id
+        self.ending = False
+        self.on_ending: Callable[[], None] = lambda: None
         self._conversation = conversation
         self._queue: queue.SimpleQueue[Message | Signal] = queue.SimpleQueue()
         self._closed = False
@@ -57,6 +68,9 @@ class Exchange:
 
         A reader that can't hand over stops reading, and so the sandbox is held up, not the host's memory filled.
         """
+        if item is Signal.ENDED or (isinstance(item, Message) and item.msg_type in _LAST):
+            self.ending = True
+            self.on_ending()
         while self._queue.qsize() >= _QUEUE_LENGTH and not self._closed:
             time.sleep(_POLL_S)
         self._queue.put(item)
@@ -113,9 +127,9 @@ class Conversation:
             exchange.put(Signal.ENDED)
         return exchange
 
-    def tell(self, request: Request) -> None:
-        """Send a request without waiting for an answer; a stream that has ended is no error."""
-        self._send(Message(request.msg_type, request.content, msg_id=new_id()))
+    def tell(self, request: Request, parent_id: str = "") -> None:
+        """Send a request, or an answer to ``parent_id``, and wait for nothing; a stream that has ended is no error."""
+        self._send(Message(request.msg_type, request.content, parent_id, msg_id=new_id()))
 
     def forget(self, exchange: Exchange) -> None:
         """Wait for no more answers to a request."""

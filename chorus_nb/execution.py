@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from .agent.wire import Message
+from .asking import InputHandler, Question, refusal
 from .conversation import Conversation, Exchange, Request, Signal
 from .errors import AgentProtocolError, ChorusError, ExecutionTimeoutError, OutOfMemoryError, WorkerDiedError
 from .outputs import OutputFilter
@@ -70,6 +71,8 @@ class Execution:
         self._request = request
         self._outputs = outputs
         self._exchange: Exchange | None = None
+        self._on_input: InputHandler | None = None
+        self._question: Question | None = None
         self._usage: ResourceUsage | None = None
         self._timeout_s: float | None = None
         self._deadline_s: float | None = None
@@ -78,11 +81,15 @@ class Execution:
         self._asked_to_end_s: float | None = None
         self._killed = False
 
-    def run(self, timeout_s: float | None, on_message: Callable[[Message], None]) -> Outcome:
+    def run(
+        self, timeout_s: float | None, on_message: Callable[[Message], None], on_input: InputHandler | None
+    ) -> Outcome:
         """Send the request and see it to its end."""
         self._timeout_s = timeout_s
+        self._on_input = on_input
         self._deadline_s = time.monotonic() + timeout_s if timeout_s else None
         with self._conversation.ask(self._request) as self._exchange:
+            self._exchange.on_ending = self._give_up_question
             try:
                 return self._wait(on_message)
             except BaseException:
@@ -106,6 +113,7 @@ class Execution:
         self._interrupt_asked = True
         if self._exchange:
             self._exchange.wake()
+        self._give_up_question()
 
     def _tell(self, msg_type: str) -> None:
         assert self._exchange is not None
@@ -152,11 +160,41 @@ class Execution:
             self._usage = self._session.last_usage = self._figures(message.content)
         elif message.msg_type == "worker_exit":
             raise self._worker_died(message.content)
+        elif message.msg_type == "input_request":
+            self._ask(message)
         elif message.msg_type == "error" or not self._is_late():
             admitted = self._outputs.admit(message)
             if admitted:
                 on_message(admitted)
         return None
+
+    def _ask(self, message: Message) -> None:
+        """Put a question of the cell to the user; a cell that was asked to end may ask no more."""
+        if self._on_input is None:
+            raise AgentProtocolError("The sandbox asks where it was told not to.", next_step="Restart the session.")
+        question = self._question = Question(message)
+        assert self._exchange is not None
+        if self._exchange.ending or self._interrupt_asked:
+            question.give_up()
+        if self._asked_to_end is not None:
+            answer: dict[str, Any] | None = refusal("The cell was asked to end, so it can't ask any more.")
+        else:
+            answer = self._ask_user(question, self._on_input)
+        if answer is not None:
+            self._conversation.tell(Request("input_reply", answer), message.msg_id)
+
+    def _ask_user(self, question: Question, on_input: InputHandler) -> dict[str, Any] | None:
+        asked_at_s = time.monotonic()
+        try:
+            return question.ask(on_input)
+        finally:
+            # How long somebody thinks says nothing about the cell.
+            if self._deadline_s is not None:
+                self._deadline_s += time.monotonic() - asked_at_s
+
+    def _give_up_question(self) -> None:
+        if self._question:
+            self._question.give_up()
 
     def _is_late(self) -> bool:
         """Whether the cell was asked to end a while ago: then a backlog of output must not hide that it did."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shlex
 import sys
@@ -13,6 +14,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
+from .asking import InputHandler
 from .config import SandboxConfig, duration_s
 from .errors import ChorusError, ConfigurationError, ExecutionTimeoutError, OutOfMemoryError, SessionClosedError
 from .manager import DEFAULT_NAME, SessionManager
@@ -88,7 +90,8 @@ class SandboxMagics(Magics):
         arguments = self._parse(line)
         session = self.manager.ensure(arguments.name, _options(arguments), fresh=arguments.fresh)
         timeout_s = None if arguments.timeout is None else duration_s("--timeout", arguments.timeout)
-        return run_cell(session, cell, timeout_s, self._make_strip(session, arguments.gauge))
+        strip = self._make_strip(session, arguments.gauge)
+        return run_cell(session, cell, timeout_s, strip, ask if _can_ask(self.shell) else None)
 
     @line_magic("sandbox")
     def line(self, line: str) -> None:
@@ -168,7 +171,19 @@ HELP = """\
 %sandbox panel                 every session, live, with buttons"""
 
 
-def run_cell(session: Session, code: str, timeout_s: float | None, strip: Strip) -> RichOutput | None:
+def ask(prompt: str, password: bool) -> str:
+    """Ask the user, here: in a kernel both functions are the kernel's own, and ask in the notebook."""
+    return getpass.getpass(prompt) if password else input(prompt)
+
+
+def _can_ask(shell: Any) -> bool:
+    """Whether the front end answers questions: as a kernel was told with the cell, and a terminal always does."""
+    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", True))
+
+
+def run_cell(
+    session: Session, code: str, timeout_s: float | None, strip: Strip, on_input: InputHandler | None = None
+) -> RichOutput | None:
     """Run a cell in a session and show it in the notebook cell that runs now.
 
     Returns the value of its last expression; raises ``ExecutionError`` for an exception of its own, and whatever
@@ -184,7 +199,7 @@ def run_cell(session: Session, code: str, timeout_s: float | None, strip: Strip)
         session.start()
         started = True
         strip.state("running")
-        outcome = session.execute(code, timeout_s=timeout_s, on_message=replay)
+        outcome = session.execute(code, timeout_s=timeout_s, on_message=replay, on_input=on_input)
         if outcome.notice:
             print(outcome.notice, end="", file=sys.stderr)
         error = replay.error(interrupted=outcome.interrupted)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from .agent.wire import Message
+from .asking import InputHandler
 from .config import SandboxConfig, duration_s
 from .engines.base import Engine
 from .engines.docker import DockerEngine
@@ -158,8 +159,14 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self, code: str, *, timeout: float | str | None = None) -> ExecutionResult:
+    def run(
+        self, code: str, *, timeout: float | str | None = None, on_input: InputHandler | None = None
+    ) -> ExecutionResult:
         """Run a cell and wait for it.
+
+        ``on_input`` answers ``input()`` and ``getpass()``: it takes the prompt and whether it is a password, and
+        returns the text. Without it they raise ``StdinNotImplementedError`` in the cell. The time it takes does not
+        count towards ``timeout``.
 
         An exception of the code is in the result, not raised. Ctrl-C interrupts the cell and then raises
         ``KeyboardInterrupt`` here.
@@ -169,7 +176,8 @@ class Sandbox:
         OutOfMemoryError, WorkerDiedError, ExecutionTimeoutError, SandboxDiedError
         """
         collector = _Collector()
-        outcome = self._session.execute(code, timeout_s=_seconds(timeout) or self._timeout_s, on_message=collector)
+        timeout_s = _seconds(timeout) or self._timeout_s
+        outcome = self._session.execute(code, timeout_s=timeout_s, on_message=collector, on_input=on_input)
         if outcome.interrupted:
             raise KeyboardInterrupt
         return ExecutionResult(

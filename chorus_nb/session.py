@@ -12,11 +12,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
 from .agent.wire import Message
+from .asking import InputHandler
 from .config import SandboxConfig
 from .conversation import Conversation, Request, Signal
 from .engines.base import Container, Engine
@@ -222,6 +223,7 @@ class Session:
         silent: bool = False,
         store_history: bool = True,
         on_message: MessageHandler,
+        on_input: InputHandler | None = None,
     ) -> Outcome:
         """Run a cell and wait for its end; start the sandbox first where it is not running.
 
@@ -230,11 +232,13 @@ class Session:
         code : str
             The cell.
         timeout_s : float, optional
-            Seconds after which it is interrupted, and killed if it does not yield.
+            Seconds after which it is interrupted, and killed if it does not yield. Time in ``on_input`` does not count.
         silent, store_history : bool
             As in a Jupyter ``execute_request``.
         on_message : callable
             Gets each output message in order, in the calling thread, after the output policy.
+        on_input : callable, optional
+            Asks the user for the cell, in the calling thread (:data:`InputHandler`); without it the cell can't ask.
 
         Returns
         -------
@@ -246,26 +250,26 @@ class Session:
         OutOfMemoryError, WorkerDiedError, ExecutionTimeoutError, SandboxDiedError, SessionBusyError,
         SessionClosedError, AgentProtocolError
         """
-        content = {"code": code, "silent": silent, "store_history": store_history}
-        return self._run("execute_request", content, timeout_s, on_message)
+        content = {"code": code, "silent": silent, "store_history": store_history, "allow_stdin": bool(on_input)}
+        return self._run(Request("execute_request", content), timeout_s, on_message, on_input)
 
     def command(self, argv: list[str], *, timeout_s: float | None = None, on_message: MessageHandler) -> Outcome:
         """Run a program beside the namespace; as :meth:`execute`, with ``exit_code`` in the reply."""
-        return self._run("command_request", {"argv": argv, "environment": {}}, timeout_s, on_message)
+        return self._run(Request("command_request", {"argv": argv, "environment": {}}), timeout_s, on_message, None)
 
     def _run(
-        self, msg_type: str, content: dict[str, Any], timeout_s: float | None, on_message: MessageHandler
+        self, request: Request, timeout_s: float | None, on_message: MessageHandler, on_input: InputHandler | None
     ) -> Outcome:
         with self._turn():
             self.report_loss()
             self.start()
             assert self._conversation is not None
             policy = self.config.output
-            request = Request(msg_type, dict(content, max_output_bytes=policy.max_bytes))
+            request.content["max_output_bytes"] = policy.max_bytes
             self.last_usage = None
             self._execution = Execution(self, self._conversation, request, OutputFilter(policy, self._display_prefix))
             try:
-                return self._execution.run(timeout_s, on_message)
+                return self._execution.run(timeout_s, on_message, on_input)
             except AgentProtocolError:
                 self._clear("dead")
                 raise

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from chorus_nb.agent.wire import Message
-from chorus_nb.engines.base import SESSION_LABEL, Engine
+from chorus_nb.engines.base import SESSION_LABEL, Engine, ResolvedImage
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.engines.owner import owner_label
@@ -27,6 +29,30 @@ def opened(engine: Engine, **options: Any) -> Iterator[Sandbox]:
     with Sandbox(engine=engine, **{"repo": "none", **options}) as sandbox:
         yield sandbox
     assert own_containers(engine) <= before
+
+
+class OtherPython(FakeEngine):
+    """Runs an interpreter of the test's choice."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def resolve(self, image: str) -> ResolvedImage:
+        return ResolvedImage(reference="fake", interpreters=(self._program,))
+
+
+def python_whose_template(folder: Path, *, starts: str) -> str:
+    """Make a program that is this interpreter, but whose template starts as ``starts`` says.
+
+    The supervisor is the one that is started isolated.
+    """
+    program = folder / "python"
+    # The supervisor must start its template by this program, not by the interpreter itself.
+    code = f"import sys; sys.executable = {str(program)!r}; exec(sys.argv[1])"
+    program.write_text(f'#!/bin/sh\ncase "$1" in -I) exec {sys.executable} -I -S -c "{code}" "$4" ;; esac\n{starts}\n')
+    program.chmod(0o755)
+    return str(program)
 
 
 def own_containers(engine: Engine) -> set[str]:

@@ -60,7 +60,8 @@ SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
 
 # In the order of their imports.
 _SUPERVISOR = ("wire", "boot", "posix", "cgroup", "report", "pump", "forks", "commands", "supervisor")
-_TEMPLATE = ("wire", "boot", "posix", "streams", "plain_shell", "ipython_shell", "worker", "files", "template")
+_SHELLS = ("plain_shell", "ipython_shell")
+_TEMPLATE = ("wire", "boot", "posix", "streams", "asking", *_SHELLS, "worker", "files", "template")
 _OPTIONAL = ("ipython_shell",)
 """What may fail to import: the image need not have IPython, and whatever it has may be broken."""
 

@@ -3,11 +3,12 @@
 import os
 import signal
 import subprocess
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from .cgroup import Cgroup, Meter
 from .posix import prefer_for_oom_kill
 from .pump import TextPipes
+from .wire import Message
 
 
 class Execution:
@@ -19,6 +20,9 @@ class Execution:
         self.dropped_bytes = 0
         self.killed = False
         self._left = max_output_bytes
+        self.asked: Optional[str] = None
+        """The id of the question that the host has now."""
+        self._next_question: Tuple[Optional[str], bytes] = (None, b"")
 
     def admits(self, size: int) -> bool:
         """Whether output of this size still fits; what does not is counted."""
@@ -30,6 +34,25 @@ class Execution:
         self._left -= size
         return True
 
+    def ask(self, msg_id: str, frame: bytes) -> bytes:
+        """Return what to send to the host for a question: it gets one at a time, and of those after it the last."""
+        if self.asked is not None:
+            self._next_question = (msg_id, frame)
+            return b""
+        self.asked = msg_id
+        return frame
+
+    def next_question(self) -> bytes:
+        """Return what to send to the host once it has answered."""
+        self.asked, frame = self._next_question
+        self._next_question = (None, b"")
+        return frame
+
+    def forget_questions(self) -> None:
+        """Take no answer to what was asked before an interrupt."""
+        self.next_question()
+        self.asked = None
+
     def usage(self) -> Dict[str, Any]:
         """Return the content of ``resource_usage``."""
         return dict(self.meter.usage(), dropped_bytes=self.dropped_bytes)
@@ -38,20 +61,19 @@ class Execution:
 class Command(Execution):
     """A program in a process group of its own."""
 
-    def __init__(
-        self, msg_id: str, cgroup: Cgroup, max_output_bytes: int, argv: List[str], cwd: str, environment: Dict[str, str]
-    ) -> None:
-        super().__init__(msg_id, cgroup, max_output_bytes)
+    def __init__(self, request: Message, cgroup: Cgroup, cwd: str) -> None:
+        asked = request.content
+        super().__init__(request.msg_id, cgroup, asked["max_output_bytes"])
         self.pipes = TextPipes()
         self.status: Optional[int] = None
         try:
             self.process = subprocess.Popen(
-                argv,
+                asked["argv"],
                 stdin=subprocess.DEVNULL,
                 stdout=self.pipes.write_ends["stdout"],
                 stderr=self.pipes.write_ends["stderr"],
                 cwd=cwd,
-                env=dict(os.environ, **environment),
+                env=dict(os.environ, **asked["environment"]),
                 start_new_session=True,
             )
         finally:

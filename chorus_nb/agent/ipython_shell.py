@@ -1,7 +1,6 @@
 """A cell as IPython runs it, where the image has IPython. Imported by the template before it stands still."""
 
 import base64
-import builtins
 import contextlib
 import os
 import platform
@@ -116,10 +115,6 @@ class ZMQInteractiveShell(InteractiveShell):
         return {"python_version": platform.python_version(), "ipython_version": IPython.__version__}
 
 
-def _no_input(prompt: object = "") -> str:
-    raise EOFError("input() can't ask from a sandboxed cell; pass the value in as a variable of the cell")
-
-
 def prepare() -> Any:
     """Make the shell in the template; a worker only has to connect it."""
     # Where a notebook's plots go; it comes with IPython, and a variable of the user's own goes before it.
@@ -130,7 +125,6 @@ def prepare() -> Any:
 
     def connect(outbox: Outbox) -> ZMQInteractiveShell:
         shell.outbox = shell.display_pub.outbox = shell.displayhook.outbox = outbox
-        builtins.input = _no_input
         return shell
 
     return connect

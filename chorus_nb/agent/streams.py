@@ -75,7 +75,7 @@ class Outbox:
         self.parent_id = ""
         self._connection = connection
         self._acknowledgements = acknowledgements
-        self._forked = False
+        self.forked = False
         self._lock = threading.RLock()
         self._texts: Deque[Tuple[str, str]] = deque()
         self._chars = 0
@@ -87,14 +87,21 @@ class Outbox:
 
     def _go_silent(self) -> None:
         """A fork of the worker has no voice of its own but descriptors 1 and 2."""
-        self._forked = True
+        self.forked = True
 
-    def send(self, msg_type: str, content: Dict[str, Any], buffers: Tuple[bytes, ...] = (), **metadata: Any) -> None:
+    def send(
+        self,
+        msg_type: str,
+        content: Dict[str, Any],
+        buffers: Tuple[bytes, ...] = (),
+        msg_id: str = "",
+        **metadata: Any,
+    ) -> None:
         """Send a message that belongs to the running cell, after all text that came before it."""
-        if self._forked:
+        if self.forked:
             return
         try:
-            frame = encode(Message(msg_type, content, self.parent_id, metadata, list(buffers)))
+            frame = encode(Message(msg_type, content, self.parent_id, metadata, list(buffers), msg_id))
         except WireError as error:
             self.write("stderr", "[sandbox] %s was dropped: %s\n" % (msg_type, error))
             return
@@ -103,7 +110,7 @@ class Outbox:
 
     def write(self, name: str, text: str) -> None:
         """Gather text of ``stdout`` or ``stderr``. Takes no lock: a deque's ends are safe, and cells print a lot."""
-        if self._forked:
+        if self.forked:
             os.write(1 if name == "stdout" else 2, text.encode("utf-8", "replace"))
             return
         first = not self._texts
@@ -124,13 +131,13 @@ class Outbox:
 
     def flush(self) -> None:
         """Send what was gathered."""
-        if not self._forked:
+        if not self.forked:
             with self.interrupts, self._lock:
                 self._connection.sendall(self._take_texts())
 
     def deliver(self) -> None:
         """Send what was gathered and wait until the supervisor has read it."""
-        if self._forked:
+        if self.forked:
             return
         with self.interrupts, self._lock:
             if self.parent_id:

@@ -5,7 +5,8 @@ while something runs, and says what happened when a worker dies. It ends with it
 gone, however it went, the container goes too.
 
 Requests: ``execute_request``, ``command_request``, ``interrupt_request``, ``kill_request``, ``shutdown_request``,
-``usage_request``, ``file_*_request``. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``,
+``usage_request``, ``file_*_request``, and ``input_reply`` to the ``input_request`` of the running cell, of which the
+host has one at a time. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``,
 ``resource_sample``, ``resource_usage``, ``usage_reply``, ``command_reply``, ``shutdown_reply``.
 """
 
@@ -29,7 +30,7 @@ _MAX_BARREN_TEMPLATES = 3
 """How many templates in a row may end before their first fork: more would end likewise."""
 
 _OUTPUT = ("stream", "display_data", "update_display_data", "execute_result", "clear_output")
-_FROM_WORKER = _OUTPUT + ("error", "execute_reply", "worker_ready", "sync")
+_FROM_WORKER = _OUTPUT + ("error", "execute_reply", "input_request", "worker_ready", "sync")
 _FROM_FILES = ("file_reply", "worker_ready")
 
 
@@ -147,9 +148,15 @@ class Supervisor:
         if target in self.commands:
             self.commands[target].interrupt()
         elif self.execution and self.execution.msg_id == target and self.worker.pid:
+            self.execution.forget_questions()
             # Before the cell begins a signal is not heard; while it runs a message is not read.
             self.worker.send(frame)
             posix.kill(self.worker.pid, signal.SIGINT, group=True)
+
+    def _on_input_reply(self, message: Message, frame: bytes) -> None:
+        if self.execution and self.execution.asked == message.parent_id:
+            self.worker.send(frame)
+            self.host.put(self.execution.next_question())
 
     def _on_kill_request(self, message: Message, frame: bytes) -> None:
         target = message.content["execution_id"]
@@ -172,12 +179,8 @@ class Supervisor:
         self._replace_worker()
 
     def _on_command_request(self, message: Message, frame: bytes) -> None:
-        asked = message.content
-        limit = asked["max_output_bytes"]
         try:
-            command = Command(
-                message.msg_id, self.cgroup, limit, asked["argv"], self.config["working_dir"], asked["environment"]
-            )
+            command = Command(message, self.cgroup, self.config["working_dir"])
         except (OSError, ValueError) as error:
             self._command_failed(message, error)
             return
@@ -296,6 +299,8 @@ class Supervisor:
             # In one write: each wakes every process on the way to the host.
             frame = encode(Message("resource_usage", execution.usage(), execution.msg_id)) + frame
             self.execution = None
+        elif message.msg_type == "input_request":
+            frame = execution.ask(message.msg_id, frame)
         if message.msg_type not in _OUTPUT:
             self.host.put(frame)
         elif execution.admits(len(frame)):

@@ -10,7 +10,8 @@ import sys
 from typing import Any, Callable, Dict, List
 
 from . import posix, streams
-from .wire import Decoder, Message
+from .asking import Asker, Inbox
+from .wire import Message
 
 ShellFactory = Callable[[streams.Outbox], Any]
 
@@ -19,10 +20,9 @@ class Worker:
     """The conversation of one worker with the supervisor."""
 
     def __init__(self, connection: socket.socket, acknowledgements: int, make_shell: ShellFactory) -> None:
-        self._connection = connection
-        self._decoder = Decoder()
-        self._waiting: List[Message] = []
         self._outbox = streams.Outbox(connection, acknowledgements)
+        self._inbox = Inbox(connection, self._outbox.interrupts)
+        self._asker = Asker(self._outbox, self._inbox)
         self._restore_streams = streams.install(self._outbox)
         self._shell = make_shell(self._outbox)
 
@@ -30,32 +30,18 @@ class Worker:
         """Serve requests until the supervisor closes the connection."""
         self._outbox.send("worker_ready", self._shell.info())
         while True:
-            while not self._waiting:
-                if not self._receive():
-                    return
-            request = self._waiting.pop(0)
-            # Anything else is an interrupt of a cell that had begun: the signal has done it.
-            if request.msg_type == "execute_request":
-                self._execute(request)
-
-    def _receive(self, flags: int = 0) -> bool:
-        """Take in what there is; False once the supervisor has closed the connection."""
-        data = self._connection.recv(2**18, flags)
-        self._waiting += [message for message, _ in self._decoder.feed(data)]
-        return bool(data)
-
-    def _interrupted_early(self, msg_id: str) -> bool:
-        """Whether a cell was interrupted before it began, when the signal found nothing to interrupt."""
-        with self._outbox.interrupts:
-            try:
-                self._receive(socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                pass
-        return any(message.content.get("execution_id") == msg_id for message in self._waiting)
+            message = self._inbox.get()
+            if message is None:
+                return
+            # Anything else belongs to a cell that has ended: the answer to its question, or its interrupt.
+            if message.msg_type == "execute_request":
+                self._execute(message)
 
     def _execute(self, request: Message) -> None:
         self._outbox.parent_id = request.msg_id
         self._restore_streams()
+        self._asker.allowed = request.content["allow_stdin"]
+        self._asker.install()
         # A cell may have set a handler of its own for itself; the next one starts with ours.
         signal.signal(signal.SIGINT, self._outbox.interrupts.handle)
         reply = self._run_cell(request.msg_id, request.content)
@@ -66,7 +52,7 @@ class Worker:
         interrupts = self._outbox.interrupts
         try:
             interrupts.active = True
-            if self._interrupted_early(msg_id):
+            if self._inbox.has_interrupt_of(msg_id):  # It came before the signal could be heard.
                 raise KeyboardInterrupt
             reply: Dict[str, Any] = self._shell.execute(content["code"], content["silent"], content["store_history"])
             interrupts.active = False

@@ -289,6 +289,37 @@ raise ValueError(f"<img src=x onerror='{run}'>")
 """
 
 
+def test_input_asks_below_the_cell_and_takes_what_is_typed(cells: NotebookFactory) -> None:
+    asking = "%%sandbox\nimport getpass\nname = input('Name? ')\nprint('Hello', name, len(getpass.getpass('Key? ')))"
+    page = cells([asking])
+    page.run_cell(0)
+    box = page.output_area(0).locator("input.jp-Stdin-input")
+    box.wait_for()
+    assert "Name?" in page.output_area(0).inner_text()
+    box.fill("Ada")
+    box.press("Enter")
+    secret = page.output_area(0).locator("input.jp-Stdin-input[type=password]")
+    secret.wait_for()
+    secret.fill("12345")
+    secret.press("Enter")
+    page.wait_finished()
+    # JupyterLab takes the boxes away in a moment of its own, one after the other.
+    page.output_area(0).locator("input.jp-Stdin-input").first.wait_for(state="detached")
+    secret.wait_for(state="detached")
+    shown = page.outputs(0)
+    assert "Hello Ada 5" in shown.text
+    assert "12345" not in page.save().cells[0].outputs.__repr__()
+
+
+def test_the_stop_button_of_the_strip_ends_a_question(cells: NotebookFactory) -> None:
+    page = cells(["%%sandbox\ninput('Name? ')"])
+    page.run_cell(0)
+    page.output_area(0).locator("input.jp-Stdin-input").wait_for()
+    press_stop(strip(page, 0))
+    page.wait_finished()
+    assert "KeyboardInterrupt" in page.outputs(0).text
+
+
 def test_hostile_output_runs_nothing_in_the_page(cells: NotebookFactory) -> None:
     page = cells([HOSTILE, "from IPython.display import HTML\nHTML('<script>window.native = 1</script>')"])
     shown = page.execute_cell(0)

@@ -70,10 +70,18 @@ def test_libraries_find_jupyter(sandbox: Sandbox) -> None:
     assert value(sandbox, "get_ipython().__class__.__name__") == "'ZMQInteractiveShell'"
 
 
-def test_input_says_that_it_can_not_ask(sandbox: Sandbox) -> None:
-    result = sandbox.run("input('name? ')")
-    assert result.error is not None
-    assert result.error.ename == "EOFError"
+def test_input_asks_and_says_where_it_can_not(sandbox: Sandbox) -> None:
+    asked = []
+
+    def answer(prompt: str, password: bool) -> str:
+        asked.append((prompt, password))
+        return "κύβος"
+
+    result = sandbox.run("import getpass\nprint(input('name? '), getpass.getpass())", on_input=answer)
+    assert (result.stdout, asked) == ("κύβος κύβος\n", [("name? ", False), ("Password: ", True)])
+    refused = sandbox.run("input('name? ')")
+    assert refused.error is not None
+    assert refused.error.ename == "StdinNotImplementedError"
 
 
 # Errors

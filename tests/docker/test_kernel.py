@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from chorus_nb.engines.base import OWNER_LABEL, SESSION_LABEL
 from chorus_nb.engines.docker import DockerEngine
@@ -32,14 +35,25 @@ class Kernel:
         self.messages: list[dict[str, Any]] = []
         self.pid = self.manager.provisioner.pid  # type: ignore[union-attr]
 
-    def run(self, code: str, on_message: Callable[[dict[str, Any]], None] = lambda _: None) -> dict[str, Any]:
+    def run(
+        self,
+        code: str,
+        on_message: Callable[[dict[str, Any]], None] = lambda _: None,
+        on_question: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
         self.messages = []
 
         def hook(message: dict[str, Any]) -> None:
             self.messages.append(message)
             on_message(message)
 
-        return self.client.execute_interactive(code, timeout=90, output_hook=hook)["content"]
+        return self.client.execute_interactive(
+            code,
+            timeout=90,
+            output_hook=hook,
+            allow_stdin=on_question is not None,
+            stdin_hook=on_question,
+        )["content"]
 
     @property
     def text(self) -> str:
@@ -115,6 +129,43 @@ def test_an_interrupt_of_the_kernel_interrupts_the_cell_and_keeps_its_state(kern
     # Half a second, as promised, and as much again for a machine that does other things too.
     assert time.monotonic() - asked_at < 5
     assert kernel.run("%%sandbox\nassert x == 5")["status"] == "ok"
+
+
+def test_input_and_getpass_ask_in_the_notebook(kernel: Kernel) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answer(message: dict[str, Any]) -> None:
+        asked.append(message["content"])
+        kernel.client.input(f"answer {len(asked)}")
+
+    code = "%%sandbox\nimport getpass\nprint(input('name? '), getpass.getpass('key? '), sep=', ')"
+    assert kernel.run(code, on_question=answer)["status"] == "ok"
+    assert kernel.text == "answer 1, answer 2\n"
+    assert asked == [{"prompt": "name? ", "password": False}, {"prompt": "key? ", "password": True}]
+
+
+def test_an_interrupt_of_the_kernel_while_it_asks_interrupts_the_cell(kernel: Kernel) -> None:
+    kernel.run("%%sandbox\nx = 5")
+    reply = kernel.run("%%sandbox\ninput()", on_question=lambda _: os.kill(kernel.pid, signal.SIGINT))
+    assert "KeyboardInterrupt" in reply["evalue"]
+    assert kernel.run("%%sandbox\nassert x == 5")["status"] == "ok"
+
+
+def test_a_question_ends_with_its_container(kernel: Kernel, docker_engine: DockerEngine) -> None:
+    def remove(_: dict[str, Any]) -> None:
+        for container_id, labels in docker_engine.owned():
+            if labels[OWNER_LABEL].split("/")[3] == str(kernel.pid):
+                docker_engine.remove_id(container_id)
+
+    assert kernel.run("%%sandbox\ninput()", on_question=remove)["ename"] == "SandboxDiedError"
+    assert kernel.run("%%sandbox\n1")["status"] == "ok"
+
+
+def test_where_the_front_end_can_not_ask_the_cell_fails_and_does_not_hang(tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in ("%load_ext chorus_nb", "%%sandbox\ninput('name? ')")]
+    with pytest.raises(CellExecutionError, match="StdinNotImplementedError"):
+        NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
 
 def test_text_appears_while_the_cell_runs(kernel: Kernel) -> None:

@@ -7,45 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sandboxes import OtherPython, python_whose_template
 
-from chorus_nb.engines.base import ResolvedImage
-from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import SandboxStartError
 from chorus_nb.sandbox import Sandbox
 
 BROKEN = "raise RuntimeError('this installation is broken')\n"
 
 
-class OtherPython(FakeEngine):
-    """Runs an interpreter of the test's choice."""
-
-    def __init__(self, program: str) -> None:
-        super().__init__()
-        self._program = program
-
-    def resolve(self, image: str) -> ResolvedImage:
-        return ResolvedImage(reference="fake", interpreters=(self._program,))
-
-
-def wrapper(folder: Path, *, template: str) -> str:
-    """Make a program that is this interpreter, but whose template starts as ``template`` says.
-
-    The supervisor is the one that is started isolated.
-    """
-    program = folder / "python"
-    # The supervisor must start its template by this program, not by the interpreter itself.
-    code = f"import sys; sys.executable = {str(program)!r}; exec(sys.argv[1])"
-    program.write_text(
-        f'#!/bin/sh\ncase "$1" in -I) exec {sys.executable} -I -S -c "{code}" "$4" ;; esac\n{template}\n'
-    )
-    program.chmod(0o755)
-    return str(program)
-
-
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A sandbox whose template sees no installed package."""
-    program = wrapper(tmp_path_factory.mktemp("python"), template=f'exec {sys.executable} -S "$@"')
+    program = python_whose_template(tmp_path_factory.mktemp("python"), starts=f'exec {sys.executable} -S "$@"')
     with Sandbox(engine=OtherPython(program), repo="none") as sandbox:
         yield sandbox
 
@@ -140,12 +113,12 @@ def test_a_broken_ipython_does_not_cost_the_sandbox(tmp_path: Path) -> None:
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(BROKEN)
     template = f'export PYTHONPATH={package.parent}\nexec {sys.executable} "$@"'
-    with Sandbox(engine=OtherPython(wrapper(tmp_path, template=template)), repo="none") as sandbox:
+    with Sandbox(engine=OtherPython(python_whose_template(tmp_path, starts=template)), repo="none") as sandbox:
         assert str(sandbox.run("1 + 1").result) == "2"
 
 
 def test_a_template_that_always_ends_is_given_up(tmp_path: Path) -> None:
-    engine = OtherPython(wrapper(tmp_path, template="exit 1"))
+    engine = OtherPython(python_whose_template(tmp_path, starts="exit 1"))
     with pytest.raises(SandboxStartError, match="ends by itself"), Sandbox(engine=engine, repo="none"):
         pass
     assert engine.owned() == []

@@ -19,7 +19,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("config", "telemetry"),
     ("engines",),
     ("sanitize",),
-    ("repository", "transfer", "egress", "outputs", "conversation", "notices"),
+    ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices"),
     ("launch", "execution", "files"),
     ("session",),
     ("manager",),

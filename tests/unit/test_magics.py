@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,6 +94,21 @@ def test_displays_are_shown(notebook: Notebook) -> None:
         "%%sandbox --gauge off\nfrom IPython.display import HTML\ndisplay(HTML('<b>bold</b>'))\ndisplay('text')"
     )
     assert [output.data.get("text/html") for output in notebook.outputs] == ["<b>bold</b>", None]
+
+
+def test_a_cell_asks_as_the_notebook_does(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda prompt: f"typed at {prompt}")
+    monkeypatch.setattr("getpass.getpass", lambda prompt: f"hidden at {prompt}")
+    notebook.run("%%sandbox\nfrom getpass import getpass\nprint(input('a'), getpass('b'), sep=', ')")
+    assert notebook.stdout == "typed at a, hidden at b\n"
+
+
+def test_a_cell_does_not_ask_where_the_front_end_can_not(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: pytest.fail("asked"))
+    monkeypatch.setattr(notebook.shell, "kernel", SimpleNamespace(_allow_stdin=False), raising=False)
+    error = notebook.error("%%sandbox\ninput()")
+    assert isinstance(error, ExecutionError)
+    assert error.ename == "StdinNotImplementedError"
 
 
 def test_what_the_policy_drops_is_named(notebook: Notebook) -> None:
