@@ -32,9 +32,10 @@ STUBBORN = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); BEGUN =
 
 
 def go(main: Coroutine[Any, Any, None]) -> None:
-    """Run it, and see that it leaves no thread of ours."""
+    """Run it, and see that it leaves no thread."""
+    before = set(threading.enumerate())
     asyncio.run(main)
-    wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("chorus-")])
+    wait_until(lambda: set(threading.enumerate()) <= before)
 
 
 @asynccontextmanager
