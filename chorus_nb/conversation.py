@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -123,8 +124,11 @@ class Conversation:
         with self._lock:
             self._exchanges[exchange.msg_id] = exchange
             ended = self.ended
-        if ended or not self._send(message):
+        if ended:
             exchange.put(Signal.ENDED)
+        else:
+            # Where that fails the stream is at its end, and the reading thread is about to say so.
+            self._send(message)
         return exchange
 
     def tell(self, request: Request, parent_id: str = "") -> None:
@@ -142,13 +146,9 @@ class Conversation:
             self._thread.join(timeout_s)
         return self.ended
 
-    def _send(self, message: Message) -> bool:
-        try:
-            with self._send_lock:
-                self._stream.send(encode(message))
-        except OSError:
-            return False
-        return True
+    def _send(self, message: Message) -> None:
+        with suppress(OSError), self._send_lock:
+            self._stream.send(encode(message))
 
     def _read(self) -> None:
         error = None
@@ -160,10 +160,11 @@ class Conversation:
                 next_step="It was ended, and nothing it sent was used. Run the cell again to start a new one.",
             )
             self._stream.close()
+        # First whoever made this, so that those who wait, now or from here on, find everything settled.
+        self._on_end(error)
         with self._lock:
             self.ended = True
             waiting = list(self._exchanges.values())
-        self._on_end(error)
         for exchange in waiting:
             exchange.put(Signal.ENDED)
 

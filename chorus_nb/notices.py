@@ -27,6 +27,8 @@ class Notices:
         The agent's first report; a later one is not believed.
     worker_ready : bool
         Whether a worker is there to run cells.
+    ended : bool
+        Whether the container's stream has ended.
     last_sample : ResourceSample or None
         The latest reading of the cgroup.
     """
@@ -34,6 +36,7 @@ class Notices:
     def __init__(self) -> None:
         self.agent_info: Message | None = None
         self.worker_ready = False
+        self.ended = False
         self.last_sample: ResourceSample | None = None
         self._listeners: list[SampleListener] = []
         self._log: deque[str] = deque(maxlen=_LOG_PARTS)
@@ -46,7 +49,12 @@ class Notices:
 
     def begin(self) -> None:
         """Forget what an earlier container said of itself; the log stays."""
-        self.agent_info, self.worker_ready = None, False
+        self.agent_info, self.worker_ready, self.ended = None, False, False
+
+    def end(self) -> None:
+        """Note that nothing more will come."""
+        self.ended = True
+        self.wake()
 
     def take(self, message: Message) -> None:
         """Take one message. Of a type that is not known here, nothing is taken."""

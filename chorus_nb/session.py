@@ -164,17 +164,17 @@ class Session:
         self._refuse_if_closed()
         container.start()
         send_in_background(container.stream, boot_payload(spec.working_dir, capabilities))
-        conversation = self._conversation = Conversation(container.stream, self._unasked, self._ended)
-        self._await(conversation, container, lambda: notices.agent_info is not None)
+        self._conversation = Conversation(container.stream, self._unasked, self._ended)
+        self._await(container, lambda: notices.agent_info is not None)
         assert notices.agent_info is not None
         self.info = AgentInfo.from_content(notices.agent_info.content)
         if capabilities.isolation:
             verify(self.info, spec)
-        self._await(conversation, container, lambda: notices.worker_ready)
+        self._await(container, lambda: notices.worker_ready)
         self._loss = None
 
-    def _await(self, conversation: Conversation, container: Container, ready: Callable[[], bool]) -> None:
-        self._notices.wait(lambda: ready() or conversation.ended, START_TIMEOUT_S)
+    def _await(self, container: Container, ready: Callable[[], bool]) -> None:
+        self._notices.wait(lambda: ready() or self._notices.ended, START_TIMEOUT_S)
         if not ready():
             raise why_not_started(container, self.config)
 
@@ -366,7 +366,7 @@ class Session:
             self._notices.take(message)
 
     def _ended(self, error: AgentProtocolError | None) -> None:
-        self._notices.wake()
+        self._notices.end()
         if self._closed or self._state != "idle":
             return  # Whoever closes or starts it clears up.
         self._loss = error or self._died()

@@ -180,4 +180,4 @@ def test_join_on_the_reading_thread_does_not_wait_for_itself() -> None:
     talk = Conversation(peer, lambda _: None, lambda _: joined.append(talk.join(10)))
     peer.close()
     assert talk.join(10)
-    assert joined == [True]
+    assert joined == [False]
