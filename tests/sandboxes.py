@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chorus_nb.agent.wire import Message
-from chorus_nb.engines.base import SESSION_LABEL, Engine
+from chorus_nb.engines.base import SESSION_LABEL, Engine, ResolvedImage
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.engines.owner import owner_label
@@ -118,3 +119,29 @@ def text_of(result: ExecutionResult) -> str:
     """Return an error's traceback as one text."""
     assert result.error is not None
     return "\n".join(result.error.traceback)
+
+
+class OtherPython(FakeEngine):
+    """Runs an interpreter of the test's choice."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def resolve(self, image: str) -> ResolvedImage:
+        return ResolvedImage(reference="fake", interpreters=(self._program,))
+
+
+def wrapper(folder: Path, *, template: str) -> str:
+    """Make a program that is this interpreter, but whose template starts as ``template`` says.
+
+    The supervisor is the one that is started isolated.
+    """
+    program = folder / "python"
+    # The supervisor must start its template by this program, not by the interpreter itself.
+    code = f"import sys; sys.executable = {str(program)!r}; exec(sys.argv[1])"
+    program.write_text(
+        f'#!/bin/sh\ncase "$1" in -I) exec {sys.executable} -I -S -c "{code}" "$4" ;; esac\n{template}\n'
+    )
+    program.chmod(0o755)
+    return str(program)

@@ -59,9 +59,21 @@ SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
 """Isolated and without site-packages: the supervisor runs nothing but the standard library."""
 
 # In the order of their imports.
-_SUPERVISOR = ("wire", "boot", "posix", "cgroup", "report", "pump", "forks", "commands", "supervisor")
-_TEMPLATE = ("wire", "boot", "posix", "streams", "plain_shell", "ipython_shell", "worker", "files", "template")
-_OPTIONAL = ("ipython_shell",)
+_SUPERVISOR = ("wire", "boot", "posix", "cgroup", "report", "pump", "forks", "commands", "lookups", "supervisor")
+_TEMPLATE = (
+    "wire",
+    "boot",
+    "posix",
+    "streams",
+    "introspection",
+    "plain_shell",
+    "ipython_introspection",
+    "ipython_shell",
+    "worker",
+    "files",
+    "template",
+)
+_OPTIONAL = ("ipython_introspection", "ipython_shell")
 """What may fail to import: the image need not have IPython, and whatever it has may be broken."""
 
 

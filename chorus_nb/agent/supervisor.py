@@ -4,9 +4,9 @@ It takes requests from its standard input, has the template fork workers, passes
 while something runs, and says what happened when a worker dies. It ends with its input: when the notebook kernel is
 gone, however it went, the container goes too.
 
-Requests: ``execute_request``, ``command_request``, ``interrupt_request``, ``kill_request``, ``shutdown_request``,
-``usage_request``, ``file_*_request``. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``,
-``resource_sample``, ``resource_usage``, ``usage_reply``, ``command_reply``, ``shutdown_reply``.
+Requests (``..._request``): ``execute``, ``command``, ``complete``, ``inspect``, ``interrupt``, ``kill``, ``shutdown``,
+``usage``, ``file_*``. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``, ``resource_sample``,
+``resource_usage``, ``usage_reply``, ``command_reply``, ``shutdown_reply``, and ``aborted`` where a lookup can't be.
 """
 
 import errno
@@ -14,12 +14,13 @@ import os
 import selectors
 import signal
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from . import boot, posix
 from .cgroup import Cgroup
 from .commands import Command, Execution
 from .forks import DisconnectedError, Fork, Template
+from .lookups import REPLIES, Lookups
 from .pump import Outlet, TextPipes, read_some
 from .report import policy_report
 from .wire import Decoder, Message, encode
@@ -29,7 +30,7 @@ _MAX_BARREN_TEMPLATES = 3
 """How many templates in a row may end before their first fork: more would end likewise."""
 
 _OUTPUT = ("stream", "display_data", "update_display_data", "execute_result", "clear_output")
-_FROM_WORKER = _OUTPUT + ("error", "execute_reply", "worker_ready", "sync")
+_FROM_WORKER = _OUTPUT + ("error", "execute_reply", "worker_ready", "sync") + tuple(REPLIES.values())
 _FROM_FILES = ("file_reply", "worker_ready")
 
 
@@ -46,6 +47,7 @@ class Supervisor:
         self.sources = selectors.DefaultSelector()
         self.flowing = False
         self.host = Outlet(stdout, self.loop)
+        self.lookups = Lookups(self.host.put)
         self.decoder = Decoder()
         self.execution: Optional[Execution] = None
         self.commands: Dict[str, Command] = {}
@@ -68,7 +70,7 @@ class Supervisor:
             self._regulate()
             for key, _ in self.loop.select(self._timeout()):
                 key.data()
-            self._flush_if_due()
+            self.host.flush_if_due()
             self._sample_if_due()
             self._settle()
 
@@ -94,10 +96,6 @@ class Supervisor:
             due_s.append(self.host.due_s)
         return max(0.0, min(due_s) - time.monotonic()) if due_s else None
 
-    def _flush_if_due(self) -> None:
-        if self.host.due_s is not None and time.monotonic() >= self.host.due_s:
-            self.host.flush()
-
     def _sample_if_due(self) -> None:
         now = time.monotonic()
         if now < self.next_sample_s:
@@ -107,6 +105,7 @@ class Supervisor:
             figures = execution.meter.sample()
             if not self.host.full:
                 self.send("resource_sample", figures, execution.msg_id)
+        self.lookups.insist(self.worker)
         self.next_sample_s = now + _SAMPLE_INTERVAL_S
 
     def send(self, msg_type: str, content: Dict[str, Any], parent_id: str = "") -> None:
@@ -129,16 +128,17 @@ class Supervisor:
         kind = message.msg_type
         if kind.startswith("file_"):
             self._to_files(frame)
+        elif kind in REPLIES:
+            self.lookups.ask(self.worker, message, frame, self.execution is not None)
         else:
-            handler: Callable[[Message, bytes], None] = getattr(self, "_on_" + kind, self._on_unknown)
-            handler(message, frame)
+            getattr(self, "_on_" + kind, self._on_unknown)(message, frame)
 
     def _on_unknown(self, message: Message, frame: bytes) -> None:
         self.send("error", {"ename": "UnknownRequest", "evalue": message.msg_type, "traceback": []}, message.msg_id)
 
     def _on_execute_request(self, message: Message, frame: bytes) -> None:
         # First on its way, then the meter: it has taken its first reading before the worker has even woken up.
-        self.worker.send(frame)
+        self.lookups.execute(self.worker, frame)
         self.execution = Execution(message.msg_id, self.cgroup, message.content["max_output_bytes"])
         self.next_sample_s = time.monotonic() + _SAMPLE_INTERVAL_S
 
@@ -148,6 +148,7 @@ class Supervisor:
             self.commands[target].interrupt()
         elif self.execution and self.execution.msg_id == target and self.worker.pid:
             posix.kill(self.worker.pid, signal.SIGINT, group=True)
+        self.lookups.interrupt(self.worker, target)
 
     def _on_kill_request(self, message: Message, frame: bytes) -> None:
         target = message.content["execution_id"]
@@ -253,8 +254,7 @@ class Supervisor:
             self.files = None
 
     def _kill_all_but_template(self) -> None:
-        spare = [self.template.process.pid]
-        if not posix.kill_descendants(spare) and os.getpid() == 1:
+        if not posix.kill_descendants([self.template.process.pid]) and os.getpid() == 1:
             # They fork faster than we kill. To everybody at once, which the kernel does in one go; the template too.
             os.kill(-1, signal.SIGKILL)
 
@@ -280,6 +280,8 @@ class Supervisor:
             return
         if message.msg_type == "sync":
             child.acknowledge()
+        elif message.msg_type in REPLIES.values():
+            self.lookups.answered(child, message, frame)
         elif message.msg_type in ("worker_ready", "file_reply"):
             if child is self.worker or message.msg_type == "file_reply":
                 self.host.put(frame)

@@ -10,7 +10,7 @@ import sys
 from typing import Any, Callable, Dict, List
 
 from . import posix, streams
-from .wire import Decoder, Message
+from .wire import Decoder, Message, WireError
 
 ShellFactory = Callable[[streams.Outbox], Any]
 
@@ -35,7 +35,13 @@ class Worker:
                 if not data:
                     return
                 waiting += [message for message, _ in self._decoder.feed(data)]
-            self._execute(waiting.pop(0))
+            self._serve(waiting.pop(0))
+
+    def _serve(self, request: Message) -> None:
+        if request.msg_type == "execute_request":
+            self._execute(request)
+        else:
+            self._look_up(request)
 
     def _execute(self, request: Message) -> None:
         self._outbox.parent_id = request.msg_id
@@ -57,6 +63,32 @@ class Worker:
             interrupts.active = False
             reply = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": []}
             self._outbox.send("error", {key: reply[key] for key in ("ename", "evalue", "traceback")})
+        return reply
+
+    def _look_up(self, request: Message) -> None:
+        """Answer a ``complete_request`` or ``inspect_request``; whatever happens in it, there is one answer."""
+        asked = request.content
+        about = (asked["code"], asked["cursor_pos"])
+        signal.signal(signal.SIGINT, self._outbox.interrupts.handle)
+        if request.msg_type == "complete_request":
+            reply = self._interruptible(lambda: self._shell.do_complete(*about))
+        else:
+            reply = self._interruptible(lambda: self._shell.do_inspect(*about, asked["detail_level"]))
+        reply_type = request.msg_type.replace("_request", "_reply")
+        try:
+            self._outbox.answer(request.msg_id, reply_type, reply)
+        except WireError:
+            self._outbox.answer(request.msg_id, reply_type, {"status": "error"})
+
+    def _interruptible(self, look_up: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
+        interrupts = self._outbox.interrupts
+        try:
+            interrupts.active = True
+            reply = look_up()
+            interrupts.active = False
+        except BaseException:  # What it looks at is the user's, and raises what it likes: SystemExit too.
+            interrupts.active = False
+            reply = {"status": "error"}
         return reply
 
 

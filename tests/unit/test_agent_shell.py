@@ -7,39 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sandboxes import OtherPython, wrapper
 
-from chorus_nb.engines.base import ResolvedImage
-from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import SandboxStartError
 from chorus_nb.sandbox import Sandbox
 
 BROKEN = "raise RuntimeError('this installation is broken')\n"
-
-
-class OtherPython(FakeEngine):
-    """Runs an interpreter of the test's choice."""
-
-    def __init__(self, program: str) -> None:
-        super().__init__()
-        self._program = program
-
-    def resolve(self, image: str) -> ResolvedImage:
-        return ResolvedImage(reference="fake", interpreters=(self._program,))
-
-
-def wrapper(folder: Path, *, template: str) -> str:
-    """Make a program that is this interpreter, but whose template starts as ``template`` says.
-
-    The supervisor is the one that is started isolated.
-    """
-    program = folder / "python"
-    # The supervisor must start its template by this program, not by the interpreter itself.
-    code = f"import sys; sys.executable = {str(program)!r}; exec(sys.argv[1])"
-    program.write_text(
-        f'#!/bin/sh\ncase "$1" in -I) exec {sys.executable} -I -S -c "{code}" "$4" ;; esac\n{template}\n'
-    )
-    program.chmod(0o755)
-    return str(program)
 
 
 @pytest.fixture(scope="module")
