@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .async_sandbox import AsyncSandbox
     from .config import NetworkPolicy, OutputPolicy, RepositoryMount, ResourceLimits, SandboxConfig, SecurityPolicy
     from .engines.fake import FakeEngine
     from .errors import ChorusError
     from .sandbox import CommandResult, ExecutionResult, Sandbox
 
 __all__ = [
+    "AsyncSandbox",
     "ChorusError",
     "CommandResult",
     "ExecutionResult",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AsyncSandbox": "async_sandbox",
     "ChorusError": "errors",
     "CommandResult": "sandbox",
     "ExecutionResult": "sandbox",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sandboxes import opened
 
 from chorus_nb.config import NetworkPolicy, ResourceLimits, SecurityPolicy
 from chorus_nb.engines.base import OWNER_LABEL, WORKSPACE, Container, ContainerSpec, ContainerState, Engine
@@ -19,6 +20,7 @@ from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.engines.owner import owner_alive, owner_label
 from chorus_nb.errors import ChorusError
+from chorus_nb.sandbox import Sandbox
 
 CURE = "These tests need a Docker Engine: run `scripts/ensure_engine.sh`."
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -44,6 +46,21 @@ def fake_engine() -> FakeEngine:
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Each engine in turn: for what must hold of every engine."""
     return request.getfixturevalue(f"{request.param}_engine")
+
+
+@pytest.fixture(scope="module", params=["fake", pytest.param("docker", marks=pytest.mark.docker)])
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One sandbox on each engine for a module's tests, working in a folder of the host that it may write to."""
+    engine = request.getfixturevalue("docker_engine") if request.param == "docker" else FakeEngine()
+    with opened(engine, repo="rw", repo_path=tmp_path_factory.mktemp("repository"), memory="512m") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(kept: Sandbox) -> Sandbox:
+    """The module's sandbox with an empty namespace."""
+    kept.restart()
+    return kept
 
 
 SpecMaker = Callable[..., ContainerSpec]

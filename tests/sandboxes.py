@@ -31,12 +31,6 @@ def opened(engine: Engine, **options: Any) -> Iterator[Sandbox]:
     assert own_containers(engine) <= before
 
 
-def kept_open(engine_name: str, folder: Path) -> Iterator[Sandbox]:
-    """Be the body of a fixture: a sandbox that works in ``folder`` of the host and may write there."""
-    with opened(make_engine(engine_name), repo="rw", repo_path=folder, memory="512m") as sandbox:
-        yield sandbox
-
-
 def own_containers(engine: Engine) -> set[str]:
     return {each for each, labels in engine.owned() if labels["chorus-nb.owner"] == owner_label()}
 
@@ -119,6 +113,26 @@ def text_of(result: ExecutionResult) -> str:
     """Return an error's traceback as one text."""
     assert result.error is not None
     return "\n".join(result.error.traceback)
+
+
+REPORT: dict[str, Any] = {
+    "uid": 1000,
+    "gid": 1000,
+    "effective_capabilities": "0000000000000000",
+    "no_new_privileges": True,
+    "seccomp_filter": True,
+    "read_only_root": True,
+    "interfaces": ["lo"],
+    "memory_limit_bytes": 2**30,
+    "pids_limit": 128,
+    "cpus": 1.0,
+    "open_files": 1024,
+    "cgroup_version": 2,
+    "supervisor_undumpable": True,
+    "python_version": "3.12.1",
+    "python_executable": "/usr/bin/python3",
+}
+"""What an agent reports where every control of the default policy is in force, for the user 1000."""
 
 
 class OtherPython(FakeEngine):

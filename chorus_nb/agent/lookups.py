@@ -33,10 +33,10 @@ class Lookups:
         self._worker, self._asked, self._held, self._given_up = worker, request, b"", False
         worker.send(frame)
 
-    def execute(self, worker: Fork, frame: bytes) -> None:
-        """Hand a cell to the worker once it is free."""
+    def send(self, worker: Fork, frame: bytes) -> None:
+        """Hand a cell, or the interrupt of one, to the worker once it is free."""
         if self._worker is worker:
-            self._held = frame
+            self._held += frame
         else:
             worker.send(frame)
 

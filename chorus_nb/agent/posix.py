@@ -72,19 +72,24 @@ class ChildWatch:
         signal.set_wakeup_fd(self._written.fileno(), warn_on_full_buffer=False)
 
     def reap(self) -> Iterator[Tuple[int, int]]:
-        """Yield pid and wait status of every child that has ended since."""
+        """Yield what :func:`ended_children` does, once it was told of."""
         try:
             self.readable.recv(4096)
         except BlockingIOError:
             pass
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            yield pid, status
+        return ended_children()
+
+
+def ended_children() -> Iterator[Tuple[int, int]]:
+    """Yield pid and wait status of every child that has ended and was not yet reaped."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, status
 
 
 def kill_descendants(spare: List[int]) -> bool:

@@ -138,7 +138,7 @@ class Supervisor:
 
     def _on_execute_request(self, message: Message, frame: bytes) -> None:
         # First on its way, then the meter: it has taken its first reading before the worker has even woken up.
-        self.lookups.execute(self.worker, frame)
+        self.lookups.send(self.worker, frame)
         self.execution = Execution(message.msg_id, self.cgroup, message.content["max_output_bytes"])
         self.next_sample_s = time.monotonic() + _SAMPLE_INTERVAL_S
 
@@ -147,6 +147,8 @@ class Supervisor:
         if target in self.commands:
             self.commands[target].interrupt()
         elif self.execution and self.execution.msg_id == target and self.worker.pid:
+            # Before the cell begins a signal is not heard; while it runs a message is not read.
+            self.lookups.send(self.worker, frame)
             posix.kill(self.worker.pid, signal.SIGINT, group=True)
         self.lookups.interrupt(self.worker, target)
 

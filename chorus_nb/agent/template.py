@@ -81,13 +81,7 @@ class Template:
         os._exit(0)
 
     def _reap(self, *_: Any) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in posix.ended_children():
             self._report(b"E", pid, status)
 
     def _report(self, kind: bytes, first: int, second: int) -> None:

@@ -21,6 +21,7 @@ class Worker:
     def __init__(self, connection: socket.socket, acknowledgements: int, make_shell: ShellFactory) -> None:
         self._connection = connection
         self._decoder = Decoder()
+        self._waiting: List[Message] = []
         self._outbox = streams.Outbox(connection, acknowledgements)
         self._restore_streams = streams.install(self._outbox)
         self._shell = make_shell(self._outbox)
@@ -28,34 +29,49 @@ class Worker:
     def run(self) -> None:
         """Serve requests until the supervisor closes the connection."""
         self._outbox.send("worker_ready", self._shell.info())
-        waiting: List[Message] = []
         while True:
-            while not waiting:
-                data = self._connection.recv(2**18)
-                if not data:
+            while not self._waiting:
+                if not self._receive():
                     return
-                waiting += [message for message, _ in self._decoder.feed(data)]
-            self._serve(waiting.pop(0))
+            self._serve(self._waiting.pop(0))
 
     def _serve(self, request: Message) -> None:
         if request.msg_type == "execute_request":
             self._execute(request)
-        else:
+        elif request.msg_type in ("complete_request", "inspect_request"):
             self._look_up(request)
+        # Anything else is an interrupt of a cell that had begun: the signal has done it.
+
+    def _receive(self, flags: int = 0) -> bool:
+        """Take in what there is; False once the supervisor has closed the connection."""
+        data = self._connection.recv(2**18, flags)
+        self._waiting += [message for message, _ in self._decoder.feed(data)]
+        return bool(data)
+
+    def _interrupted_early(self, msg_id: str) -> bool:
+        """Whether a cell was interrupted before it began, when the signal found nothing to interrupt."""
+        with self._outbox.interrupts:
+            try:
+                self._receive(socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                pass
+        return any(message.content.get("execution_id") == msg_id for message in self._waiting)
 
     def _execute(self, request: Message) -> None:
         self._outbox.parent_id = request.msg_id
         self._restore_streams()
         # A cell may have set a handler of its own for itself; the next one starts with ours.
         signal.signal(signal.SIGINT, self._outbox.interrupts.handle)
-        reply = self._run_cell(request.content)
+        reply = self._run_cell(request.msg_id, request.content)
         self._outbox.send("execute_reply", reply)
         self._outbox.parent_id = ""
 
-    def _run_cell(self, content: Dict[str, Any]) -> Dict[str, Any]:
+    def _run_cell(self, msg_id: str, content: Dict[str, Any]) -> Dict[str, Any]:
         interrupts = self._outbox.interrupts
         try:
             interrupts.active = True
+            if self._interrupted_early(msg_id):
+                raise KeyboardInterrupt
             reply: Dict[str, Any] = self._shell.execute(content["code"], content["silent"], content["store_history"])
             interrupts.active = False
         except KeyboardInterrupt:

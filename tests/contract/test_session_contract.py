@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 
 import pytest
 from sandboxes import (
-    kept_open,
     text_of,
     value,
 )
@@ -17,19 +15,6 @@ from chorus_nb.agent.wire import Message
 from chorus_nb.sandbox import Sandbox
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-@pytest.fixture(scope="module", params=["fake", pytest.param("docker", marks=pytest.mark.docker)])
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all these tests, working in a folder of the host that it may write to."""
-    yield from kept_open(request.param, tmp_path_factory.mktemp("repository"))
-
-
-@pytest.fixture
-def sandbox(kept: Sandbox) -> Sandbox:
-    """The same with an empty namespace."""
-    kept.restart()
-    return kept
 
 
 # State and results

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from conftest import wait_until
 from sandboxes import (
     InterruptedCellError,
     Running,
-    kept_open,
     opened,
     own_containers,
     start_cell,
@@ -50,19 +48,6 @@ while True:
     except KeyboardInterrupt:
         print("no")
 """
-
-
-@pytest.fixture(scope="module", params=["fake", pytest.param("docker", marks=pytest.mark.docker)])
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all these tests, working in a folder of the host that it may write to."""
-    yield from kept_open(request.param, tmp_path_factory.mktemp("repository"))
-
-
-@pytest.fixture
-def sandbox(kept: Sandbox) -> Sandbox:
-    """The same with an empty namespace."""
-    kept.restart()
-    return kept
 
 
 # Interrupts

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from conftest import wait_until
 from sandboxes import (
     InterruptedCellError,
     Running,
-    kept_open,
     start_cell,
     value,
 )
@@ -26,19 +24,6 @@ from chorus_nb.sandbox import Sandbox
 
 PROMPT_S = 2.5
 """Far above the half second that is wanted, for a busy machine, and below the grace time, after which one is killed."""
-
-
-@pytest.fixture(scope="module", params=["fake", pytest.param("docker", marks=pytest.mark.docker)])
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all these tests, working in a folder of the host that it may write to."""
-    yield from kept_open(request.param, tmp_path_factory.mktemp("repository"))
-
-
-@pytest.fixture
-def sandbox(kept: Sandbox) -> Sandbox:
-    """The same with an empty namespace."""
-    kept.restart()
-    return kept
 
 
 def folder_of(sandbox: Sandbox) -> Path:

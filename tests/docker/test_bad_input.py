@@ -34,13 +34,6 @@ def kept(docker_engine: DockerEngine) -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture
-def sandbox(kept: Sandbox) -> Sandbox:
-    """The same with an empty namespace."""
-    kept.restart()
-    return kept
-
-
 def host_memory_peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import wait_until
-from sandboxes import container_of, opened, own_containers, start_cell, value
+from sandboxes import REPORT, container_of, opened, own_containers, start_cell, value
 
 from chorus_nb.engines.base import WORKSPACE
 from chorus_nb.engines.docker import DockerEngine
@@ -41,13 +41,6 @@ def kept(docker_engine: DockerEngine, repository: Path) -> Iterator[Sandbox]:
     with opened(docker_engine, repo="ro", repo_path=repository, **options) as sandbox:
         yield sandbox
     del os.environ["CHORUS_TEST_SECRET"]
-
-
-@pytest.fixture
-def sandbox(kept: Sandbox) -> Sandbox:
-    """The same with an empty namespace."""
-    kept.restart()
-    return kept
 
 
 # The policy
@@ -177,24 +170,7 @@ def test_killing_the_template_is_survived(sandbox: Sandbox) -> None:
 
 def make_info(**changes: object) -> AgentInfo:
     """Return a report in which everything is in force, but for ``changes``."""
-    fields: dict[str, object] = {
-        "uid": 65534,
-        "gid": 65534,
-        "effective_capabilities": "0000000000000000",
-        "no_new_privileges": True,
-        "seccomp_filter": True,
-        "read_only_root": True,
-        "interfaces": ["lo"],
-        "memory_limit_bytes": 2**30,
-        "pids_limit": 128,
-        "cpus": 1.0,
-        "open_files": 1024,
-        "cgroup_version": 2,
-        "supervisor_undumpable": True,
-        "python_version": "3.12.1",
-        "python_executable": "/usr/bin/python3",
-    }
-    return AgentInfo.model_validate(fields | changes)
+    return AgentInfo.model_validate({**REPORT, "uid": 65534, "gid": 65534, **changes})
 
 
 def test_a_control_that_is_not_in_force_ends_the_session(

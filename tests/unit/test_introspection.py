@@ -174,6 +174,18 @@ def test_a_cell_that_comes_during_a_lookup_waits_for_its_end(sandbox: Sandbox) -
     assert lookup.join() is None
 
 
+def test_a_cell_that_is_interrupted_while_it_waits_does_not_run(sandbox: Sandbox) -> None:
+    session = sandbox._session
+    lookup = Running(lambda: introspection.complete(session, "slow.", 5, timeout_s=5))
+    time.sleep(0.5)
+    cell = Running(lambda: session.execute("only_here.append(2)", on_message=lambda _: None))
+    wait_until(lambda: session.state == "busy")
+    session.interrupt()
+    assert cell.join().interrupted
+    lookup.join()
+    assert value(sandbox, "only_here") == "[1]"
+
+
 def test_a_lookup_that_goes_on_after_an_interrupt_is_interrupted_again(sandbox: Sandbox) -> None:
     sandbox.run("""
 class Stubborn:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sandboxes import REPORT
 
 from chorus_nb.agent import boot
 from chorus_nb.config import SandboxConfig
@@ -33,24 +34,6 @@ from chorus_nb.launch import AgentInfo, boot_payload, container_spec, verify, wh
 
 MOUNTING = EngineCapabilities(name="test", isolation=True, limits=True, mirror=True, repository_mounts=True)
 PLAIN = EngineCapabilities(name="test", isolation=False, limits=False, mirror=False, repository_mounts=False)
-
-REPORT: dict[str, Any] = {
-    "uid": 1000,
-    "gid": 1000,
-    "effective_capabilities": "0000000000000000",
-    "no_new_privileges": True,
-    "seccomp_filter": True,
-    "read_only_root": True,
-    "interfaces": ["lo"],
-    "memory_limit_bytes": 2**30,
-    "pids_limit": 128,
-    "cpus": 1.0,
-    "open_files": 1024,
-    "cgroup_version": 2,
-    "supervisor_undumpable": True,
-    "python_version": "3.12.1",
-    "python_executable": "/usr/bin/python3",
-}
 
 
 class MirrorlessEngine(FakeEngine):

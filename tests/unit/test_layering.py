@@ -24,6 +24,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("session",),
     ("manager",),
     ("sandbox",),
+    ("async_sandbox",),
     ("status", "replay", "completion", "kernel_requests"),
     ("magics", "panel", "kernel", "cli"),
     ("_extension",),

@@ -78,6 +78,15 @@ def test_ctrl_c_ends_a_flood_that_fills_every_queue(session: Session) -> None:
     assert session.state == "idle"
 
 
+def test_an_interrupt_before_the_cell_begins_is_heard_and_keeps_the_state(session: Session) -> None:
+    worker = int(run(session, "import os; print(os.getpid())"))
+    os.kill(worker, signal.SIGSTOP)
+    threading.Timer(0.3, session.interrupt).start()
+    threading.Timer(0.6, os.kill, (worker, signal.SIGCONT)).start()
+    assert session.execute("os.environ['BEGUN'] = '1'\nwhile True: pass", on_message=ignore).interrupted
+    assert run(session, "print(os.environ.get('BEGUN'))") == "None\n"
+
+
 def test_a_time_limit_ends_a_flood_that_ignores_interrupts(session: Session) -> None:
     code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: print('x' * 1000)"
     with pytest.raises(ExecutionTimeoutError) as caught:
