@@ -10,6 +10,7 @@ from IPython.display import display
 
 from .completion import Completions
 from .errors import ChorusError
+from .kernel_requests import KernelRequests
 from .magics import SandboxMagics
 from .manager import SessionManager
 from .panel.gauge import Gauge, warm_up
@@ -17,6 +18,7 @@ from .session import Session
 from .telemetry import ResourceSample
 
 _LOADED = "_chorus_nb_manager"
+_REQUESTS = "_chorus_nb_requests"
 
 
 def load(shell: Any) -> None:
@@ -27,6 +29,9 @@ def load(shell: Any) -> None:
     magics = SandboxMagics(shell, manager, make_strip, lambda: show_panel(manager))
     shell.register_magics(magics)
     Completions(magics).install(shell)
+    requests = KernelRequests(magics)
+    requests.install(shell)
+    setattr(shell, _REQUESTS, requests)
     setattr(shell, _LOADED, manager)
     manager.prepare()
     threading.Thread(target=warm_up, name="chorus-warm-up", daemon=True).start()
@@ -36,6 +41,7 @@ def unload(shell: Any) -> None:
     """End every session and take the magics out again."""
     manager: SessionManager | None = shell.__dict__.pop(_LOADED, None)
     if manager:
+        shell.__dict__.pop(_REQUESTS).uninstall()
         manager.close_all()
         for kind in ("line", "cell"):
             shell.magics_manager.magics[kind].pop("sandbox", None)

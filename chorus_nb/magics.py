@@ -103,6 +103,13 @@ class SandboxMagics(Magics):
             raise UsageError(f"%sandbox {command}: there is no such command. Try: {', '.join(self._commands)}.")
         self._commands[command](rest.strip())
 
+    def session_of(self, line: str) -> Session | None:
+        """Return the session that the line of a ``%%sandbox`` cell names, where there is one; none is made."""
+        try:
+            return self.manager.get(self._parse(line).name)
+        except (UsageError, ChorusError, ValueError):
+            return None  # The line is wrong, or not complete yet.
+
     def _parse(self, line: str) -> Namespace:
         return parse_argstring(self.cell, line)  # type: ignore[no-any-return]
 

@@ -314,7 +314,11 @@ class Session:
         with conversation.ask(request) as exchange:
             try:
                 answer = exchange.get(timeout_s)
-            except TimeoutError:
+            except BaseException as failure:
+                # Looking something up may run code that does not end; other requests are not touched by this.
+                conversation.tell(Request("interrupt_request", {"execution_id": exchange.msg_id}))
+                if not isinstance(failure, TimeoutError):
+                    raise
                 raise SandboxDiedError(
                     f"The sandbox {self.name!r} did not answer within {timeout_s:g} s.",
                     next_step="Kill it with `%sandbox kill` and run the cell again.",

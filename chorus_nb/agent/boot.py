@@ -59,10 +59,10 @@ SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
 """Isolated and without site-packages: the supervisor runs nothing but the standard library."""
 
 # In the order of their imports.
-_SUPERVISOR = ("wire", "boot", "posix", "cgroup", "report", "pump", "forks", "commands", "supervisor")
-_SHELLS = ("plain_shell", "ipython_shell")
+_SUPERVISOR = ("wire", "boot", "posix", "cgroup", "report", "pump", "forks", "commands", "lookups", "supervisor")
+_SHELLS = ("introspection", "plain_shell", "ipython_introspection", "ipython_shell")
 _TEMPLATE = ("wire", "boot", "posix", "streams", "asking", *_SHELLS, "worker", "files", "template")
-_OPTIONAL = ("ipython_shell",)
+_OPTIONAL = ("ipython_introspection", "ipython_shell")
 """What may fail to import: the image need not have IPython, and whatever it has may be broken."""
 
 

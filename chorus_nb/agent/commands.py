@@ -102,3 +102,9 @@ class Command(Execution):
         code = -os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else os.WEXITSTATUS(self.status)
         self.process.returncode = code  # We reaped it; Popen must not try.
         return {"status": "ok", "exit_code": code, "killed": self.killed}
+
+
+def not_started(error: Exception) -> Dict[str, Any]:
+    """Return the content of ``command_reply`` as a shell has it: 127 for what is not there, 126 for what can't be run."""
+    code = 127 if isinstance(error, FileNotFoundError) else 126
+    return {"status": "ok", "exit_code": code, "killed": False}

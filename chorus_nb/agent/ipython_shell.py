@@ -15,6 +15,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Type
 from traitlets.config import Config
 
+from . import ipython_introspection
 from .streams import Outbox, error_content
 
 
@@ -110,6 +111,14 @@ class ZMQInteractiveShell(InteractiveShell):
         error = result.error_before_exec or result.error_in_exec
         return dict(self.last_error or error_content(error, []), status="error", execution_count=count)
 
+    def do_complete(self, code: str, cursor_pos: int) -> Dict[str, Any]:
+        """Return the content of ``complete_reply``."""
+        return ipython_introspection.complete(self, code, cursor_pos)
+
+    def do_inspect(self, code: str, cursor_pos: int, detail_level: int) -> Dict[str, Any]:
+        """Return the content of ``inspect_reply``."""
+        return ipython_introspection.inspect(self, code, cursor_pos, detail_level)
+
     def info(self) -> Dict[str, Any]:
         """Return the content of ``worker_ready``."""
         return {"python_version": platform.python_version(), "ipython_version": IPython.__version__}
@@ -121,6 +130,8 @@ def prepare() -> Any:
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     config = Config()
     config.HistoryManager.enabled = False
+    # It parses whole libraries, for seconds, and knows less of a live namespace than the namespace itself.
+    config.Completer.use_jedi = False
     shell: ZMQInteractiveShell = ZMQInteractiveShell.instance(config=config)
 
     def connect(outbox: Outbox) -> ZMQInteractiveShell:

@@ -16,6 +16,7 @@ import traceback
 import types
 from typing import Any, Dict, List, Optional, Tuple
 
+from . import introspection
 from .streams import Outbox, error_content
 
 _REPRS = {
@@ -82,6 +83,14 @@ class PlainShell:
             self._outbox.send("error", shown)
             reply.update(shown, status="error")
         return reply
+
+    def do_complete(self, code: str, cursor_pos: int) -> Dict[str, Any]:
+        """Return the content of ``complete_reply``."""
+        return introspection.complete(self._main.__dict__, code, cursor_pos)
+
+    def do_inspect(self, code: str, cursor_pos: int, detail_level: int) -> Dict[str, Any]:
+        """Return the content of ``inspect_reply``."""
+        return introspection.inspect(self._main.__dict__, code, cursor_pos, detail_level)
 
     def _run(self, code: str, name: str) -> Any:
         body, last = _split(code, name)

@@ -50,6 +50,11 @@ class Outlet:
             self.due_s = time.monotonic() + _MOMENT_S
         self._append(frame)
 
+    def flush_if_due(self) -> None:
+        """Write what was put for later, once its moment is over."""
+        if self.due_s is not None and time.monotonic() >= self.due_s:
+            self.flush()
+
     def _append(self, frame: bytes) -> None:
         self._waiting.append(memoryview(frame))
         self._waiting_bytes += len(frame)

@@ -108,6 +108,14 @@ class Outbox:
         with self.interrupts, self._lock:
             self._connection.sendall(self._take_texts() + frame)
 
+    def answer(self, request_id: str, msg_type: str, content: Dict[str, Any]) -> None:
+        """Send the reply to a request that is no cell: no output belongs to it."""
+        if self.forked:
+            return
+        frame = encode(Message(msg_type, content, request_id))
+        with self.interrupts, self._lock:
+            self._connection.sendall(self._take_texts() + frame)
+
     def write(self, name: str, text: str) -> None:
         """Gather text of ``stdout`` or ``stderr``. Takes no lock: a deque's ends are safe, and cells print a lot."""
         if self.forked:

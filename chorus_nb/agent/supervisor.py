@@ -4,10 +4,10 @@ It takes requests from its standard input, has the template fork workers, passes
 while something runs, and says what happened when a worker dies. It ends with its input: when the notebook kernel is
 gone, however it went, the container goes too.
 
-Requests: ``execute_request``, ``command_request``, ``interrupt_request``, ``kill_request``, ``shutdown_request``,
-``usage_request``, ``file_*_request``, and ``input_reply`` to the ``input_request`` of the running cell, of which the
-host has one at a time. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``,
-``resource_sample``, ``resource_usage``, ``usage_reply``, ``command_reply``, ``shutdown_reply``.
+Requests (``..._request``): ``execute``, ``command``, ``complete``, ``inspect``, ``interrupt``, ``kill``, ``shutdown``,
+``usage``, ``file_*``; and ``input_reply`` to the ``input_request`` of the running cell, of which the host has one at a
+time. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``, ``resource_sample``,
+``resource_usage``, ``usage_reply``, ``command_reply``, ``shutdown_reply``, and ``aborted`` where a lookup can't be.
 """
 
 import errno
@@ -15,12 +15,13 @@ import os
 import selectors
 import signal
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from . import boot, posix
 from .cgroup import Cgroup
-from .commands import Command, Execution
+from .commands import Command, Execution, not_started
 from .forks import DisconnectedError, Fork, Template
+from .lookups import REPLIES, Lookups
 from .pump import Outlet, TextPipes, read_some
 from .report import policy_report
 from .wire import Decoder, Message, encode
@@ -30,7 +31,7 @@ _MAX_BARREN_TEMPLATES = 3
 """How many templates in a row may end before their first fork: more would end likewise."""
 
 _OUTPUT = ("stream", "display_data", "update_display_data", "execute_result", "clear_output")
-_FROM_WORKER = _OUTPUT + ("error", "execute_reply", "input_request", "worker_ready", "sync")
+_FROM_WORKER = _OUTPUT + ("error", "execute_reply", "input_request", "worker_ready", "sync", *REPLIES.values())
 _FROM_FILES = ("file_reply", "worker_ready")
 
 
@@ -47,6 +48,7 @@ class Supervisor:
         self.sources = selectors.DefaultSelector()
         self.flowing = False
         self.host = Outlet(stdout, self.loop)
+        self.lookups = Lookups(self.host.put)
         self.decoder = Decoder()
         self.execution: Optional[Execution] = None
         self.commands: Dict[str, Command] = {}
@@ -69,7 +71,7 @@ class Supervisor:
             self._regulate()
             for key, _ in self.loop.select(self._timeout()):
                 key.data()
-            self._flush_if_due()
+            self.host.flush_if_due()
             self._sample_if_due()
             self._settle()
 
@@ -95,10 +97,6 @@ class Supervisor:
             due_s.append(self.host.due_s)
         return max(0.0, min(due_s) - time.monotonic()) if due_s else None
 
-    def _flush_if_due(self) -> None:
-        if self.host.due_s is not None and time.monotonic() >= self.host.due_s:
-            self.host.flush()
-
     def _sample_if_due(self) -> None:
         now = time.monotonic()
         if now < self.next_sample_s:
@@ -108,6 +106,7 @@ class Supervisor:
             figures = execution.meter.sample()
             if not self.host.full:
                 self.send("resource_sample", figures, execution.msg_id)
+        self.lookups.insist(self.worker)
         self.next_sample_s = now + _SAMPLE_INTERVAL_S
 
     def send(self, msg_type: str, content: Dict[str, Any], parent_id: str = "") -> None:
@@ -130,16 +129,17 @@ class Supervisor:
         kind = message.msg_type
         if kind.startswith("file_"):
             self._to_files(frame)
+        elif kind in REPLIES:
+            self.lookups.ask(self.worker, message, frame, self.execution is not None)
         else:
-            handler: Callable[[Message, bytes], None] = getattr(self, "_on_" + kind, self._on_unknown)
-            handler(message, frame)
+            getattr(self, "_on_" + kind, self._on_unknown)(message, frame)
 
     def _on_unknown(self, message: Message, frame: bytes) -> None:
         self.send("error", {"ename": "UnknownRequest", "evalue": message.msg_type, "traceback": []}, message.msg_id)
 
     def _on_execute_request(self, message: Message, frame: bytes) -> None:
         # First on its way, then the meter: it has taken its first reading before the worker has even woken up.
-        self.worker.send(frame)
+        self.lookups.send(self.worker, frame)
         self.execution = Execution(message.msg_id, self.cgroup, message.content["max_output_bytes"])
         self.next_sample_s = time.monotonic() + _SAMPLE_INTERVAL_S
 
@@ -150,8 +150,9 @@ class Supervisor:
         elif self.execution and self.execution.msg_id == target and self.worker.pid:
             self.execution.forget_questions()
             # Before the cell begins a signal is not heard; while it runs a message is not read.
-            self.worker.send(frame)
+            self.lookups.send(self.worker, frame)
             posix.kill(self.worker.pid, signal.SIGINT, group=True)
+        self.lookups.interrupt(self.worker, target)
 
     def _on_input_reply(self, message: Message, frame: bytes) -> None:
         if self.execution and self.execution.asked == message.parent_id:
@@ -188,11 +189,9 @@ class Supervisor:
         command.pipes.listen(self.sources, lambda name: self._read_pipe(command.pipes, name, command))
 
     def _command_failed(self, message: Message, error: Exception) -> None:
-        """Answer as a shell does: 127 for what is not there, 126 for what can't be run."""
-        code = 127 if isinstance(error, FileNotFoundError) else 126
         self.send("stream", {"name": "stderr", "text": "%s\n" % error}, message.msg_id)
         self.send("resource_usage", Execution(message.msg_id, self.cgroup, 0).usage(), message.msg_id)
-        self.send("command_reply", {"status": "ok", "exit_code": code, "killed": False}, message.msg_id)
+        self.send("command_reply", not_started(error), message.msg_id)
 
     def _to_files(self, frame: bytes) -> None:
         if self.files is None:
@@ -258,8 +257,7 @@ class Supervisor:
             self.files = None
 
     def _kill_all_but_template(self) -> None:
-        spare = [self.template.process.pid]
-        if not posix.kill_descendants(spare) and os.getpid() == 1:
+        if not posix.kill_descendants([self.template.process.pid]) and os.getpid() == 1:
             # They fork faster than we kill. To everybody at once, which the kernel does in one go; the template too.
             os.kill(-1, signal.SIGKILL)
 
@@ -285,6 +283,8 @@ class Supervisor:
             return
         if message.msg_type == "sync":
             child.acknowledge()
+        elif message.msg_type in REPLIES.values():
+            self.lookups.answered(child, message, frame)
         elif message.msg_type in ("worker_ready", "file_reply"):
             if child is self.worker or message.msg_type == "file_reply":
                 self.host.put(frame)

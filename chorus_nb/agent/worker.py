@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List
 
 from . import posix, streams
 from .asking import Asker, Inbox
-from .wire import Message
+from .wire import Message, WireError
 
 ShellFactory = Callable[[streams.Outbox], Any]
 
@@ -33,9 +33,14 @@ class Worker:
             message = self._inbox.get()
             if message is None:
                 return
-            # Anything else belongs to a cell that has ended: the answer to its question, or its interrupt.
-            if message.msg_type == "execute_request":
-                self._execute(message)
+            self._serve(message)
+
+    def _serve(self, request: Message) -> None:
+        if request.msg_type == "execute_request":
+            self._execute(request)
+        elif request.msg_type in ("complete_request", "inspect_request"):
+            self._look_up(request)
+        # Anything else belongs to a cell that has ended: the answer to its question, or its interrupt.
 
     def _execute(self, request: Message) -> None:
         self._outbox.parent_id = request.msg_id
@@ -61,6 +66,32 @@ class Worker:
             interrupts.active = False
             reply = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": []}
             self._outbox.send("error", {key: reply[key] for key in ("ename", "evalue", "traceback")})
+        return reply
+
+    def _look_up(self, request: Message) -> None:
+        """Answer a ``complete_request`` or ``inspect_request``; whatever happens in it, there is one answer."""
+        asked = request.content
+        about = (asked["code"], asked["cursor_pos"])
+        signal.signal(signal.SIGINT, self._outbox.interrupts.handle)
+        if request.msg_type == "complete_request":
+            reply = self._interruptible(lambda: self._shell.do_complete(*about))
+        else:
+            reply = self._interruptible(lambda: self._shell.do_inspect(*about, asked["detail_level"]))
+        reply_type = request.msg_type.replace("_request", "_reply")
+        try:
+            self._outbox.answer(request.msg_id, reply_type, reply)
+        except WireError:
+            self._outbox.answer(request.msg_id, reply_type, {"status": "error"})
+
+    def _interruptible(self, look_up: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
+        interrupts = self._outbox.interrupts
+        try:
+            interrupts.active = True
+            reply = look_up()
+            interrupts.active = False
+        except BaseException:  # What it looks at is the user's, and raises what it likes: SystemExit too.
+            interrupts.active = False
+            reply = {"status": "error"}
         return reply
 
 

@@ -101,7 +101,7 @@ def test_the_supervisor_gets_its_modules_and_the_sources_of_all() -> None:
 def test_the_template_may_do_without_ipython() -> None:
     body = boot.payload("template", boot.sources(), {}).partition(b"\n")[2]
     optional = [name for name, _, is_optional in json.loads(body)["modules"] if is_optional]
-    assert optional == [f"{boot.PACKAGE}.ipython_shell"]
+    assert optional == [f"{boot.PACKAGE}.{name}" for name in ("ipython_introspection", "ipython_shell")]
     assert "texts" not in json.loads(body)
 
 

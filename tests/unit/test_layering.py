@@ -20,17 +20,17 @@ LAYERS: list[tuple[str, ...]] = [
     ("engines",),
     ("sanitize",),
     ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices"),
-    ("launch", "execution", "files"),
+    ("launch", "execution", "files", "introspection"),
     ("session",),
     ("manager",),
     ("sandbox",),
     ("async_sandbox",),
-    ("status", "replay", "completion"),
+    ("status", "replay", "completion", "kernel_requests"),
     ("magics", "panel", "kernel", "cli"),
     ("_extension",),
     ("__init__", "__main__"),
 ]
-FACES = {"replay", "completion", "magics", "panel", "kernel", "cli", "_extension", "__init__"}
+FACES = {"replay", "completion", "kernel_requests", "magics", "panel", "kernel", "cli", "_extension", "__init__"}
 
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
