@@ -16,6 +16,7 @@ PACKAGE = "_chorus_agent"
 UNSUPPORTED = "chorus-nb: this is Python "
 """What the program says on standard error where the interpreter is too old; the version follows."""
 
+NO_TEMPLATE = "chorus-nb: the process that starts the cells ends by itself"
 OUT_OF_MEMORY = "chorus-nb: out of memory"
 """What the supervisor says on standard error where the memory limit keeps the template from starting."""
 

@@ -222,8 +222,7 @@ class Supervisor:
     def _give_up(self) -> None:
         """Say why no worker can be had, and end; the host reads it from our standard error."""
         killed = self.cgroup.sample()["oom_kills"]
-        words = boot.OUT_OF_MEMORY if killed else "chorus-nb: the process that starts the cells ends by itself"
-        os.write(2, words.encode() + b"\n")
+        os.write(2, (boot.OUT_OF_MEMORY if killed else boot.NO_TEMPLATE).encode() + b"\n")
         os._exit(1)
 
     def _fork(self, role: bytes) -> Fork:
