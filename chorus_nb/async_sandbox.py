@@ -140,7 +140,7 @@ class AsyncSandbox:
         # One task at a time, so that who is cancelled gives up no start but their own.
         async with self._starting:
             if self._session.state not in ("idle", "busy"):
-                await _see_through(self._session.start, self._session.kill)
+                await _see_through(self._session.start, self._session.give_up_start)
 
     async def _in_turn(self, call: Callable[[], _T]) -> _T:
         async with self._turn:

@@ -27,6 +27,7 @@ from .errors import (
     ChorusError,
     SandboxDiedError,
     SandboxFileError,
+    SandboxStartError,
     SessionBusyError,
     SessionClosedError,
     WorkerDiedError,
@@ -89,6 +90,8 @@ class Session:
         self._closed = False
         self._start_lock = threading.RLock()
         self._turn_lock = threading.Lock()
+        self._settling = threading.Lock()
+        self._given_up = False
         self._execution: Execution | None = None
         self._loss: ChorusError | None = None
         # Nobody in the sandbox knows it, so its displays can't be given the id of one of the notebook's own.
@@ -139,12 +142,19 @@ class Session:
                 return
             self._state = "starting"
             try:
+                self._given_up = False
                 self._launch()
-                self._refuse_if_closed()
+                self._settle()
             except BaseException:
                 self._clear("new")
                 self._refuse_if_closed()
                 raise
+
+    def _settle(self) -> None:
+        with self._settling:
+            self._refuse_if_closed()
+            if self._given_up:
+                raise SandboxStartError(f"The start of {self.name!r} was given up.", next_step="Start it again.")
             self.started_at_s = time.time()
             self._state = "idle"
 
@@ -190,6 +200,13 @@ class Session:
             raise WorkerDiedError(
                 f"The session {self.name!r} did not restart.", next_step="Start it anew with --fresh."
             )
+
+    def give_up_start(self) -> None:
+        """Have a :meth:`start` that is under way on another thread fail; one that has succeeded stands."""
+        with self._settling:
+            if self._state == "starting" and self._container:
+                self._given_up = True
+                self._container.kill()
 
     def kill(self) -> None:
         """End its container at once; a cell that runs raises ``SandboxDiedError``."""

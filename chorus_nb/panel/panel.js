@@ -23,6 +23,10 @@ function button(label, description, onClick) {
 
 function send(model, content) {
   const id = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+  // A button may end a cell that asks. JupyterLab learns that nothing is asked any more only from buttons of its own,
+  // and would not run the next cell.
+  const kernel = model.widget_manager?.kernel;
+  if (kernel?.hasPendingInput) kernel.hasPendingInput = false;
   model.send({ ...content, id });
   return id;
 }

@@ -312,12 +312,13 @@ def test_input_asks_below_the_cell_and_takes_what_is_typed(cells: NotebookFactor
 
 
 def test_the_stop_button_of_the_strip_ends_a_question(cells: NotebookFactory) -> None:
-    page = cells(["%%sandbox\ninput('Name? ')"])
+    page = cells(["%%sandbox\ninput('Name? ')", "%%sandbox\n6 * 7"])
     page.run_cell(0)
     page.output_area(0).locator("input.jp-Stdin-input").wait_for()
     press_stop(strip(page, 0))
     page.wait_finished()
     assert "KeyboardInterrupt" in page.outputs(0).text
+    assert "42" in page.execute_cell(1).text, "JupyterLab must not think that the question is still open"
 
 
 def test_hostile_output_runs_nothing_in_the_page(cells: NotebookFactory) -> None:
