@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from .agent.wire import Message
 from .conversation import Request
 from .errors import AgentProtocolError, SandboxFileError
+from .sanitize import clean_text
 
 if TYPE_CHECKING:
     from .session import Session
@@ -48,7 +50,7 @@ class SandboxFiles:
         data = bytearray()
         while True:
             asked = {"path": path, "offset": len(data), "size": _PIECE_BYTES}
-            reply = self._session.file_request(Request("file_read_request", asked), path)
+            reply = self._request(Request("file_read_request", asked), path)
             piece = reply.buffers[0] if reply.buffers else b""
             data += piece
             if len(data) > max_bytes:
@@ -63,13 +65,21 @@ class SandboxFiles:
         for offset in range(0, max(1, len(data)), _PIECE_BYTES):
             piece = data[offset : offset + _PIECE_BYTES]
             asked = {"path": path, "offset": offset}
-            self._session.file_request(Request("file_write_request", asked, (piece,)), path)
+            self._request(Request("file_write_request", asked, (piece,)), path)
 
     def list(self, path: str = ".") -> list[FileEntry]:
         """Return the entries of a folder, by name. Raises ``SandboxFileError``."""
         asked = {"path": path, "max_entries": _MAX_ENTRIES}
-        reply = self._session.file_request(Request("file_list_request", asked), path)
+        reply = self._request(Request("file_list_request", asked), path)
         try:
             return _ENTRIES.validate_python(reply.content.get("entries"))
         except ValidationError:
             raise AgentProtocolError("The sandbox sent a list of files that is none.") from None
+
+    def _request(self, request: Request, path: str) -> Message:
+        self._session.start()
+        reply = self._session.request(request, "file_reply")
+        if reply.content.get("status") != "ok":
+            reason = clean_text(str(reply.content.get("evalue"))[:200])
+            raise SandboxFileError(f"{path!r} in the sandbox {self._session.name!r}: {reason}.", path=path)
+        return reply

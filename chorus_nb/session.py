@@ -26,7 +26,6 @@ from .errors import (
     AgentProtocolError,
     ChorusError,
     SandboxDiedError,
-    SandboxFileError,
     SandboxStartError,
     SessionBusyError,
     SessionClosedError,
@@ -347,15 +346,6 @@ class Session:
                 f"The sandbox answered {request.msg_type} with {answer.msg_type!r}.", next_step="Restart the session."
             )
         return answer
-
-    def file_request(self, request: Request, path: str) -> Message:
-        """As :meth:`request`, for files. Raises ``SandboxFileError`` with what the sandbox says is wrong."""
-        self.start()
-        reply = self.request(request, "file_reply")
-        if reply.content.get("status") != "ok":
-            reason = clean_text(str(reply.content.get("evalue"))[:200])
-            raise SandboxFileError(f"{path!r} in the sandbox {self.name!r}: {reason}.", path=path)
-        return reply
 
     def usage(self) -> ResourceSample:
         """Take a reading of its cgroup now. Raises as :meth:`request` does; never starts it."""
