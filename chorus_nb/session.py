@@ -152,8 +152,9 @@ class Session:
     def _settle(self) -> None:
         with self._settling:
             self._refuse_if_closed()
-            if self._given_up:
-                raise SandboxStartError(f"The start of {self.name!r} was given up.", next_step="Start it again.")
+            if self._given_up or self._notices.ended:
+                how = "was given up" if self._given_up else "failed: its container ended as it became ready"
+                raise SandboxStartError(f"The start of {self.name!r} {how}.", next_step="Start it again.")
             self.started_at_s = time.time()
             self._state = "idle"
 
@@ -378,9 +379,10 @@ class Session:
 
     def _ended(self, error: AgentProtocolError | None) -> None:
         self._notices.end()
-        if self._closed or self._state != "idle":
-            return  # Whoever closes or starts it clears up.
-        self._loss = error or self._died()
+        with self._settling:
+            if self._closed or self._state != "idle":
+                return  # Whoever closes or starts it clears up.
+            self._loss = error or self._died()
         self._clear("dead")
 
     def _died(self) -> SandboxDiedError:

@@ -12,14 +12,9 @@ from typing import Any
 
 from chorus_nb.agent.wire import Message
 from chorus_nb.engines.base import SESSION_LABEL, Engine, ResolvedImage
-from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.engines.owner import owner_label
 from chorus_nb.sandbox import ExecutionResult, Sandbox
-
-
-def make_engine(name: str) -> Engine:
-    return DockerEngine() if name == "docker" else FakeEngine()
 
 
 @contextmanager

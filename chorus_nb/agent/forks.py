@@ -19,9 +19,9 @@ from . import boot
 from .pump import Outlet, TextPipes, read_some
 from .wire import Decoder, Message, WireError
 
-READY, FORKED, FAILED, EXITED = b"R", b"F", b"X", b"E"
+FORKED, FAILED, EXITED = b"F", b"X", b"E"
 RECORD = struct.Struct("=cii")
-"""Kind, then: READY -, FORKED pid, FAILED errno, EXITED pid and wait status."""
+"""Kind, then: FORKED pid, FAILED errno, EXITED pid and wait status."""
 
 
 class DisconnectedError(Exception):
