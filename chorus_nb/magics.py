@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +12,11 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
-from .asking import InputHandler
+from .cell import ask, can_ask, run_cell
 from .config import SandboxConfig, duration_s
-from .errors import ChorusError, ConfigurationError, ExecutionTimeoutError, OutOfMemoryError, SessionClosedError
+from .errors import ChorusError, ConfigurationError
 from .manager import DEFAULT_NAME, SessionManager
-from .replay import Replay, Strip
+from .replay import Strip
 from .sandbox import RichOutput
 from .session import Session
 from .status import describe, list_sessions, settings
@@ -91,7 +89,7 @@ class SandboxMagics(Magics):
         session = self.manager.ensure(arguments.name, _options(arguments), fresh=arguments.fresh)
         timeout_s = None if arguments.timeout is None else duration_s("--timeout", arguments.timeout)
         strip = self._make_strip(session, arguments.gauge)
-        return run_cell(session, cell, timeout_s, strip, ask if _can_ask(self.shell) else None)
+        return run_cell(session, cell, timeout_s, strip, ask if can_ask(self.shell) else None)
 
     @line_magic("sandbox")
     def line(self, line: str) -> None:
@@ -176,55 +174,6 @@ HELP = """\
 %sandbox logs [NAME]           what it said outside of any cell
 %sandbox config [NAME]         the settings it was made with
 %sandbox panel                 every session, live, with buttons"""
-
-
-def ask(prompt: str, password: bool) -> str:
-    """Ask the user, here: in a kernel both functions are the kernel's own, and ask in the notebook."""
-    return getpass.getpass(prompt) if password else input(prompt)
-
-
-def _can_ask(shell: Any) -> bool:
-    """Whether the front end answers questions: as a kernel was told with the cell, and a terminal always does."""
-    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", True))
-
-
-def run_cell(
-    session: Session, code: str, timeout_s: float | None, strip: Strip, on_input: InputHandler | None = None
-) -> RichOutput | None:
-    """Run a cell in a session and show it in the notebook cell that runs now.
-
-    Returns the value of its last expression; raises ``ExecutionError`` for an exception of its own, and whatever
-    :meth:`Session.execute` raises.
-    """
-    replay = Replay(strip)
-    state = "failed"
-    strip.begin()
-    session.add_sample_listener(strip.sample)
-    started = False
-    try:
-        session.report_loss()
-        session.start()
-        started = True
-        strip.state("running")
-        outcome = session.execute(code, timeout_s=timeout_s, on_message=replay, on_input=on_input)
-        if outcome.notice:
-            print(outcome.notice, end="", file=sys.stderr)
-        error = replay.error(interrupted=outcome.interrupted)
-        state = "interrupted" if outcome.interrupted else "error" if error else "done"
-    except ChorusError as failure:
-        state = _state_after(failure) if started else "failed"
-        raise
-    finally:
-        session.remove_sample_listener(strip.sample)
-        strip.end(state, session.last_usage if started else None)
-    if error:
-        raise error
-    return replay.result
-
-
-def _state_after(failure: ChorusError) -> str:
-    states = {OutOfMemoryError: "out of memory", ExecutionTimeoutError: "timeout", SessionClosedError: "stopped"}
-    return next((state for kind, state in states.items() if isinstance(failure, kind)), "died")
 
 
 def _options(arguments: Namespace) -> dict[str, Any]:

@@ -25,12 +25,16 @@ LAYERS: list[tuple[str, ...]] = [
     ("manager",),
     ("sandbox",),
     ("async_sandbox",),
-    ("status", "replay", "completion", "kernel_requests"),
+    ("status", "replay", "publishing", "completion", "kernel_requests"),
+    ("cell",),
     ("magics", "panel", "kernel", "cli"),
     ("_extension",),
     ("__init__", "__main__"),
 ]
-FACES = {"replay", "completion", "kernel_requests", "magics", "panel", "kernel", "cli", "_extension", "__init__"}
+FACES = {
+    *("replay", "publishing", "completion", "kernel_requests", "cell"),
+    *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
+}
 
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
