@@ -1,6 +1,8 @@
 """``input()`` and ``getpass.getpass()`` of a cell: questions that the notebook asks, and the answers to them."""
 
+import asyncio
 import builtins
+import contextlib
 import getpass
 import select
 import socket
@@ -34,6 +36,26 @@ class Inbox:
         self._waiting: Deque[Message] = deque()
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
+        self._arrival: Optional["asyncio.Future[None]"] = None
+        self._ended = False
+
+    async def next(self) -> Optional[Message]:
+        """Wait on the event loop for the next message; None once the supervisor has closed the connection."""
+        loop = asyncio.get_running_loop()
+        while not self._waiting and not self._ended:
+            self._arrival = loop.create_future()
+            # Each time: a cell may have taken every reader away. Where ours is still there, this only puts it again.
+            loop.add_reader(self._connection, self._arrived)
+            with contextlib.suppress(asyncio.CancelledError):  # A cell may cancel every task; this one goes on.
+                await self._arrival
+        return self._waiting.popleft() if self._waiting else None
+
+    def _arrived(self) -> None:
+        if not self._take():
+            self._ended = True
+            asyncio.get_running_loop().remove_reader(self._connection)
+        if self._arrival and not self._arrival.done():
+            self._arrival.set_result(None)
 
     def get(self) -> Optional[Message]:
         """Wait for the next message; None once the supervisor has closed the connection."""

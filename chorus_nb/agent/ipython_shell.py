@@ -4,10 +4,12 @@ import base64
 import contextlib
 import os
 import platform
+import re
 from typing import Any, ContextManager, Dict, Optional
 
 import IPython
 from IPython.core import page
+from IPython.core.async_helpers import _asyncio_runner
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
@@ -17,6 +19,9 @@ from traitlets.config import Config
 
 from . import ipython_introspection
 from .streams import Outbox, error_content
+
+# Looking closer costs a compilation.
+_MAY_AWAIT = re.compile(r"\b(?:await|async)\b")
 
 
 def encode_data(data: Dict[str, Any]) -> Dict[str, Any]:
@@ -100,12 +105,36 @@ class ZMQInteractiveShell(InteractiveShell):
         self.last_error = error_content(evalue, list(stb))
         self.outbox.send("error", self.last_error)
 
-    def execute(self, code: str, silent: bool, store_history: bool) -> Dict[str, Any]:
-        """Run a cell; return the content of ``execute_reply``."""
+    def execute(self, code: str, silent: bool, store_history: bool) -> Any:
+        """Run a cell; return the content of ``execute_reply``, or a coroutine that does where the cell awaits."""
         self.last_error = {}
         # IPython counts on before the cell has ended, or after, as its version has it.
         self.running_count = count = self.execution_count
-        result = self.run_cell(code, store_history=store_history, silent=silent)
+        options = {"store_history": store_history, "silent": silent}
+        if _MAY_AWAIT.search(code) and self.loop_runner is _asyncio_runner:
+            transformed = self._transform(code)
+            if transformed is not None and self.should_run_async(code, transformed_cell=transformed):
+                return self._execute_async(count, code, dict(options, transformed_cell=transformed))
+        return self._reply(count, self.run_cell(code, **options))
+
+    def _transform(self, code: str) -> Optional[str]:
+        try:
+            return str(self.transform_cell(code))
+        except Exception:  # The same comes again where the cell is run, and is shown then.
+            return None
+
+    async def _execute_async(self, count: int, code: str, options: Dict[str, Any]) -> Dict[str, Any]:
+        result = None
+        try:
+            result = await self.run_cell_async(code, **options)
+        finally:
+            # What run_cell sees to itself.
+            self.events.trigger("post_execute")
+            if not options["silent"]:
+                self.events.trigger("post_run_cell", result)
+        return self._reply(count, result)
+
+    def _reply(self, count: int, result: Any) -> Dict[str, Any]:
         if result.success:
             return {"status": "ok", "execution_count": count}
         error = result.error_before_exec or result.error_in_exec

@@ -5,7 +5,6 @@ tracebacks with the cell's own lines. No magics.
 """
 
 import ast
-import asyncio
 import base64
 import builtins
 import inspect
@@ -67,15 +66,25 @@ class PlainShell:
         for value in values:
             self._outbox.send("display_data", {"data": mime_bundle(value), "metadata": {}, "transient": {}})
 
-    def execute(self, code: str, silent: bool, store_history: bool) -> Dict[str, Any]:
-        """Run a cell; return the content of ``execute_reply``."""
+    def execute(self, code: str, silent: bool, store_history: bool) -> Any:
+        """Run a cell; return the content of ``execute_reply``, or a coroutine that does where the cell awaits."""
+        execution = self._execute(code, silent, store_history)
+        if _awaits(code):
+            return execution
+        try:
+            execution.send(None)
+        except StopIteration as done:
+            return done.value
+        raise AssertionError("it waits for something, with nothing to await")
+
+    async def _execute(self, code: str, silent: bool, store_history: bool) -> Dict[str, Any]:
         count = self._count
         self._count += bool(store_history and not silent)
         name = "<cell %d>" % count
         linecache.cache[name] = (len(code), None, code.splitlines(True), name)
         reply: Dict[str, Any] = {"status": "ok", "execution_count": count}
         try:
-            value = self._run(code, name)
+            value = await self._run(code, name)
             if value is not None and not silent:
                 self._show(value, count)
         except BaseException as error:
@@ -92,14 +101,14 @@ class PlainShell:
         """Return the content of ``inspect_reply``."""
         return introspection.inspect(self._main.__dict__, code, cursor_pos, detail_level)
 
-    def _run(self, code: str, name: str) -> Any:
+    async def _run(self, code: str, name: str) -> Any:
         body, last = _split(code, name)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         namespace = self._main.__dict__
         if body.body:
-            _await(eval(compile(body, name, "exec", flags, dont_inherit=True), namespace))
+            await _evaluate(compile(body, name, "exec", flags, dont_inherit=True), namespace)
         if last is not None:
-            return _await(eval(compile(last, name, "eval", flags, dont_inherit=True), namespace))
+            return await _evaluate(compile(last, name, "eval", flags, dont_inherit=True), namespace)
         return None
 
     def _show(self, value: Any, count: int) -> None:
@@ -126,8 +135,17 @@ def _split(code: str, name: str) -> Tuple[ast.Module, Optional[ast.Expression]]:
     return tree, ast.Expression(last.value)
 
 
-def _await(value: Any) -> Any:
-    return asyncio.run(value) if inspect.iscoroutine(value) else value
+async def _evaluate(code: types.CodeType, namespace: Dict[str, Any]) -> Any:
+    value = eval(code, namespace)
+    return await value if code.co_flags & inspect.CO_COROUTINE else value
+
+
+def _awaits(code: str) -> bool:
+    try:
+        compiled = compile(code, "", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    return bool(compiled.co_flags & inspect.CO_COROUTINE)
 
 
 def prepare() -> Any:

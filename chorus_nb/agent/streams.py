@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+import types
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 
@@ -38,20 +39,31 @@ def error_content(error: BaseException, traceback: List[str]) -> Dict[str, Any]:
 
 
 class Interrupts:
-    """SIGINT as ``KeyboardInterrupt`` while a cell runs, but never in the middle of a message."""
+    """SIGINT as ``KeyboardInterrupt`` while a cell runs, but never in the middle of a message.
+
+    Attributes
+    ----------
+    active : bool
+        Whether a cell runs, or a lookup, and nothing else on the event loop.
+    """
 
     def __init__(self) -> None:
         self.active = False
+        self.elsewhere: Callable[[Optional[types.FrameType]], bool] = lambda _: False
+        """While it is not active: whether it is to be raised all the same, in this frame."""
         self._main = threading.get_ident()
         self._guards = 0
         self._pending = False
 
-    def handle(self, *_: Any) -> None:
+    def handle(self, _: int = 0, frame: Optional[types.FrameType] = None) -> None:
         """Be the signal handler."""
         if self._guards:
             self._pending = True
-        elif self.active:
+        elif self._hits(frame):
             raise KeyboardInterrupt
+
+    def _hits(self, frame: Optional[types.FrameType]) -> bool:
+        return self.active or self.elsewhere(frame)
 
     def __enter__(self) -> None:
         if threading.get_ident() == self._main:
@@ -63,7 +75,7 @@ class Interrupts:
         self._guards -= 1
         if self._pending and not self._guards:
             self._pending = False
-            if self.active:
+            if self._hits(sys._getframe()):
                 raise KeyboardInterrupt
 
 

@@ -1,8 +1,9 @@
 """The process that runs the cells: a fork of the template.
 
-One loop: take a request, run it, reply. Everything else that may happen meanwhile comes as a signal or not at all.
+One conversation: take a request, run it, reply; on an event loop, where what cells have started goes on meanwhile.
 """
 
+import asyncio
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from typing import Any, Callable, Dict, List
 
 from . import posix, streams
 from .asking import Asker, Inbox
+from .loop import Loop
 from .wire import Message, WireError
 
 ShellFactory = Callable[[streams.Outbox], Any]
@@ -24,49 +26,55 @@ class Worker:
         self._inbox = Inbox(connection, self._outbox.interrupts)
         self._asker = Asker(self._outbox, self._inbox)
         self._restore_streams = streams.install(self._outbox)
+        self._loop = Loop(self._outbox.interrupts)
         self._shell = make_shell(self._outbox)
 
     def run(self) -> None:
         """Serve requests until the supervisor closes the connection."""
+        self._loop.run(self._converse())
+
+    async def _converse(self) -> None:
         self._outbox.send("worker_ready", self._shell.info())
         while True:
-            message = self._inbox.get()
+            message = await self._inbox.next()
             if message is None:
                 return
-            self._serve(message)
+            await self._serve(message)
 
-    def _serve(self, request: Message) -> None:
+    async def _serve(self, request: Message) -> None:
         if request.msg_type == "execute_request":
-            self._execute(request)
+            await self._execute(request)
         elif request.msg_type in ("complete_request", "inspect_request"):
             self._look_up(request)
         # Anything else belongs to a cell that has ended: the answer to its question, or its interrupt.
 
-    def _execute(self, request: Message) -> None:
+    async def _execute(self, request: Message) -> None:
         self._outbox.parent_id = request.msg_id
         self._restore_streams()
         self._asker.allowed = request.content["allow_stdin"]
         self._asker.install()
         # A cell may have set a handler of its own for itself; the next one starts with ours.
         signal.signal(signal.SIGINT, self._outbox.interrupts.handle)
-        reply = self._run_cell(request.msg_id, request.content)
+        reply = await self._run_cell(request.msg_id, request.content)
         self._outbox.send("execute_reply", reply)
         self._outbox.parent_id = ""
 
-    def _run_cell(self, msg_id: str, content: Dict[str, Any]) -> Dict[str, Any]:
+    async def _run_cell(self, msg_id: str, content: Dict[str, Any]) -> Dict[str, Any]:
         interrupts = self._outbox.interrupts
         try:
             interrupts.active = True
             if self._inbox.has_interrupt_of(msg_id):  # It came before the signal could be heard.
                 raise KeyboardInterrupt
-            reply: Dict[str, Any] = self._shell.execute(content["code"], content["silent"], content["store_history"])
+            reply = self._shell.execute(content["code"], content["silent"], content["store_history"])
+            if asyncio.iscoroutine(reply):
+                reply = await self._loop.run_cell(reply)
             interrupts.active = False
         except KeyboardInterrupt:
             # It came before the cell began or as it ended, where no code of the user's could catch it.
             interrupts.active = False
             reply = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": []}
             self._outbox.send("error", {key: reply[key] for key in ("ename", "evalue", "traceback")})
-        return reply
+        return dict(reply)
 
     def _look_up(self, request: Message) -> None:
         """Answer a ``complete_request`` or ``inspect_request``; whatever happens in it, there is one answer."""
