@@ -1,4 +1,4 @@
-"""Text of a terminal as HTML: colours become the classes that Jupyter's own output has, so that every theme knows them."""
+"""Text of a terminal as HTML, in the classes of Jupyter's own output, which every theme gives a colour."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ that ``except MemoryError`` or ``except TimeoutError`` do what their readers exp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -181,6 +182,31 @@ class ExecutionError(ChorusError):
 
 class ExecutionInterruptedError(ExecutionError):
     """The cell was interrupted and its session keeps its state."""
+
+
+class SessionsFailedError(ChorusError, RuntimeError):
+    """A cell that ran in several sessions failed in some of them; in the others it has run to its end.
+
+    Attributes
+    ----------
+    errors : dict of str to BaseException
+        What it raised, by the name of the session.
+    results : dict of str to object
+        The values of the cell, by the name of the session; None where it failed or has none.
+    """
+
+    category = "execution"
+
+    def __init__(self, errors: Mapping[str, BaseException], results: Mapping[str, object]) -> None:
+        self.errors = dict(errors)
+        self.results = dict(results)
+        failed = "; ".join(f"in {name!r}: {_in_short(error)}" for name, error in errors.items())
+        super().__init__(f"The cell failed in {len(errors)} of {len(results)} sessions. {failed}")
+
+
+def _in_short(error: BaseException) -> str:
+    name = "" if isinstance(error, ExecutionError) else f"{type(error).__name__}: "
+    return name + str(error).partition("\n")[0][:200]
 
 
 class WorkerDiedError(ChorusError, RuntimeError):

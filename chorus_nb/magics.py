@@ -14,13 +14,14 @@ from .background import BackgroundCell
 from .cell import ask, can_ask, run_in_turn
 from .commands import Commands
 from .config import duration_s
-from .errors import ChorusError
+from .errors import ChorusError, ConfigurationError
 from .magic_line import sessions_asked
 from .manager import DEFAULT_NAME, SessionManager
 from .mode import Mode
 from .replay import Strip
 from .session import Session
-from .turns import Turns
+from .side_by_side import Branch, run_side_by_side
+from .turns import Turn, Turns
 
 StripFactory = Callable[[Session, str, Callable[[], None]], Strip]
 
@@ -98,14 +99,36 @@ class SandboxMagics(Magics):
     def run(self, arguments: Namespace, cell: str) -> object:
         """Run a cell as its line says; return its value, or what stands for it."""
         timeout_s = None if arguments.timeout is None else duration_s("--timeout", arguments.timeout)
-        asked = sessions_asked(arguments)
-        sessions = [self.manager.ensure(name, options, fresh=arguments.fresh) for name, options in asked.items()]
-        (session,) = sessions
-        turn = self._turns.enter(session)
-        strip = self._make_strip(session, arguments.gauge, turn.stop)
+        sessions = self._sessions(arguments)
+        if arguments.matrix:
+            try:
+                return self._run_many(arguments, sessions, cell, timeout_s)
+            finally:
+                self.manager.remove_all(sessions)
+        if len(sessions) > 1:
+            return self._run_many(arguments, sessions, cell, timeout_s)
+        turn, strip = self._turn_and_strip(arguments, sessions[0])
         if arguments.bg:
-            return BackgroundCell(self.shell, turn, session, cell, timeout_s, strip)
-        return run_in_turn(turn, session, cell, timeout_s, strip, ask if can_ask(self.shell) else None)
+            return BackgroundCell(self.shell, turn, sessions[0], cell, timeout_s, strip)
+        return run_in_turn(turn, sessions[0], cell, timeout_s, strip, ask if can_ask(self.shell) else None)
+
+    def _sessions(self, arguments: Namespace) -> list[Session]:
+        asked = sessions_asked(arguments)
+        if arguments.bg and (arguments.matrix or len(asked) > 1):
+            raise ConfigurationError(
+                "--bg runs a cell in one session.", next_step="Write a %%sandbox --bg cell for each session."
+            )
+        if arguments.matrix:
+            return [self.manager.make(name, options) for name, options in asked.items()]
+        return [self.manager.ensure(name, options, fresh=arguments.fresh) for name, options in asked.items()]
+
+    def _run_many(self, arguments: Namespace, sessions: list[Session], cell: str, timeout_s: float | None) -> object:
+        branches = [Branch(session, *self._turn_and_strip(arguments, session)) for session in sessions]
+        return run_side_by_side(branches, cell, timeout_s)
+
+    def _turn_and_strip(self, arguments: Namespace, session: Session) -> tuple[Turn, Strip]:
+        turn = self._turns.enter(session)
+        return turn, self._make_strip(session, arguments.gauge, turn.stop)
 
     def session_of(self, line: str) -> Session | None:
         """Return the session that the line of a ``%%sandbox`` cell names, where there is one; none is made."""

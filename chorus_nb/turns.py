@@ -30,7 +30,7 @@ class Turn:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leave()
+        self.leave()
 
     @property
     def state(self) -> str:
@@ -52,7 +52,8 @@ class Turn:
         if not waits:
             self._session.interrupt()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Let the next one have it."""
         with self._lock:
             if self in self._queue:
                 self._queue.remove(self)
