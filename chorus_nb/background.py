@@ -11,7 +11,7 @@ from typing import Any
 
 from .asking import CanNotAskError
 from .cell import run_begun_cell
-from .errors import ChorusError, ExecutionInterruptedError
+from .errors import CellCancelledError, CellNotDoneError, ChorusError, ExecutionInterruptedError
 from .publishing import Publisher
 from .replay import Replay, Strip
 from .sandbox import RichOutput
@@ -71,7 +71,7 @@ class BackgroundCell(concurrent.futures.Future[RichOutput | None]):
         super().__init__()
         self.session_name = session.name
         self._shell = shell
-        self._count = getattr(shell, "execution_count", 0)
+        self._cell = self._cells_so_far()
         self._turn = turn
         self._session = session
         self._strip = strip
@@ -89,12 +89,47 @@ class BackgroundCell(concurrent.futures.Future[RichOutput | None]):
             return "cancelled"
         if not self.done():
             return "running" if self.running() else "queued"
-        error = self.exception()
+        error = super().exception()
         return "interrupted" if isinstance(error, ExecutionInterruptedError) else "error" if error else "done"
+
+    def result(self, timeout: float | None = None) -> RichOutput | None:
+        """Wait for its end; return the value of its last expression, or raise its error.
+
+        Raises
+        ------
+        CellNotDoneError
+            It runs on after ``timeout`` seconds.
+        CellCancelledError
+            It never ran.
+        ExecutionError
+            An exception of its own; and whatever else can happen to a cell.
+        """
+        error = self.exception(timeout)
+        if error:
+            raise error
+        return super().result()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for its end as :meth:`result`; return its error, or None."""
+        if not self.wait(timeout):
+            raise CellNotDoneError(
+                f"The background cell in {self.session_name!r} is {self.status} after {timeout:g} s.",
+                next_step="Wait longer, or stop it with cancel().",
+            )
+        if self.cancelled():
+            return CellCancelledError(
+                f"The background cell in {self.session_name!r} was cancelled before its turn.",
+                next_step="Run it again.",
+            )
+        return super().exception()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for its end, however it ends, at most ``timeout`` seconds; return whether it has ended."""
-        return not concurrent.futures.wait([self], timeout).not_done
+        ended = not concurrent.futures.wait([self], timeout).not_done
+        if ended:
+            # Some front ends (nbclient) take only what is sent in the name of the cell that runs now.
+            self._strip.again()
+        return ended
 
     def cancel(self) -> bool:
         """Take it out of the queue, or interrupt it as Ctrl-C does; False where it has ended already."""
@@ -114,12 +149,15 @@ class BackgroundCell(concurrent.futures.Future[RichOutput | None]):
         return asyncio.wrap_future(self).__await__()
 
     def __repr__(self) -> str:
-        return f"<BackgroundCell [{self._count}] in {self.session_name!r}: {self.status}>"
+        return f"<BackgroundCell in {self.session_name!r}: {self.status}>"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         # The value of its own cell looks the same on each run, however quick it is: nbval compares it.
-        is_own = self._shell.execution_count == self._count
-        printer.text(f"<BackgroundCell [{self._count}] in {self.session_name!r}>" if is_own else repr(self))
+        is_own = self._cell == self._cells_so_far()
+        printer.text(f"<BackgroundCell in {self.session_name!r}>" if is_own else repr(self))
+
+    def _cells_so_far(self) -> int:
+        return len(self._shell.history_manager.input_hist_raw)
 
     def _run(self, code: str, timeout_s: float | None) -> None:
         with self._turn:

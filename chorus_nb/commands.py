@@ -151,7 +151,7 @@ class Commands:
         """Whatever is wrong with the line, from here on no cell runs in the kernel by mistake."""
         if self._mode.arguments is not None and line != self._mode.line:
             raise ConfigurationError(
-                f"The mode is on already: `%sandbox on {self._mode.line}`.", next_step="Run `%sandbox off` first."
+                f"The mode is on already: `{self._mode.switch}`.", next_step="Run `%sandbox off` first."
             )
         self._mode.turn_on(line)
         self._refuse_code_behind()

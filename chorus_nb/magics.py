@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
@@ -94,7 +95,12 @@ class SandboxMagics(Magics):
 
     def parse(self, line: str) -> Namespace:
         """Read a line with the options of ``%%sandbox``. Raises ``UsageError``."""
-        return parse_argstring(self.cell, line)  # type: ignore[no-any-return]
+        try:
+            return parse_argstring(self.cell, line)  # type: ignore[no-any-return]
+        except UsageError as error:
+            if re.search(r",\s", line):
+                raise UsageError(f"{error}: names and values are separated by commas alone, as in a,b,c") from None
+            raise
 
     def run(self, arguments: Namespace, cell: str) -> object:
         """Run a cell as its line says; return its value, or what stands for it."""

@@ -53,12 +53,18 @@ class Mode:
         self.arguments: Namespace | None = None
         self._shell = shell
         self._run = run
-        self._host_request: object = None
+        self._host_cell: object = None
+        self._cells_ended = 0
         self._prompts: Any = None
 
     @property
     def is_on(self) -> bool:
         return self.line is not None
+
+    @property
+    def switch(self) -> str:
+        """The line that turned it on."""
+        return f"%sandbox on {self.line}".strip()
 
     def install(self) -> None:
         """Look at every cell from now on."""
@@ -67,23 +73,33 @@ class Mode:
         here = transformers.index(cell_magic) if cell_magic in transformers else len(transformers)
         self._transform_lines = _WithSideEffects(self.transform)
         transformers.insert(here, self._transform_lines)
-        self._shell.events.register("post_run_cell", self._keep_history)
+        self._shell.events.register("post_run_cell", self._cell_ended)
         setattr(self._shell, _RUN, self.run)
 
     def uninstall(self) -> None:
         """Leave the shell as it was."""
-        # ``%reload_ext`` is an unload and a load in one cell, and must not take anybody out of the sandbox.
-        setattr(self._shell, _LEFT_ON, (self._request(), self.line))
+        self._leave_a_note()
         self.turn_off()
         self._shell.input_transformers_cleanup.remove(self._transform_lines)
-        self._shell.events.unregister("post_run_cell", self._keep_history)
+        self._shell.events.unregister("post_run_cell", self._cell_ended)
         self._shell.__dict__.pop(_RUN, None)
 
     def resume(self) -> None:
         """Turn it on where the cell that runs now has unloaded the extension while it was on."""
-        request, line = self._shell.__dict__.pop(_LEFT_ON, (None, None))
-        if line is not None and request == self._request():
+        line = self._shell.__dict__.pop(_LEFT_ON, None)
+        if line is not None:
             self._shell.run_line_magic("sandbox", f"on {line}")
+
+    def _leave_a_note(self) -> None:
+        """Have a load in the same cell find that it was on: ``%reload_ext`` must take nobody out of the sandbox."""
+        events = self._shell.events
+        setattr(self._shell, _LEFT_ON, self.line)
+
+        def forget(_: object) -> None:
+            self._shell.__dict__.pop(_LEFT_ON, None)
+            events.unregister("post_run_cell", forget)
+
+        events.register("post_run_cell", forget)
 
     def turn_on(self, line: str) -> None:
         """Have every following cell run in the sandbox; none does before :attr:`arguments` is set."""
@@ -114,7 +130,7 @@ class Mode:
     def run(self, cell: str) -> object:
         """Run a cell in the sandbox. Raises where the mode has none to run it in: it does not run then."""
         if self.arguments is None:
-            state = f"`%sandbox on {self.line}` has failed" if self.is_on else "the mode is off"
+            state = f"`{self.switch}` has failed" if self.is_on else "the mode is off"
             raise ConfigurationError(
                 f"The cell did not run: {state}.",
                 next_step="Correct that line and run it again, or run `%sandbox off`.",
@@ -126,17 +142,17 @@ class Mode:
             raise UsageError(f"%%host takes nothing, and not {rest!r}.")
         if rest:
             return [f"%%host{rest}\n"]
-        self._host_request = self._request()
+        self._host_cell = self._cell()
         return lines
 
     def _runs_on_host(self) -> bool:
         """Whether this is code that a ``%%host`` cell has IPython run, as ``%%time`` does with its body."""
-        return self._host_request is not None and self._request() == self._host_request
+        return self._host_cell is not None and self._cell() == self._host_cell
 
-    def _request(self) -> object:
+    def _cell(self) -> object:
         """Return what tells the cell that runs now from every other one."""
         kernel = getattr(self._shell, "kernel", None)
-        return kernel.get_parent("shell").get("header", {}).get("msg_id") if kernel else self._shell.execution_count
+        return kernel.get_parent("shell").get("header", {}).get("msg_id") if kernel else self._cells_ended
 
     def _mark_prompt(self, label: str) -> None:
         """Say in a terminal's prompt where the next cell runs; a notebook has the strip for it."""
@@ -145,8 +161,9 @@ class Mode:
         self._prompts = self._prompts or self._shell.prompts
         self._shell.prompts = _marked(self._prompts, label) if label else self._prompts
 
-    def _keep_history(self, _: object) -> None:
+    def _cell_ended(self, _: object) -> None:
         """Have ``In`` hold what the person wrote."""
+        self._cells_ended += 1
         history = self._shell.history_manager
         parsed, raw = history.input_hist_parsed, history.input_hist_raw
         if parsed and parsed[-1].startswith(_CALL):
