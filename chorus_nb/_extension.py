@@ -19,6 +19,7 @@ from .telemetry import ResourceSample
 
 _LOADED = "_chorus_nb_manager"
 _REQUESTS = "_chorus_nb_requests"
+_MODE = "_chorus_nb_mode"
 
 
 def load(shell: Any) -> None:
@@ -28,29 +29,34 @@ def load(shell: Any) -> None:
     manager = SessionManager()
     magics = SandboxMagics(shell, manager, make_strip, lambda: show_panel(manager))
     shell.register_magics(magics)
+    magics.mode.install()
     Completions(magics).install(shell)
     requests = KernelRequests(magics)
     requests.install(shell)
     setattr(shell, _REQUESTS, requests)
+    setattr(shell, _MODE, magics.mode)
     setattr(shell, _LOADED, manager)
     manager.prepare()
     threading.Thread(target=warm_up, name="chorus-warm-up", daemon=True).start()
+    magics.mode.resume()
 
 
 def unload(shell: Any) -> None:
     """End every session and take the magics out again."""
     manager: SessionManager | None = shell.__dict__.pop(_LOADED, None)
     if manager:
+        shell.__dict__.pop(_MODE).uninstall()
         shell.__dict__.pop(_REQUESTS).uninstall()
         manager.close_all()
-        for kind in ("line", "cell"):
-            shell.magics_manager.magics[kind].pop("sandbox", None)
+        for kind, name in (("line", "sandbox"), ("cell", "sandbox"), ("cell", "host")):
+            shell.magics_manager.magics[kind].pop(name, None)
 
 
-def make_strip(session: Session, mode: str) -> Gauge:
-    """Return the gauge of one cell."""
+def make_strip(session: Session, mode: str, on_stop: Callable[[], None] | None = None) -> Gauge:
+    """Return the gauge of one cell; its button interrupts the session, or does what ``on_stop`` says."""
     limits = session.config.limits
-    return Gauge(session.name, limits.cpus, limits.memory_bytes, session.interrupt, cast(Literal["on", "off"], mode))
+    stop = on_stop or session.interrupt
+    return Gauge(session.name, limits.cpus, limits.memory_bytes, stop, cast(Literal["on", "off"], mode))
 
 
 def show_panel(manager: SessionManager) -> None:

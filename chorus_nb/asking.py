@@ -19,6 +19,10 @@ MAX_ANSWER_CHARS = 2**20
 _END_OF_INPUT = "\x04"
 
 
+class CanNotAskError(Exception):
+    """A handler has nobody to ask: the cell gets these words as its error."""
+
+
 class Question:
     """One ``input_request``, asked once.
 
@@ -56,6 +60,8 @@ class Question:
                 raise
         except EOFError:
             return _answer(_END_OF_INPUT)
+        except CanNotAskError as error:
+            return refusal(str(error))
         except Exception as error:
             # Its words are the host's, and may say what the sandbox must not know.
             return refusal(f"The notebook could not ask ({type(error).__name__}).")

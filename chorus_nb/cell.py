@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import getpass
-import sys
 from typing import Any
 
 from .asking import InputHandler
-from .errors import ChorusError, ExecutionTimeoutError, OutOfMemoryError, SessionClosedError
+from .errors import (
+    ChorusError,
+    ExecutionInterruptedError,
+    ExecutionTimeoutError,
+    OutOfMemoryError,
+    SessionClosedError,
+)
 from .replay import Replay, Strip
 from .sandbox import RichOutput
 from .session import Session
+from .turns import Turn
 
 
 def ask(prompt: str, password: bool) -> str:
@@ -31,9 +37,33 @@ def run_cell(
     Returns the value of its last expression; raises ``ExecutionError`` for an exception of its own, and whatever
     :meth:`Session.execute` raises.
     """
-    replay = Replay(strip)
-    state = "failed"
     strip.begin()
+    return run_begun_cell(session, code, timeout_s, strip, Replay(strip), on_input)
+
+
+def run_in_turn(
+    turn: Turn, session: Session, code: str, timeout_s: float | None, strip: Strip, on_input: InputHandler | None
+) -> RichOutput | None:
+    """Do the same after the cells of the session that were asked for before, which run in the background."""
+    with turn:
+        strip.begin(turn.state)
+        try:
+            has_come = turn.wait()
+        except KeyboardInterrupt:
+            has_come = False
+        if not has_come:
+            strip.end("interrupted", None)
+            raise ExecutionInterruptedError(
+                "KeyboardInterrupt", f"the cell did not run: the session {session.name!r} was running another one", []
+            )
+        return run_begun_cell(session, code, timeout_s, strip, Replay(strip), on_input)
+
+
+def run_begun_cell(
+    session: Session, code: str, timeout_s: float | None, strip: Strip, replay: Replay, on_input: InputHandler | None
+) -> RichOutput | None:
+    """Run a cell whose strip is shown already, and show its output by ``replay``."""
+    state = "failed"
     session.add_sample_listener(strip.sample)
     started = False
     try:
@@ -43,7 +73,7 @@ def run_cell(
         strip.state("running")
         outcome = session.execute(code, timeout_s=timeout_s, on_message=replay, on_input=on_input)
         if outcome.notice:
-            print(outcome.notice, end="", file=sys.stderr)
+            replay.stream("stderr", outcome.notice)
         error = replay.error(interrupted=outcome.interrupted)
         state = "interrupted" if outcome.interrupted else "error" if error else "done"
     except ChorusError as failure:

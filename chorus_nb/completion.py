@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .magic_line import MATRIX_OPTIONS
+
 if TYPE_CHECKING:
     from .magics import SandboxMagics
 
@@ -16,8 +18,10 @@ _VALUES = {
     "--pids": [],
     "--timeout": [],
     "--env": [],
+    "--matrix": [f"{option}=" for option in MATRIX_OPTIONS],
 }
-_FLAGS = ["--fresh"]
+_FLAGS = ["--fresh", "--bg"]
+_REPEATABLE = {"--env", "--matrix"}
 _TAKE_NAME = {"status", "start", "stop", "restart", "interrupt", "kill", "logs", "config"}
 
 
@@ -44,11 +48,11 @@ class Completions:
         names = [session.name for session in self._magics.manager.sessions()]
         if magic == "%sandbox":
             if not rest:
-                return self._magics.commands
-            if rest[0] != "start":
+                return self._magics.commands.names
+            if rest[0] not in ("start", "on"):
                 return names if len(rest) == 1 and rest[0] in _TAKE_NAME else []
             rest = rest[1:]
         if rest and rest[-1] in _VALUES:
             return _VALUES[rest[-1]]
-        unused = [option for option in [*_VALUES, *_FLAGS] if option not in rest or option == "--env"]
+        unused = [option for option in [*_VALUES, *_FLAGS] if option not in rest or option in _REPEATABLE]
         return unused if rest else names + unused

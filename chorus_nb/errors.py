@@ -8,6 +8,8 @@ that ``except MemoryError`` or ``except TimeoutError`` do what their readers exp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from typing import ClassVar
 
 
@@ -181,6 +183,50 @@ class ExecutionError(ChorusError):
 
 class ExecutionInterruptedError(ExecutionError):
     """The cell was interrupted and its session keeps its state."""
+
+
+class CellNotDoneError(ChorusError, TimeoutError):
+    """A background cell has not ended in the time that somebody would wait for it; it runs on."""
+
+    category = "execution"
+    retryable = True
+
+    def __str__(self) -> str:
+        return " ".join(str(arg) for arg in self.args)
+
+
+class CellCancelledError(ChorusError, CancelledError):
+    """A background cell was taken out of the queue before it ran."""
+
+    category = "execution"
+
+
+class SessionsFailedError(ChorusError, RuntimeError):
+    """A cell that ran in several sessions failed in some of them; in the others it has run to its end.
+
+    Attributes
+    ----------
+    errors : dict of str to BaseException
+        What it raised, by the name of the session.
+    results : dict of str to object
+        The values of the cell, by the name of the session; None where it failed or has none.
+    """
+
+    category = "execution"
+
+    def __init__(self, errors: Mapping[str, BaseException], results: Mapping[str, object]) -> None:
+        self.errors = dict(errors)
+        self.results = dict(results)
+        failed = "; ".join(f"{name}: {_in_short(error)}" for name, error in errors.items())
+        super().__init__(f"The cell failed in {len(errors)} of {len(results)} sessions. {failed}.")
+
+
+def _in_short(error: BaseException) -> str:
+    if isinstance(error, ExecutionError):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {error.message if isinstance(error, ChorusError) else error}"
+    return text.partition("\n")[0][:200].rstrip(".")
 
 
 class WorkerDiedError(ChorusError, RuntimeError):

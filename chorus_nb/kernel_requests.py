@@ -76,12 +76,12 @@ class KernelRequests:
 
     def _asked(self, code: str, cursor_pos: int | None) -> tuple[Session, int, int] | None:
         """Return the session, where the body begins, and where in it the cursor is. None where it is not in a body."""
-        first = _FIRST_LINE.match(code)
         cursor_pos = len(code) if cursor_pos is None else cursor_pos
-        if first is None or not first.end() <= cursor_pos <= len(code):
-            return None
-        session = self._magics.session_of(first["arguments"] or "")
-        return None if session is None else (session, first.end(), cursor_pos - first.end())
+        if first := _FIRST_LINE.match(code):
+            start, session = first.end(), self._magics.session_of(first["arguments"] or "")
+        else:
+            start, session = 0, self._magics.session_of_mode(code)
+        return (session, start, cursor_pos - start) if session and start <= cursor_pos <= len(code) else None
 
 
 def _before(original: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shlex
+import re
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
@@ -12,19 +11,20 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
-from .cell import ask, can_ask, run_cell
-from .config import SandboxConfig, duration_s
+from .background import BackgroundCell
+from .cell import ask, can_ask, run_in_turn
+from .commands import Commands
+from .config import duration_s
 from .errors import ChorusError, ConfigurationError
+from .magic_line import sessions_asked
 from .manager import DEFAULT_NAME, SessionManager
+from .mode import Mode
 from .replay import Strip
-from .sandbox import RichOutput
 from .session import Session
-from .status import describe, list_sessions, settings
+from .side_by_side import Branch, run_side_by_side
+from .turns import Turn, Turns
 
-CONFIGURING = ("image", "memory", "cpus", "pids", "repo")
-"""Options that make a session, and are refused where they differ from the ones it was made with."""
-
-StripFactory = Callable[[Session, str], Strip]
+StripFactory = Callable[[Session, str, Callable[[], None]], Strip]
 
 
 @magics_class
@@ -36,7 +36,7 @@ class SandboxMagics(Magics):
     shell : InteractiveShell
     manager : SessionManager
     make_strip : callable
-        Makes the gauge of a cell from its session and ``"on"`` or ``"off"``.
+        Makes the gauge of a cell from its session, ``"on"`` or ``"off"``, and what its button does.
     show_panel : callable
         Shows the panel.
     """
@@ -46,30 +46,17 @@ class SandboxMagics(Magics):
     ) -> None:
         super().__init__(shell)
         self.manager = manager
+        self.mode = Mode(shell, self.run)
+        self.commands = Commands(shell, manager, self.mode, self.parse, show_panel)
         self._make_strip = make_strip
-        self._show_panel = show_panel
-        self._commands: dict[str, Callable[[str], object]] = {
-            "status": self._status,
-            "list": self._list,
-            "start": self._start,
-            "stop": self._stop,
-            "restart": self._restart,
-            "interrupt": self._interrupt,
-            "kill": self._kill,
-            "logs": self._logs,
-            "panel": self._panel,
-            "config": self._config,
-            "help": self._help,
-        }
-
-    @property
-    def commands(self) -> list[str]:
-        """The words that may follow ``%sandbox``."""
-        return list(self._commands)
+        self._turns = Turns()
 
     @magic_arguments("%sandbox")
     @argument(
-        "name", nargs="?", default=DEFAULT_NAME, help="The session: made at its first use, kept from cell to cell."
+        "name",
+        nargs="?",
+        default=DEFAULT_NAME,
+        help="The session: made at its first use, kept from cell to cell. In a,b,c it runs side by side.",
     )
     @argument("--image", help="`mirror` (this notebook's own Python and packages) or a local image with CPython 3.8+.")
     @argument("--memory", help="Memory with swap, such as 512m or 2g.")
@@ -82,111 +69,89 @@ class SandboxMagics(Magics):
     )
     @argument("--fresh", action="store_true", help="End the session first and make it anew with these options.")
     @argument("--gauge", choices=("on", "off"), default="on", help="The strip above the output.")
+    @argument("--bg", action="store_true", help="Return at once, with a handle; the output appears as it comes.")
+    @argument(
+        "--matrix",
+        action="append",
+        metavar="OPTION=A,B",
+        help="Run side by side in one new session for each value of image, python, memory, cpus, pids or repo, "
+        "all ended after the cell; given twice, in every combination. python=3.13 is the image python:3.13-slim.",
+    )
     @cell_magic("sandbox")
-    def cell(self, line: str, cell: str) -> RichOutput | None:
+    def cell(self, line: str, cell: str) -> object:
         """Run the cell in a sandbox: a locked container with its own live namespace."""
-        arguments = self._parse(line)
-        session = self.manager.ensure(arguments.name, _options(arguments), fresh=arguments.fresh)
-        timeout_s = None if arguments.timeout is None else duration_s("--timeout", arguments.timeout)
-        strip = self._make_strip(session, arguments.gauge)
-        return run_cell(session, cell, timeout_s, strip, ask if can_ask(self.shell) else None)
+        return self.run(self.parse(line), cell)
 
     @line_magic("sandbox")
     def line(self, line: str) -> None:
-        """Look after the sessions: %sandbox status | list | start | stop | restart | ..., and %sandbox help."""
-        command, _, rest = line.strip().partition(" ")
-        if not command:
-            command = "help"
-        if command not in self._commands:
-            raise UsageError(f"%sandbox {command}: there is no such command. Try: {', '.join(self._commands)}.")
-        self._commands[command](rest.strip())
+        """Look after the sessions: %sandbox status | list | start | stop | on | off | ..., and %sandbox help."""
+        self.commands.run(line)
+
+    @cell_magic("host")
+    def host(self, line: str, cell: str) -> None:
+        """Run the cell in the notebook's kernel, as if it stood there without this line; also while %sandbox is on."""
+        # The mode takes the line away before IPython looks for magics.
+        raise UsageError("%%host has to be the first line of a cell.")
+
+    def parse(self, line: str) -> Namespace:
+        """Read a line with the options of ``%%sandbox``. Raises ``UsageError``."""
+        try:
+            return parse_argstring(self.cell, line)  # type: ignore[no-any-return]
+        except UsageError as error:
+            if re.search(r",\s", line):
+                raise UsageError(f"{error}: names and values are separated by commas alone, as in a,b,c") from None
+            raise
+
+    def run(self, arguments: Namespace, cell: str) -> object:
+        """Run a cell as its line says; return its value, or what stands for it."""
+        timeout_s = None if arguments.timeout is None else duration_s("--timeout", arguments.timeout)
+        sessions = self._sessions(arguments)
+        if arguments.matrix:
+            try:
+                return self._run_many(arguments, sessions, cell, timeout_s)
+            finally:
+                self.manager.remove_all(sessions)
+        if len(sessions) > 1:
+            return self._run_many(arguments, sessions, cell, timeout_s)
+        turn, strip = self._turn_and_strip(arguments, sessions[0])
+        if arguments.bg:
+            return BackgroundCell(self.shell, turn, sessions[0], cell, timeout_s, strip)
+        return run_in_turn(turn, sessions[0], cell, timeout_s, strip, ask if can_ask(self.shell) else None)
+
+    def _sessions(self, arguments: Namespace) -> list[Session]:
+        asked = sessions_asked(arguments)
+        if arguments.bg and (arguments.matrix or len(asked) > 1):
+            raise ConfigurationError(
+                "--bg runs a cell in one session.", next_step="Write a %%sandbox --bg cell for each session."
+            )
+        if arguments.matrix:
+            return [self.manager.make(name, options) for name, options in asked.items()]
+        return [self.manager.ensure(name, options, fresh=arguments.fresh) for name, options in asked.items()]
+
+    def _run_many(self, arguments: Namespace, sessions: list[Session], cell: str, timeout_s: float | None) -> object:
+        branches = [Branch(session, *self._turn_and_strip(arguments, session)) for session in sessions]
+        return run_side_by_side(branches, cell, timeout_s)
+
+    def _turn_and_strip(self, arguments: Namespace, session: Session) -> tuple[Turn, Strip]:
+        turn = self._turns.enter(session)
+        return turn, self._make_strip(session, arguments.gauge, turn.stop)
 
     def session_of(self, line: str) -> Session | None:
         """Return the session that the line of a ``%%sandbox`` cell names, where there is one; none is made."""
         try:
-            return self.manager.get(self._parse(line).name)
+            return self._first(self.parse(line))
         except (UsageError, ChorusError, ValueError):
             return None  # The line is wrong, or not complete yet.
 
-    def _parse(self, line: str) -> Namespace:
-        return parse_argstring(self.cell, line)  # type: ignore[no-any-return]
+    def session_of_mode(self, code: str) -> Session | None:
+        """Return the session that a cell would run in because ``%sandbox`` is on."""
+        arguments = self.mode.arguments
+        if arguments is None or not self.mode.takes(code):
+            return None
+        try:
+            return self._first(arguments)
+        except ChorusError:
+            return None
 
-    def _session(self, name: str) -> Session:
-        return self.manager.get(name or DEFAULT_NAME)
-
-    def _status(self, name: str) -> None:
-        print(describe(self._session(name)))
-
-    def _list(self, _: str) -> None:
-        print(list_sessions(self.manager.sessions()))
-
-    def _start(self, line: str) -> None:
-        arguments = self._parse(line)
-        session = self.manager.ensure(arguments.name, _options(arguments), fresh=arguments.fresh)
-        session.start()
-        print(f"The session {session.name!r} is ready.")
-
-    def _stop(self, name: str) -> None:
-        session = self._session(name)
-        session.close()
-        print(f"The session {session.name!r} is stopped; its variables are gone.")
-
-    def _restart(self, name: str) -> None:
-        session = self._session(name)
-        if session.state == "closed":
-            self.manager.start(session.name)
-        else:
-            session.restart()
-        print(f"The session {session.name!r} is restarted; its variables are gone.")
-
-    def _interrupt(self, name: str) -> None:
-        self._session(name).interrupt()
-
-    def _kill(self, name: str) -> None:
-        session = self._session(name)
-        session.kill()
-        print(f"The container of the session {session.name!r} is killed; the next cell starts a new one.")
-
-    def _logs(self, name: str) -> None:
-        print(self._session(name).logs(), end="")
-
-    def _panel(self, _: str) -> None:
-        self._show_panel()
-
-    def _config(self, name: str) -> None:
-        known = {session.name for session in self.manager.sessions()}
-        config = self._session(name).config if name or DEFAULT_NAME in known else SandboxConfig()
-        print(settings(config))
-
-    def _help(self, _: str) -> None:
-        print(HELP)
-
-
-HELP = """\
-%%sandbox [NAME] [options]     run the cell in a sandbox; %%sandbox? shows the options
-%sandbox status [NAME]         what a session is, may use, and uses now
-%sandbox list                  every session of this notebook
-%sandbox start [NAME] [opts]   start a session ahead of its first cell
-%sandbox stop [NAME]           end its container
-%sandbox restart [NAME]        empty its namespace, in milliseconds
-%sandbox interrupt [NAME]      interrupt the cell that runs in it
-%sandbox kill [NAME]           kill its container at once
-%sandbox logs [NAME]           what it said outside of any cell
-%sandbox config [NAME]         the settings it was made with
-%sandbox panel                 every session, live, with buttons"""
-
-
-def _options(arguments: Namespace) -> dict[str, Any]:
-    given = {name: getattr(arguments, name) for name in CONFIGURING if getattr(arguments, name) is not None}
-    if arguments.env:
-        given["env"] = dict(_variable(each) for each in arguments.env)
-    return given
-
-
-def _variable(text: str) -> tuple[str, str]:
-    name, equals, value = shlex.split(text)[0].partition("=") if text else ("", "", "")
-    if not equals and name not in os.environ:
-        raise ConfigurationError(
-            f"--env {name}: there is no such variable here.", next_step=f"Give it a value: --env {name}=VALUE."
-        )
-    return name, value if equals else os.environ[name]
+    def _first(self, arguments: Namespace) -> Session:
+        return self.manager.get(arguments.name.split(",")[0])

@@ -6,7 +6,7 @@ import atexit
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,15 @@ class SessionManager:
             self._sessions[name] = self._take_prepared(name, config) or self._new(name, config)
             return self._sessions[name]
 
+    def make(self, name: str, options: Mapping[str, Any]) -> Session:
+        """Make a session of any name, in place of one that has it; who makes it removes it. Raises for bad options."""
+        config = SandboxConfig.from_options(**options)
+        with self._lock:
+            if name in self._sessions:
+                self._sessions[name].close()
+            self._sessions[name] = self._new(name, config)
+            return self._sessions[name]
+
     def _new(self, name: str, config: SandboxConfig) -> Session:
         return Session(name, config, self.engine, Path.cwd())
 
@@ -138,6 +147,14 @@ class SessionManager:
         self.get(name).close()
         with self._lock:
             self._sessions.pop(name, None)
+
+    def remove_all(self, sessions: Sequence[Session]) -> None:
+        """End sessions, all at the same time, and forget them."""
+        with self._lock:
+            for session in sessions:
+                if self._sessions.get(session.name) is session:
+                    del self._sessions[session.name]
+        _all_at_once([session.close for session in sessions])
 
     def close_all(self) -> None:
         """End every session, all at the same time. A fork of this process owns none of them."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from IPython.display import clear_output, publish_display_data
 
@@ -61,17 +61,32 @@ class Replay:
         kind = ExecutionInterruptedError if interrupted else ExecutionError
         return kind(content["ename"], content["evalue"], content["traceback"])
 
-    def _stream(self, message: Message) -> None:
-        stream = sys.stdout if message.content["name"] == "stdout" else sys.stderr
-        stream.write(message.content["text"])
+    # What a subclass does elsewhere than in the cell that runs now
+
+    def stream(self, name: str, text: str) -> None:
+        """Write to ``"stdout"`` or ``"stderr"``."""
+        stream = sys.stdout if name == "stdout" else sys.stderr
+        stream.write(text)
         stream.flush()
 
-    def _display(self, message: Message, update: bool = False) -> None:
-        content = message.content
+    def display(self, content: Mapping[str, Any], *, update: bool = False) -> None:
+        """Show the content of a ``display_data`` message, or put it in place of what has its id."""
         publish_display_data(content["data"], content["metadata"], transient=content.get("transient"), update=update)
 
+    def clear(self) -> None:
+        """Take away what was shown so far."""
+        clear_output()
+
+    # The messages
+
+    def _stream(self, message: Message) -> None:
+        self.stream(message.content["name"], message.content["text"])
+
+    def _display(self, message: Message) -> None:
+        self.display(message.content)
+
     def _update(self, message: Message) -> None:
-        self._display(message, update=True)
+        self.display(message.content, update=True)
 
     def _result(self, message: Message) -> None:
         self.result = RichOutput(message.content["data"], message.content["metadata"])
@@ -86,6 +101,6 @@ class Replay:
             self._clear_now()
 
     def _clear_now(self) -> None:
-        clear_output()
+        self.clear()
         # That took the strip along.
         self._strip.again()

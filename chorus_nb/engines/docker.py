@@ -275,7 +275,8 @@ class DockerContainer(Container):
     def create(self) -> None:
         """Create it for the likeliest interpreter that was not tried yet, and attach."""
         body = container_body(self._spec, self._interpreters.pop(0))
-        name = f"chorus-nb-{self._spec.session_name}-{secrets.token_hex(4)}"
+        session = re.sub(r"[^A-Za-z0-9_.-]", "-", self._spec.session_name)
+        name = f"chorus-nb-{session}-{secrets.token_hex(4)}"
         try:
             with self._engine.translated("create the container"):
                 answer = self._create(body, name)

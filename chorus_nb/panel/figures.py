@@ -19,6 +19,7 @@ _TONES: dict[str, Tone] = {
     "starting": "warning",
     "stopping": "warning",
     "interrupted": "warning",
+    "cancelled": "warning",
     "running": "busy",
     "busy": "busy",
     "done": "good",

@@ -73,6 +73,7 @@ class Gauge:
         self._display_id = uuid.uuid4().hex
         self._widget: StripWidget | None = None
         self._publisher: threading.Thread | None = None
+        self._final: tuple[StripFigures, dict[str, Any]] | None = None
 
     def begin(self, state: str = "starting") -> None:
         """Show the strip as the next output of the cell."""
@@ -84,8 +85,11 @@ class Gauge:
         self._publisher = start_thread("chorus-gauge", self._publish)
 
     def again(self) -> None:
-        """Show the strip once more, after the cell's output was cleared and the strip with it."""
-        if self._publisher is None or self._ended.is_set():
+        """Show the strip once more: after the cell's output was cleared, or its final picture to who has missed it."""
+        if self._publisher is None:
+            return
+        if self._ended.is_set():
+            self._show_final()
             return
         if self._widget is None:
             self._show_picture(self._live_figures(), update=False)
@@ -123,9 +127,15 @@ class Gauge:
             "state": figures.state,
             "usage": None if usage is None else usage.model_dump(mode="json"),
         }
-        self._show_picture(figures, update=True, record=record)
+        self._final = figures, record
+        self._show_final()
         if self._widget is not None:
             self._widget.dismiss()
+
+    def _show_final(self) -> None:
+        if self._final is not None:
+            figures, record = self._final
+            self._show_picture(figures, update=True, record=record)
 
     def _show_picture(self, figures: StripFigures, *, update: bool, record: dict[str, Any] | None = None) -> None:
         metadata: dict[str, Any] = {"image/png": picture_metadata(figures)}

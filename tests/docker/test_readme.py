@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from chorus_nb.commands import HELP
 from chorus_nb.config import OPTIONS
-from chorus_nb.magics import HELP, SandboxMagics
+from chorus_nb.magics import SandboxMagics
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

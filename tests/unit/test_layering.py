@@ -25,14 +25,18 @@ LAYERS: list[tuple[str, ...]] = [
     ("manager",),
     ("sandbox",),
     ("async_sandbox",),
-    ("status", "replay", "publishing", "completion", "kernel_requests"),
+    ("magic_line",),
+    ("status", "replay", "publishing", "completion", "kernel_requests", "turns", "ansi"),
     ("cell",),
+    ("columns", "background", "mode"),
+    ("side_by_side", "commands"),
     ("magics", "panel", "kernel", "cli"),
     ("_extension",),
     ("__init__", "__main__"),
 ]
 FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "cell"),
+    *("background", "columns", "side_by_side", "mode", "commands"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
 }
 

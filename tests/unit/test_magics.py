@@ -221,7 +221,7 @@ def test_the_commands(notebook: Notebook) -> None:
     assert re.search(r"memory +512m", notebook.stdout)
     notebook.run("%sandbox panel")
     assert notebook.panels == 1
-    for command in notebook.magics.commands:
+    for command in notebook.magics.commands.names:
         notebook.run("%sandbox help")
         assert f"%sandbox {command}" in notebook.stdout or command == "help"
 
