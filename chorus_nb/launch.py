@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,15 +117,24 @@ def _environment(image: Mapping[str, str], asked: Mapping[str, str]) -> dict[str
 def boot_payload(working_dir: str, capabilities: EngineCapabilities) -> bytes:
     """Return the bytes that make the started interpreter our agent."""
     config = {"working_dir": working_dir, "own_cgroup": capabilities.isolation}
-    return boot.payload("supervisor", boot.sources(), config)
+    return boot.payload(config)
 
 
-def send_in_background(stream: ByteStream, payload: bytes) -> None:
+def start_with(container: Container, make_payload: Callable[[], bytes]) -> None:
+    """Start a container, with what it is to read first on its way before the engine says that it runs."""
+    stream = container.stream
+    _send_in_background(stream, make_payload)
+    container.start()
+    if container.stream is not stream:  # It took another interpreter, and with it another container.
+        _send_in_background(container.stream, make_payload)
+
+
+def _send_in_background(stream: ByteStream, make_payload: Callable[[], bytes]) -> None:
     """Write the payload from a thread: a program that is not ours need not read it, and must not hold us up."""
 
     def send() -> None:
         try:
-            stream.send(payload)
+            stream.send(make_payload())
         except OSError:
             pass  # It ended; whoever waits for its first words learns of it.
 

@@ -37,7 +37,7 @@ from .launch import (
     AgentInfo,
     boot_payload,
     container_spec,
-    send_in_background,
+    start_with,
     verify,
     why_not_started,
     workspace_of,
@@ -172,8 +172,7 @@ class Session:
         container = self._container = self.engine.create(spec)
         # Whoever closed the session meanwhile saw no container to remove.
         self._refuse_if_closed()
-        container.start()
-        send_in_background(container.stream, boot_payload(spec.working_dir, capabilities))
+        start_with(container, lambda: boot_payload(spec.working_dir, capabilities))
         self._conversation = Conversation(container.stream, self._unasked, self._ended)
         self._await(container, lambda: notices.agent_info is not None)
         assert notices.agent_info is not None

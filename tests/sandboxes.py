@@ -40,12 +40,14 @@ class OtherPython(FakeEngine):
 def python_whose_template(folder: Path, *, starts: str) -> str:
     """Make a program that is this interpreter, but whose template starts as ``starts`` says.
 
-    The supervisor is the one that is started isolated.
+    The supervisor is the one that is started isolated. A variable that Python might read at its start keeps it from
+    making the template by a fork.
     """
     program = folder / "python"
     # The supervisor must start its template by this program, not by the interpreter itself.
     code = f"import sys; sys.executable = {str(program)!r}; exec(sys.argv[1])"
-    program.write_text(f'#!/bin/sh\ncase "$1" in -I) exec {sys.executable} -I -S -c "{code}" "$4" ;; esac\n{starts}\n')
+    supervisor = f'PYTHON_STARTED_BY=test exec {sys.executable} -I -S -c "{code}" "$4"'
+    program.write_text(f'#!/bin/sh\ncase "$1" in -I) {supervisor} ;; esac\n{starts}\n')
     program.chmod(0o755)
     return str(program)
 

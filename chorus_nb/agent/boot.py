@@ -1,13 +1,19 @@
 """How the agent gets into a container that has nothing but Python: over the stream, before the first frame.
 
 The container's command is ``python -I -S -c PROGRAM``. The program reads from its standard input one line with a
-length, then that many bytes of JSON: the sources of this package and the agent's configuration. It makes the modules in
-memory, so nothing is written, nothing is mounted, and the user's ``sys.path`` stays as it was. The template process is
-started the same way, by the supervisor.
+length, then that many bytes of JSON: the modules of this package and the agent's configuration. The modules are made in
+memory, so nothing is written, nothing is mounted, and the user's ``sys.path`` stays as it was. Each comes as source and
+compiled: an interpreter of the host's version need not do again what takes a fifth of the whole start.
 """
 
+import binascii
+import functools
+import gc
 import json
+import marshal
 import os
+import sys
+import types
 from typing import Any, Dict, List
 
 PACKAGE = "_chorus_agent"
@@ -40,48 +46,87 @@ line = b""
 while not line.endswith(b"\\n"):
     line += read(1)
 payload = json.loads(read(int(line)))
-for name, source, optional in payload.pop("modules"):
+for name in ("%s", "%s.boot"):
     module = types.ModuleType(name)
     module.__package__ = "%s"
     module.__path__ = []
     sys.modules[name] = module
-    try:
-        exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
-    except Exception:
-        if not optional:
-            raise
-        del sys.modules[name]
-sys.modules["%s." + payload.pop("role")].main(payload)
+exec(compile(payload["modules"]["boot"]["source"], "<" + name + ">", "exec"), module.__dict__)
+module.become(payload.pop("role"), payload)
 """
-    % (UNSUPPORTED, PACKAGE, PACKAGE)
+    % (UNSUPPORTED, PACKAGE, PACKAGE, PACKAGE)
 ).strip()
 
 SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
 """Isolated and without site-packages: the supervisor runs nothing but the standard library."""
 
 # In the order of their imports.
-_SUPERVISOR = ("wire", "boot", "posix", "cgroup", "report", "pump", "forks", "commands", "lookups", "supervisor")
+_SUPERVISOR = ("wire", "posix", "cgroup", "report", "pump", "plain_start", "forks", "commands", "lookups", "supervisor")
 _SHELLS = ("introspection", "plain_shell", "ipython_introspection", "ipython_shell")
-_TEMPLATE = ("wire", "boot", "posix", "streams", "asking", "loop", *_SHELLS, "worker", "files", "template")
+_TEMPLATE = ("wire", "posix", "streams", "asking", "loop", *_SHELLS, "worker", "files", "template")
 _OPTIONAL = ("ipython_introspection", "ipython_shell")
 """What may fail to import: the image need not have IPython, and whatever it has may be broken."""
 
 
-def sources() -> Dict[str, str]:
-    """Return the source text of every module of the agent by its short name."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    texts = {}
-    for name in dict.fromkeys(("__init__",) + _SUPERVISOR + _TEMPLATE):
-        with open(os.path.join(here, name + ".py"), encoding="utf-8") as file:
-            texts[name] = file.read()
-    return texts
+@functools.lru_cache(maxsize=None)
+def modules() -> Dict[str, Dict[str, Any]]:
+    """Return, on the host, source and code of every module of the agent, by its short name."""
+    made = {}
+    for name in dict.fromkeys(("boot",) + _SUPERVISOR + _TEMPLATE):
+        source = _source(name)
+        code = binascii.b2a_base64(marshal.dumps(_compile(name, source))).decode()
+        made[name] = {"source": source, "code": code, "optional": name in _OPTIONAL}
+    return made
 
 
-def payload(role: str, texts: Dict[str, str], config: Dict[str, Any]) -> bytes:
-    """Return what to write to the program's standard input so that it becomes ``supervisor`` or ``template``."""
-    modules: List[List[Any]] = [[PACKAGE, texts["__init__"], False]]
-    for name in _SUPERVISOR if role == "supervisor" else _TEMPLATE:
-        modules.append([PACKAGE + "." + name, texts[name], name in _OPTIONAL])
-    carried = dict(config, texts=texts) if role == "supervisor" else dict(config)
-    body = json.dumps(dict(carried, role=role, modules=modules)).encode()
+def _source(name: str) -> str:
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py"), encoding="utf-8") as file:
+        return file.read()
+
+
+def payload(config: Dict[str, Any]) -> bytes:
+    """Return, on the host, what to write to the program's standard input so that it becomes the supervisor."""
+    roles = {"supervisor": _SUPERVISOR, "template": _TEMPLATE}
+    return frame("supervisor", {"modules": modules(), "roles": roles, "version": _version(), "config": config})
+
+
+def frame(role: str, carried: Dict[str, Any]) -> bytes:
+    """Return what to write to the program's standard input so that it becomes ``role``."""
+    body = json.dumps(dict(carried, role=role)).encode()
     return b"%d\n" % len(body) + body
+
+
+def become(role: str, carried: Dict[str, Any]) -> None:
+    """Make the modules of a role, where they are not there yet, and be it."""
+    gc.disable()  # All that is made now stays; whoever has the last of it turns this on again.
+    for name in carried["roles"][role]:
+        if _full_name(name) not in sys.modules:
+            _make(name, carried["modules"][name], carried["version"] == _version())
+    sys.modules[_full_name(role)].main(carried)
+
+
+def _make(name: str, parts: Dict[str, Any], same_version: bool) -> None:
+    module = types.ModuleType(_full_name(name))
+    module.__package__ = PACKAGE
+    sys.modules[module.__name__] = module
+    try:
+        # Both are the host's words; nothing compiled ever goes the other way.
+        code = marshal.loads(binascii.a2b_base64(parts["code"])) if same_version else _compile(name, parts["source"])
+        exec(code, module.__dict__)
+    except Exception:
+        if not parts["optional"]:
+            raise
+        del sys.modules[module.__name__]
+
+
+def _compile(name: str, source: str) -> types.CodeType:
+    return compile(source, "<%s>" % _full_name(name), "exec", dont_inherit=True, optimize=0)
+
+
+def _full_name(name: str) -> str:
+    return PACKAGE + "." + name
+
+
+def _version() -> List[Any]:
+    """Return what has to be equal for one interpreter to run what another one has compiled."""
+    return [sys.implementation.cache_tag, sys.hexversion]

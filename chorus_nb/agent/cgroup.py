@@ -22,6 +22,7 @@ class Cgroup:
         self._open: Dict[str, int] = {}
         self.root = root
         self.proc = proc
+        self._interfaces = os.path.join(proc, "net/dev")
         if os.path.exists(os.path.join(root, "memory.current")):
             self.version = 2
         elif os.path.exists(os.path.join(root, "memory", "memory.usage_in_bytes")):
@@ -103,7 +104,7 @@ class Cgroup:
     def _network(self) -> Tuple[int, int]:
         """Add up every interface but loopback (``proc_pid_net(5)``)."""
         received = sent = 0
-        for line in self._reread(os.path.join(self.proc, "net/dev")).splitlines()[2:]:
+        for line in self._text(self._interfaces).splitlines()[2:]:
             name, _, figures = line.partition(":")
             columns = figures.split()
             if name.strip() != "lo" and len(columns) > 8:
@@ -121,29 +122,23 @@ class Cgroup:
         return totals[0], totals[1]
 
     def _keyed(self, name: str, key: str) -> int:
-        for line in self._text(name).splitlines():
-            found, _, value = line.partition(" ")
-            if found == key and value.strip().isdigit():
-                return int(value)
-        return 0
+        # Not line by line: memory.stat has dozens, and this is done twice a cell.
+        found = ("\n" + self._text(name)).partition("\n%s " % key)[2]
+        return _integer(found.partition("\n")[0]) or 0
 
     def _limit(self, name: str) -> Optional[int]:
-        text = self._text(name).strip()
-        return int(text) if text.isdigit() and int(text) < _NO_LIMIT else None
+        limit = _integer(self._text(name))
+        return None if limit is None or limit >= _NO_LIMIT else limit
 
     def _number(self, name: str) -> int:
-        text = self._text(name).strip()
-        return int(text) if text.isdigit() else 0
+        return _integer(self._text(name)) or 0
 
     def _text(self, name: str) -> str:
-        return self._reread(os.path.join(self.root, name))
-
-    def _reread(self, path: str) -> str:
-        """Read a file that is read again and again: opening these costs ten times as much as reading them."""
+        """Read a file below the root again: opening these costs ten times as much as reading them."""
         try:
-            if path not in self._open:
-                self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            return os.pread(self._open[path], 2**16, 0).decode("ascii", "replace")
+            if name not in self._open:
+                self._open[name] = os.open(os.path.join(self.root, name), os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(self._open[name], 2**16, 0).decode("ascii", "replace")
         except OSError:
             return ""
 
@@ -154,6 +149,12 @@ class Cgroup:
                 return file.read()
         except OSError:
             return ""
+
+
+def _integer(text: str) -> Optional[int]:
+    """Return the number in ``text``, or None where there is none, but ``max`` or nothing."""
+    digits = text.strip()
+    return int(digits) if digits.isdigit() else None
 
 
 class Meter:

@@ -13,9 +13,9 @@ import struct
 import subprocess
 import sys
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, Iterator, Optional, Sequence, Tuple
 
-from . import boot
+from . import boot, plain_start
 from .pump import Outlet, TextPipes, read_some
 from .wire import Decoder, Message, WireError
 
@@ -110,23 +110,53 @@ class Fork:
 
 
 class Template:
-    """The process that imports IPython, then stands still and is forked."""
+    """The process that imports IPython, then stands still and is forked.
 
-    def __init__(self, texts: Dict[str, str], config: Dict[str, Any]) -> None:
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    The first is itself a fork of the supervisor, before that holds anything: half of what a process imports here it has
+    then, and an interpreter takes long to start. Any later one is an interpreter of its own.
+
+    Attributes
+    ----------
+    pid : int
+    control : socket
+        Where forks are asked for, and their fate is told.
+    """
+
+    def __init__(self, pid: int, control: socket.socket) -> None:
+        self.pid = pid
+        self.control = control
         self.control.setblocking(False)
         self._unborn: Deque[Fork] = deque()
         self.has_forked = False
-        program = _in_memory(boot.payload("template", texts, dict(config, control=theirs.fileno())))
-        self.process = subprocess.Popen(
+
+    @classmethod
+    def forked(cls, carried: Dict[str, Any], protocol: Sequence[int]) -> "Template":
+        """Fork it from this process; it closes the descriptors of ``protocol``."""
+        if plain_start.is_needed():
+            return cls.spawned(carried)
+        control, theirs = _control_pair()
+        pid = os.fork()
+        if pid == 0:
+            _be_template(carried, theirs, (control.fileno(), *protocol))
+        theirs.close()
+        return cls(pid, control)
+
+    @classmethod
+    def spawned(cls, carried: Dict[str, Any]) -> "Template":
+        """Start it as an interpreter of its own."""
+        control, theirs = _control_pair()
+        program = _in_memory(boot.frame("template", _with_control(carried, theirs)))
+        process = subprocess.Popen(
             [sys.executable, "-c", boot.PROGRAM],
             stdin=program,
             stdout=2,
             pass_fds=[theirs.fileno()],
             cwd="/",
         )
+        process.returncode = 0  # The loop reaps it; Popen must not try.
         os.close(program)
         theirs.close()
+        return cls(process.pid, control)
 
     def fork(self, role: bytes) -> Fork:
         """Ask for a fork; its ``pid`` is known once the template has answered."""
@@ -159,6 +189,26 @@ class Template:
                 on_failure(self._unborn.popleft(), first)
             elif kind == EXITED:
                 on_exit(first, second)
+
+
+def _control_pair() -> Tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _with_control(carried: Dict[str, Any], control: socket.socket) -> Dict[str, Any]:
+    return dict(carried, config=dict(carried["config"], control=control.fileno()))
+
+
+def _be_template(carried: Dict[str, Any], control: socket.socket, not_ours: Sequence[int]) -> None:
+    """Be the template, in a fork of the supervisor. Whatever happens, the supervisor's own code never runs on here."""
+    try:
+        for fd in not_ours:
+            os.close(fd)
+        plain_start.catch_up()
+        boot.become("template", _with_control(carried, control))
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    os._exit(1)
 
 
 def _in_memory(data: bytes) -> int:

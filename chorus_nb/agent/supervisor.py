@@ -11,6 +11,7 @@ time. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit`
 """
 
 import errno
+import gc
 import os
 import selectors
 import signal
@@ -38,9 +39,9 @@ _FROM_FILES = ("file_reply", "worker_ready")
 class Supervisor:
     """The state of one sandbox."""
 
-    def __init__(self, config: Dict[str, Any], stdin: int, stdout: int, undumpable: bool) -> None:
-        self.config = config
-        self.texts = config.pop("texts")
+    def __init__(self, carried: Dict[str, Any], template: Template, stdin: int, stdout: int, undumpable: bool) -> None:
+        self.carried = carried
+        self.config = config = carried["config"]
         self.cgroup = Cgroup() if config["own_cgroup"] else Cgroup(root="")
         self.loop = selectors.DefaultSelector()
         # Everything that can flood us sits in a selector of its own, which is itself one entry of the loop's (epolls
@@ -60,7 +61,7 @@ class Supervisor:
         os.set_blocking(stdin, False)
         self.loop.register(stdin, selectors.EVENT_READ, lambda: self._read_host(stdin))
         self.send("agent_info", policy_report(self.cgroup, undumpable))
-        self._start_template()
+        self._take_template(template)
         self.worker = self._fork(b"W")
 
     # The loop
@@ -200,8 +201,8 @@ class Supervisor:
 
     # The template and its forks
 
-    def _start_template(self) -> None:
-        self.template = Template(self.texts, self.config)
+    def _take_template(self, template: Template) -> None:
+        self.template = template
         self.loop.register(self.template.control, selectors.EVENT_READ, self._read_template)
 
     def _read_template(self) -> None:
@@ -215,7 +216,7 @@ class Supervisor:
             posix.kill_descendants([])  # Maybe one of them is what kills it.
         elif self.barren_templates == _MAX_BARREN_TEMPLATES:
             self._give_up()
-        self._start_template()
+        self._take_template(Template.spawned(self.carried))
         if self.worker.pid is None:
             self._replace_worker()
 
@@ -226,7 +227,7 @@ class Supervisor:
         os._exit(1)
 
     def _fork(self, role: bytes) -> Fork:
-        posix.kill(self.template.process.pid, signal.SIGCONT)  # Code in the sandbox may have stopped it.
+        posix.kill(self.template.pid, signal.SIGCONT)  # Code in the sandbox may have stopped it.
         child = self.template.fork(role)
         child.connect(
             self.loop,
@@ -256,7 +257,7 @@ class Supervisor:
             self.files = None
 
     def _kill_all_but_template(self) -> None:
-        if not posix.kill_descendants([self.template.process.pid]) and os.getpid() == 1:
+        if not posix.kill_descendants([self.template.pid]) and os.getpid() == 1:
             # They fork faster than we kill. To everybody at once, which the kernel does in one go; the template too.
             os.kill(-1, signal.SIGKILL)
 
@@ -385,7 +386,7 @@ class Supervisor:
         os._exit(0)
 
 
-def main(config: Dict[str, Any]) -> None:
+def main(carried: Dict[str, Any]) -> None:
     """Take the protocol's descriptors for ourselves, lock the process, and serve."""
     stdin, stdout = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
@@ -394,7 +395,9 @@ def main(config: Dict[str, Any]) -> None:
     os.close(null)
     undumpable = posix.set_dumpable(False)
     posix.adopt_orphans()
+    template = Template.forked(carried, (stdin, stdout))
+    gc.enable()
     # PID 1 gets only the signals it has handlers for, and has none that ends it: a worker's kill(1) does nothing.
     # A handler, not SIG_IGN, which the commands we start would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
-    Supervisor(config, stdin, stdout, undumpable).run()
+    Supervisor(carried, template, stdin, stdout, undumpable).run()

@@ -91,8 +91,9 @@ class Template:
             os._exit(0)
 
 
-def main(config: Dict[str, Any]) -> None:
+def main(carried: Dict[str, Any]) -> None:
     """Import what the workers will need, then stand still."""
+    config = carried["config"]
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
@@ -101,6 +102,6 @@ def main(config: Dict[str, Any]) -> None:
     # Nothing of the user's may be imported by us in place of the standard library.
     sys.path[:] = [entry for entry in sys.path if entry]
     make_shell = load_shell()
-    gc.collect()
     gc.freeze()
+    gc.enable()
     Template(config, socket.socket(fileno=config["control"]), make_shell).serve()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import subprocess
+import sys
 import time
 
 import pytest
-from sandboxes import (
-    text_of,
-    value,
-)
+from sandboxes import opened, text_of, value
 
 from chorus_nb.agent.wire import Message
+from chorus_nb.engines.base import Engine
 from chorus_nb.sandbox import Sandbox
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -251,3 +252,21 @@ def test_a_result_too_large_to_show_is_dropped_and_named(sandbox: Sandbox) -> No
     result = sandbox.run("class Big:\n    def __repr__(self): return 'x' * (20 * 2**20)\nBig()")
     assert result.ok
     assert "dropped" in result.stderr
+
+
+def test_the_interpreter_of_the_cells_was_started_without_options(sandbox: Sandbox) -> None:
+    flags = "(sys.flags.isolated, sys.flags.no_site, sys.flags.ignore_environment, sys.flags.no_user_site)"
+    assert value(sandbox, f"import subprocess, sys\n{flags}") == "(0, 0, 0, 0)"
+    assert not {"-I", "-S", "-E", "-s"} & set(
+        ast.literal_eval(value(sandbox, "subprocess._args_from_interpreter_flags()"))
+    )
+
+
+def test_variables_that_python_reads_at_its_start_are_heeded(engine: Engine) -> None:
+    with opened(engine, env={"PYTHONHASHSEED": "7", "PYTHONPATH": "/some/where"}) as sandbox:
+        expected = subprocess.check_output(
+            [sys.executable, "-c", "print(hash('text'))"], env={"PYTHONHASHSEED": "7"}, text=True
+        )
+        assert value(sandbox, "hash('text')") == expected.strip()
+        assert value(sandbox, "import sys\n'/some/where' in sys.path") == "True"
+        assert value(sandbox, "sys.flags.hash_randomization, sys.flags.isolated") == "(1, 0)"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import binascii
 import json
+import marshal
 import subprocess
 import sys
 
@@ -20,9 +22,11 @@ def run(program: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(command, input=data, capture_output=True, timeout=30, check=False)
 
 
-def payload(modules: list[list[object]], **config: object) -> bytes:
-    body = json.dumps({"modules": modules, "role": "main", **config}).encode()
-    return b"%d\n" % len(body) + body
+def payload(sources: dict[str, str], optional: str = "", version: object = None, **config: object) -> bytes:
+    modules = {name: {"source": text, "code": "", "optional": name == optional} for name, text in sources.items()}
+    modules["boot"] = boot.modules()["boot"]
+    carried = {"modules": modules, "roles": {"main": list(sources)}, "version": version, "config": config}
+    return boot.frame("main", carried)
 
 
 def test_the_program_has_no_syntax_that_python_2_lacks() -> None:
@@ -41,39 +45,36 @@ def test_an_old_python_says_its_version_and_ends(version: tuple[int, ...]) -> No
 
 
 def test_modules_are_made_in_their_order_and_the_role_is_run() -> None:
-    package = boot.PACKAGE
-    ended = run(
-        boot.PROGRAM,
-        payload(
-            [
-                [package, "", False],
-                [f"{package}.first", "value = 42", False],
-                [
-                    f"{package}.main",
-                    "from .first import value\ndef main(config): print(value, config, __name__)",
-                    False,
-                ],
-            ],
-            given="here",
-        ),
-    )
-    assert ended.stdout.decode() == f"42 {{'given': 'here'}} {package}.main\n"
+    main = "from .first import value\ndef main(carried): print(value, carried['config'], __name__)"
+    ended = run(boot.PROGRAM, payload({"first": "value = 42", "main": main}, given="here"))
+    assert ended.stdout.decode() == f"42 {{'given': 'here'}} {boot.PACKAGE}.main\n"
     assert ended.stderr == b""
 
 
+def test_an_interpreter_of_the_hosts_version_runs_what_is_compiled_and_any_other_the_source() -> None:
+    here = [sys.implementation.cache_tag, sys.hexversion]
+    parts = json.loads(payload({"main": "def main(carried): print('source')"}).partition(b"\n")[2])
+    compiled = compile("def main(carried): print('compiled')", "<main>", "exec")
+    parts["modules"]["main"]["code"] = binascii.b2a_base64(marshal.dumps(compiled)).decode()
+    for version, printed in (
+        (here, b"compiled\n"),
+        ([here[0], here[1] + 1], b"source\n"),
+        (["x", here[1]], b"source\n"),
+    ):
+        assert run(boot.PROGRAM, boot.frame("main", dict(parts, version=version))).stdout == printed
+
+
 def test_an_optional_module_that_fails_is_missing_and_others_are_errors() -> None:
-    package = boot.PACKAGE
     main = "def main(config):\n    try:\n        from . import broken\n    except ImportError: print('missing')"
     for source in ("import no_such_module", "1 / 0", "def f(:"):
-        modules = [[package, "", False], [f"{package}.broken", source, True], [f"{package}.main", main, False]]
-        assert run(boot.PROGRAM, payload(modules)).stdout == b"missing\n"
-        modules[1][2] = False
-        ended = run(boot.PROGRAM, payload(modules))
+        sources = {"broken": source, "main": main}
+        assert run(boot.PROGRAM, payload(sources, optional="broken")).stdout == b"missing\n"
+        ended = run(boot.PROGRAM, payload(sources))
         assert ended.returncode == 1
         assert ended.stdout == b""
 
 
-@pytest.mark.parametrize("data", [b"", b"1", b"100\n{", payload([])[:-1]])
+@pytest.mark.parametrize("data", [b"", b"1", b"100\n{", payload({})[:-1]])
 def test_input_that_ends_early_ends_the_program_in_silence(data: bytes) -> None:
     ended = run(boot.PROGRAM, data)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
@@ -81,28 +82,23 @@ def test_input_that_ends_early_ends_the_program_in_silence(data: bytes) -> None:
 
 def test_what_follows_the_payload_is_left_for_the_agent() -> None:
     main = "import os\ndef main(config): os.write(1, os.read(0, 100))"
-    modules: list[list[object]] = [[boot.PACKAGE, "", False], [f"{boot.PACKAGE}.main", main, False]]
-    assert run(boot.PROGRAM, payload(modules) + b"first frame").stdout == b"first frame"
+    assert run(boot.PROGRAM, payload({"main": main}) + b"first frame").stdout == b"first frame"
 
 
-def test_the_supervisor_gets_its_modules_and_the_sources_of_all() -> None:
-    texts = boot.sources()
-    size, _, body = boot.payload("supervisor", texts, {"working_dir": "/w"}).partition(b"\n")
+def test_the_supervisor_gets_the_modules_of_all_and_which_are_whose() -> None:
+    size, _, body = boot.payload({"working_dir": "/w"}).partition(b"\n")
     carried = json.loads(body)
     assert int(size) == len(body)
-    assert carried["texts"] == texts
-    assert (carried["role"], carried["working_dir"]) == ("supervisor", "/w")
-    names = [name for name, _, _ in carried["modules"]]
-    assert names[0] == boot.PACKAGE
-    assert names[-1] == f"{boot.PACKAGE}.supervisor"
-    assert f"{boot.PACKAGE}.ipython_shell" not in names
+    assert (carried["role"], carried["config"]) == ("supervisor", {"working_dir": "/w"})
+    for role, names in carried["roles"].items():
+        assert names[-1] == role
+        assert set(names) <= carried["modules"].keys()
+    assert "ipython_shell" not in carried["roles"]["supervisor"]
 
 
 def test_the_template_may_do_without_ipython() -> None:
-    body = boot.payload("template", boot.sources(), {}).partition(b"\n")[2]
-    optional = [name for name, _, is_optional in json.loads(body)["modules"] if is_optional]
-    assert optional == [f"{boot.PACKAGE}.{name}" for name in ("ipython_introspection", "ipython_shell")]
-    assert "texts" not in json.loads(body)
+    optional = [name for name, parts in boot.modules().items() if parts["optional"]]
+    assert optional == ["ipython_introspection", "ipython_shell"]
 
 
 def test_the_supervisor_runs_isolated_and_without_site_packages() -> None:

@@ -97,8 +97,9 @@ def test_the_user_that_is_asked_for_wins(tmp_path: Path) -> None:
 
 def test_the_payload_tells_the_agent_where_it_is() -> None:
     body = json.loads(boot_payload("/w", MOUNTING).partition(b"\n")[2])
-    assert (body["working_dir"], body["own_cgroup"], body["role"]) == ("/w", True, "supervisor")
-    assert not json.loads(boot_payload("/w", PLAIN).partition(b"\n")[2])["own_cgroup"]
+    assert body["role"] == "supervisor"
+    assert body["config"] == {"working_dir": "/w", "own_cgroup": True}
+    assert not json.loads(boot_payload("/w", PLAIN).partition(b"\n")[2])["config"]["own_cgroup"]
 
 
 # Whether we got it
