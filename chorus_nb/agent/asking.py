@@ -73,9 +73,13 @@ class Inbox:
         return any(message.content.get("execution_id") == msg_id for message in self._waiting)
 
     def _take(self) -> bool:
+        """Take what is there, which may be nothing any more; False at the end."""
         # Bytes are in our hands here, and an interrupt has to wait.
         with self._interrupts:
-            data = self._connection.recv(2**18)
+            try:
+                data = self._connection.recv(2**18, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return True
             self._waiting.extend(message for message, _ in self._decoder.feed(data))
         return bool(data)
 

@@ -40,8 +40,8 @@ class Loop:
         self._cell: Optional["asyncio.Task[Any]"] = None
         self._interrupted = False
 
-    def run(self, main: Coroutine[Any, Any, None]) -> None:
-        """Run until ``main`` is done."""
+    def run(self, main: Any) -> None:
+        """Run until the coroutine ``main`` is done."""
         self._main = main.cr_code
         self._interrupts.elsewhere = self._hits
         asyncio.set_event_loop(self._loop)
