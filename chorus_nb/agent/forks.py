@@ -61,11 +61,17 @@ class Fork:
         on_message: Callable[[], object],
         on_text: Callable[[str], object],
     ) -> None:
-        """Begin to write to it by ``loop``, and to listen to it by ``sources``."""
+        """Begin to write to it by ``loop``, and to listen to it by ``sources``; to its messages once it is born."""
         self._outlet = Outlet(self._socket.fileno(), loop)
         self._sources = sources
-        sources.register(self._socket, selectors.EVENT_READ, on_message)
+        self._on_message = on_message
         self.pipes.listen(sources, on_text)
+
+    def born(self, pid: int) -> None:
+        """Note its pid. It may be ready before we know that, but nobody is told so: a cell must be interruptible."""
+        self.pid = pid
+        if self._sources is not None:
+            self._sources.register(self._socket, selectors.EVENT_READ, self._on_message)
 
     def send(self, frame: bytes) -> None:
         """Send a frame, without waiting for it to be taken."""
@@ -93,9 +99,9 @@ class Fork:
 
     def ignore(self) -> None:
         """Listen to its socket no longer."""
-        if self._sources is not None:
+        if self._sources is not None and self.pid is not None:
             self._sources.unregister(self._socket)
-            self._sources = None
+        self._sources = None
 
     def close(self) -> None:
         """Close everything that is left. May be called twice."""
@@ -183,7 +189,7 @@ class Template:
                 return False
             kind, first, second = RECORD.unpack(packet)
             if kind == FORKED and self._unborn:
-                self._unborn.popleft().pid = first
+                self._unborn.popleft().born(first)
                 self.has_forked = True
             elif kind == FAILED and self._unborn:
                 on_failure(self._unborn.popleft(), first)
