@@ -3,7 +3,7 @@
 The container's command is ``python -I -S -c PROGRAM``. The program reads from its standard input one line with a
 length, then that many bytes of JSON: the modules of this package and the agent's configuration. The modules are made in
 memory, so nothing is written, nothing is mounted, and the user's ``sys.path`` stays as it was. Each comes as source and
-compiled: an interpreter of the host's version need not do again what takes a fifth of the whole start.
+compiled: an interpreter of the host's version need not do again what would be a tenth of the agent's start.
 """
 
 import binascii

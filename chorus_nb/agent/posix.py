@@ -19,6 +19,16 @@ def _prctl(option: int, value: int) -> bool:
         return False
 
 
+def take_standard_streams() -> Tuple[int, int]:
+    """Return descriptors of our own for standard input and output; those become the null device and standard error."""
+    taken = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
+    return taken
+
+
 def set_dumpable(dumpable: bool) -> bool:
     """Say whether processes of the same user may trace this one and open its descriptors through ``/proc``."""
     return _prctl(_PR_SET_DUMPABLE, int(dumpable))

@@ -388,11 +388,7 @@ class Supervisor:
 
 def main(carried: Dict[str, Any]) -> None:
     """Take the protocol's descriptors for ourselves, lock the process, and serve."""
-    stdin, stdout = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(2, 1)
-    os.close(null)
+    stdin, stdout = posix.take_standard_streams()
     undumpable = posix.set_dumpable(False)
     posix.adopt_orphans()
     template = Template.forked(carried, (stdin, stdout))
