@@ -128,6 +128,8 @@ def test_the_mode_runs_every_cell_in_the_sandbox(cells: NotebookFactory) -> None
     page.page.keyboard.press("Control+End")
     page.page.keyboard.type("_in_sand")
     page.page.keyboard.press("Tab")
+    expect(page.page.locator(".jp-Completer:visible")).to_contain_text("only_in_sandbox")
+    page.page.keyboard.press("Enter")
     expect(page.cell(3).locator(".cm-content")).to_contain_text("only_in_sandbox")
 
     assert page.execute_cell(4).text.strip().endswith("('/workspace', False)")
