@@ -194,6 +194,15 @@ def test_reloading_the_extension_takes_nobody_out_of_the_sandbox(tmp_path: Path,
         kernel.end()
 
 
+def test_a_notebook_may_end_before_its_background_cells(tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook()
+    code = ["%load_ext chorus_nb", "%%sandbox --bg\nimport time; time.sleep(600)", "'the end'"]
+    notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in code]
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert notebook.cells[2].outputs[0].data["text/plain"] == "'the end'"
+    assert notebook.cells[1].outputs[1].data["text/plain"] == "<BackgroundCell in 'default'>"
+
+
 CELLS = [
     "%load_ext chorus_nb",
     "%%sandbox a,b\nprint('printed')\n6 * 7",

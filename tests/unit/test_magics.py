@@ -247,6 +247,12 @@ def test_help_describes_every_option(notebook: Notebook) -> None:
         ("%sandbox re", {"restart"}),
         ("%sandbox stop al", {"alpha"}),
         ("%sandbox start --mem", {"--memory"}),
+        ("%sandbox o", {"on", "off"}),
+        ("%sandbox on al", {"alpha"}),
+        ("%sandbox on --mem", {"--memory"}),
+        ("%%sandbox --b", {"--bg"}),
+        ("%%sandbox --matrix mem", {"memory="}),
+        ("%%sandbox other,al", {"other,alpha"}),
     ],
 )
 def test_completion(notebook: Notebook, line: str, expected: set[str]) -> None:

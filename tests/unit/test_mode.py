@@ -106,6 +106,12 @@ def test_options_hold_for_every_cell(notebook: Notebook) -> None:
     assert notebook.manager.get("work").config.option_text("memory") == "512m"
 
 
+def test_it_may_be_several_sessions(notebook: Notebook) -> None:
+    notebook.run("%sandbox on a,b")
+    assert "'a', 'b'" in notebook.stdout
+    assert repr(notebook.run("6 * 7").result) == "{'a': 42, 'b': 42}"
+
+
 def test_fresh_is_for_the_line_and_not_for_every_cell(notebook: Notebook) -> None:
     notebook.run("%%sandbox\nx = 1")
     notebook.run("%sandbox on --fresh")
@@ -161,7 +167,7 @@ def test_its_own_lines_go_on_working(notebook: Notebook) -> None:
     assert "session:" in notebook.stdout
     assert "NAME" in notebook.stdout
     assert str(notebook.run("%%sandbox other\n6 * 7").result) == "42"
-    assert isinstance(notebook.error("%sandbox stop\n1"), UsageError)
+    assert "a cell of their own" in str(notebook.error("# first\n%sandbox stop\n1"))
     assert isinstance(notebook.error("%%host now\n1"), UsageError)
 
 
