@@ -21,6 +21,7 @@ from .replay import Replay, Strip
 LIVE_CHARS = 4000
 """Of each text, while the cell runs: the end of it, as it is sent anew several times a second."""
 
+_RULE = re.compile(r"\A(?:\x1b\[[\d;]*m)*-{20,}(?:\x1b\[[\d;]*m)*\n")
 _IMAGES = ("image/png", "image/jpeg", "image/gif")
 
 
@@ -109,8 +110,8 @@ class Column(Replay):
             self.version += 1
 
     def fail(self, traceback: Sequence[str]) -> None:
-        """Show an error at the end."""
-        self.stream("error", "\n".join(traceback))
+        """Show an error at the end, without the line above a traceback, which is wider than a column."""
+        self.stream("error", _RULE.sub("", "\n".join(traceback)))
 
     def html(self, *, live: bool = False) -> str:
         """Return the content of the column, the end of it while it is live."""

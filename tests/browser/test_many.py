@@ -101,6 +101,20 @@ def test_the_button_of_a_background_strip_stops_it_after_its_cell(cells: Noteboo
     expect(page.output_area(0)).to_contain_text("KeyboardInterrupt")
 
 
+def test_the_button_of_a_queued_cell_takes_it_out_of_the_queue_alone(cells: NotebookFactory) -> None:
+    first = "%%sandbox behind --bg\nimport time\nprint('begun', flush=True)\ntime.sleep(600)"
+    page = cells([first, "job = _", "%%sandbox behind\n1", "job.status, job.cancel()", "job.wait(30)"])
+    page.execute_cell(0)
+    page.execute_cell(1)
+    expect(page.output_area(0).get_by_text("begun")).to_be_visible(timeout=APPEARS_MS)
+    page.run_cell(2)
+    page.output_area(2).get_by_role("button", name="Stop").click(timeout=APPEARS_MS)
+    page.wait_finished()
+    assert page.outputs(2).error_names == ["ExecutionInterruptedError"]
+    assert "('running', True)" in page.execute_cell(3).text
+    page.execute_cell(4)
+
+
 def names(page: NotebookPage, index: int) -> list[str]:
     """Return where the strips of a cell say that it ran."""
     return [item["metadata"]["chorus_nb"]["session"] for item in page.outputs(index).items if "chorus_nb" in str(item)]

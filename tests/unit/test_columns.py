@@ -79,7 +79,7 @@ def test_output_is_kept_in_its_order(column: Column) -> None:
     column.stream("stdout", "two\n")
     column.stream("stderr", "three\n")
     column.display(display(text_plain="four"))
-    column.fail(["\x1b[31mFive\x1b[0m"])
+    column.fail(["\x1b[31m" + 75 * "-" + "\x1b[0m\n\x1b[31mFive\x1b[0m"])
     assert column.plain() == "one two\nthree\nfour\nFive"
     html = column.html()
     assert [html.index(word) for word in ("one two", "three", "four", "Five")] == sorted(
