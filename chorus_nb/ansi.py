@@ -24,6 +24,7 @@ def to_html(text: str) -> str:
     return "".join(
         f"<span{attributes}>{html.escape(piece)}</span>" if attributes else html.escape(piece)
         for piece, attributes in _pieces(text)
+        if piece
     )
 
 

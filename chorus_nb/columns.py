@@ -21,6 +21,7 @@ from .replay import Replay, Strip
 LIVE_CHARS = 4000
 """Of each text, while the cell runs: the end of it, as it is sent anew several times a second."""
 
+_RULE = re.compile(r"\A(?:\x1b\[[\d;]*m)*-{20,}(?:\x1b\[[\d;]*m)*\n")
 _IMAGES = ("image/png", "image/jpeg", "image/gif")
 
 
@@ -109,8 +110,8 @@ class Column(Replay):
             self.version += 1
 
     def fail(self, traceback: Sequence[str]) -> None:
-        """Show an error at the end."""
-        self.stream("error", "\n".join(traceback))
+        """Show an error at the end, without the line above a traceback, which is wider than a column."""
+        self.stream("error", _RULE.sub("", "\n".join(traceback)))
 
     def html(self, *, live: bool = False) -> str:
         """Return the content of the column, the end of it while it is live."""
@@ -144,14 +145,14 @@ _TABLE = "width: 100%; margin: 0; border-collapse: collapse"
 _CELL = (
     "text-align: left; vertical-align: top; min-width: 180px; padding: 4px 12px; border: 1px solid rgb(128, 132, 140)"
 )
+_PRE = 'style="white-space: pre-wrap; margin: 0; background: none" class="tex2jax_ignore mathjax_ignore"'
 _ROW = 'style="background: none"'
 
 
 def _pre(text: str, name: str) -> str:
     # The classes are those of Jupyter's own text outputs, so that the theme colours it; math in it is text.
     mime = "application/vnd.jupyter.stderr" if name in ("stderr", "error") else "application/vnd.jupyter.stdout"
-    pre = f'<pre style="white-space: pre-wrap" class="tex2jax_ignore mathjax_ignore">{to_html(text)}</pre>'
-    return f'<div class="jp-RenderedText" data-mime-type="{mime}">{pre}</div>'
+    return f'<div class="jp-RenderedText" data-mime-type="{mime}"><pre {_PRE}>{to_html(text)}</pre></div>'
 
 
 def _image(mime: str, data: str, metadata: Mapping[str, Any]) -> str:

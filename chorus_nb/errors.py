@@ -8,8 +8,8 @@ that ``except MemoryError`` or ``except TimeoutError`` do what their readers exp
 
 from __future__ import annotations
 
+import concurrent.futures
 from collections.abc import Mapping
-from concurrent.futures import CancelledError
 from typing import ClassVar
 
 
@@ -195,7 +195,7 @@ class CellNotDoneError(ChorusError, TimeoutError):
         return " ".join(str(arg) for arg in self.args)
 
 
-class CellCancelledError(ChorusError, CancelledError):
+class CellCancelledError(ChorusError, concurrent.futures.CancelledError):
     """A background cell was taken out of the queue before it ran."""
 
     category = "execution"
@@ -214,19 +214,12 @@ class SessionsFailedError(ChorusError, RuntimeError):
 
     category = "execution"
 
-    def __init__(self, errors: Mapping[str, BaseException], results: Mapping[str, object]) -> None:
+    def __init__(
+        self, message: str, *, next_step: str = "", errors: Mapping[str, BaseException], results: Mapping[str, object]
+    ) -> None:
+        super().__init__(message, next_step=next_step)
         self.errors = dict(errors)
         self.results = dict(results)
-        failed = "; ".join(f"{name}: {_in_short(error)}" for name, error in errors.items())
-        super().__init__(f"The cell failed in {len(errors)} of {len(results)} sessions. {failed}.")
-
-
-def _in_short(error: BaseException) -> str:
-    if isinstance(error, ExecutionError):
-        text = str(error)
-    else:
-        text = f"{type(error).__name__}: {error.message if isinstance(error, ChorusError) else error}"
-    return text.partition("\n")[0][:200].rstrip(".")
 
 
 class WorkerDiedError(ChorusError, RuntimeError):

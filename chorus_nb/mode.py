@@ -20,7 +20,7 @@ from .errors import ConfigurationError
 _RUN = "_chorus_nb_run"
 _LEFT_ON = "_chorus_nb_left_on"
 _CALL = f"get_ipython().{_RUN}("
-_HOST = re.compile(r"%%host[ \t]*(?P<rest>.*)\s*")
+_HOST = re.compile(r"%%host(?P<rest>\?{1,2}|[ \t].*)?\s*")
 _SANDBOX = re.compile(r"%%sandbox(?=\s|$)")
 _OWN_LINE = re.compile(
     r"\s*(?:#.*"
@@ -117,9 +117,11 @@ class Mode:
         if not lines:
             return lines
         if host := _HOST.fullmatch(lines[0]):
-            return self._on_host(host["rest"], lines[1:])
+            return self._on_host((host["rest"] or "").strip(), lines[1:])
         if not self.is_on or self._runs_on_host() or is_own(lines):
             return lines
+        if is_own([next(line for line in lines if line.strip() and not line.lstrip().startswith("#"))]):
+            raise UsageError("While %sandbox is on, its lines have a cell of their own: the rest would not run here.")
         return [f"{_CALL}{''.join(lines)!r})\n"]
 
     def takes(self, cell: str) -> bool:

@@ -185,6 +185,8 @@ class Session:
     def _await(self, container: Container, ready: Callable[[], bool]) -> None:
         self._notices.wait(lambda: ready() or self._notices.ended, START_TIMEOUT_S)
         if not ready():
+            if self._given_up:
+                self._settle()  # It says so; a container that was killed for it looks like one out of memory.
             raise why_not_started(container, self.config)
 
     def restart(self) -> None:

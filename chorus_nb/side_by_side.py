@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from IPython import get_ipython
 from IPython.display import publish_display_data
 
 from .asking import CanNotAskError
 from .cell import run_begun_cell
 from .columns import Column, table, text
-from .errors import ChorusError, ExecutionInterruptedError, SessionsFailedError
+from .errors import ChorusError, ExecutionError, ExecutionInterruptedError, SessionsFailedError
 from .replay import Strip
 from .sandbox import RichOutput
 from .session import Session
@@ -45,21 +47,21 @@ class Branch:
         self.error: BaseException | None = None
         self._turn = turn
         self._strip = strip
-        self._thread: threading.Thread | None = None
+        self._begun = False
+        # Not the thread's own end: an interrupt of a join makes CPython 3.11 take it for ended (bpo-45274).
+        self._ended = threading.Event()
 
     def start(self, code: str, timeout_s: float | None) -> None:
         """Show the strip and begin."""
         self._strip.begin(self._turn.state)
         # ipykernel keeps the cell that runs in a context variable, and the strip looks there.
         run = contextvars.copy_context().run
-        self._thread = threading.Thread(target=run, args=(self._run, code, timeout_s), name="chorus-side", daemon=True)
-        self._thread.start()
+        threading.Thread(target=run, args=(self._run, code, timeout_s), name="chorus-side", daemon=True).start()
+        self._begun = True
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for its end; return whether it has ended."""
-        assert self._thread is not None
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._ended.wait(timeout_s)
 
     def stop(self) -> None:
         """Give up the start, or interrupt the cell; may be asked for again and again."""
@@ -69,7 +71,7 @@ class Branch:
 
     def give_up(self) -> None:
         """Stop it, or never begin."""
-        if self._thread:
+        if self._begun:
             self.stop()
         else:
             self._turn.leave()
@@ -84,6 +86,8 @@ class Branch:
         except BaseException as error:
             self.error = error
             self.column.fail(_traceback(error))
+        finally:
+            self._ended.set()
 
 
 def run_side_by_side(branches: Sequence[Branch], code: str, timeout_s: float | None) -> Results | None:
@@ -114,7 +118,7 @@ def run_side_by_side(branches: Sequence[Branch], code: str, timeout_s: float | N
     errors = {branch.session.name: branch.error for branch in branches if branch.error}
     results = Results({branch.session.name: branch.result for branch in branches})
     if errors:
-        raise SessionsFailedError(errors, results)
+        raise _failed(errors, results)
     return results if any(value is not None for value in results.values()) else None
 
 
@@ -133,18 +137,21 @@ def _wait(branches: Sequence[Branch], live: LiveColumns) -> None:
 
 
 class LiveColumns:
-    """The columns while the cell runs: an output of constant text, which shows them meanwhile and is empty at the end.
+    """The columns while the cell runs: an output of constant text, which shows them meanwhile and not at the end.
 
     nbval leaves updates out, so what is first and last shown has to be the same; the final columns are another output.
+    A terminal can't change what it has shown, and gets only those.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
+        has_kernel = getattr(get_ipython(), "kernel", None) is not None
         self._columns = columns
         self._text = "side by side: " + ", ".join(column.name for column in columns)
         self._display_id = uuid.uuid4().hex
         self._version = 0
-        self._next_s = time.monotonic() + LIVE_AFTER_S
-        self._publish({}, update=False)
+        self._next_s = time.monotonic() + LIVE_AFTER_S if has_kernel else math.inf
+        if has_kernel:
+            self._publish({}, update=False)
 
     def show(self) -> None:
         """Show what is new, if it is time."""
@@ -164,6 +171,19 @@ class LiveColumns:
     def _publish(self, data: dict[str, str], *, update: bool) -> None:
         shown = {"text/plain": self._text, **data}
         publish_display_data(shown, transient={"display_id": self._display_id}, update=update)
+
+
+def _failed(errors: Mapping[str, BaseException], results: Results) -> SessionsFailedError:
+    each = "; ".join(f"{name}: {_in_short(error)}" for name, error in errors.items())
+    return SessionsFailedError(
+        f"The cell failed in {len(errors)} of {len(results)} sessions. {each}.", errors=errors, results=results
+    )
+
+
+def _in_short(error: BaseException) -> str:
+    kind = "" if isinstance(error, ExecutionError) else f"{type(error).__name__}: "
+    text = error.message if isinstance(error, ChorusError) else str(error)
+    return (kind + text).partition("\n")[0][:200].rstrip(".")
 
 
 def _ask(prompt: str, password: bool) -> str:

@@ -127,7 +127,7 @@ function renderStrip(model, el) {
   return () => {
     const figures = model.get("figures");
     strip.update(figures);
-    stop.disabled = stop.disabled || !["starting", "running"].includes(figures.state);
+    stop.disabled = stop.disabled || !["queued", "starting", "running"].includes(figures.state);
   };
 }
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from concurrent.futures import CancelledError
 
 import pytest
 
 from chorus_nb import errors
 from chorus_nb.errors import (
+    CellCancelledError,
+    CellNotDoneError,
     ChorusError,
     ConfigurationError,
     EngineNotFoundError,
@@ -23,6 +26,7 @@ from chorus_nb.errors import (
     SessionBusyError,
     SessionClosedError,
     SessionConflictError,
+    SessionsFailedError,
     UnknownSessionError,
     WorkerDiedError,
 )
@@ -33,6 +37,7 @@ BESIDES_MESSAGE: dict[type[ChorusError], dict[str, object]] = {
     OutOfMemoryError: {"limit_bytes": 100, "peak_bytes": 99},
     ExecutionTimeoutError: {"timeout_s": 1.0, "state_kept": True},
     SandboxFileError: {"path": "a.txt"},
+    SessionsFailedError: {"errors": {"a": ValueError()}, "results": {"a": None, "b": 1}},
 }
 
 
@@ -67,6 +72,8 @@ def test_a_message_ends_with_the_next_step(cls: type[ChorusError]) -> None:
         (UnknownSessionError, LookupError),
         (SessionConflictError, ValueError),
         (SessionBusyError, RuntimeError),
+        (CellNotDoneError, TimeoutError),
+        (CellCancelledError, CancelledError),
         (SessionClosedError, RuntimeError),
         (EngineNotFoundError, ConnectionError),
         (EnginePermissionError, PermissionError),
@@ -84,7 +91,7 @@ def test_an_error_is_caught_as_the_builtin_that_means_the_same(cls: type[ChorusE
 
 
 def test_what_may_succeed_without_a_change_is_retryable() -> None:
-    assert {cls for cls in TREE if cls.retryable} == {SessionBusyError, EngineNotFoundError}
+    assert {cls for cls in TREE if cls.retryable} == {SessionBusyError, EngineNotFoundError, CellNotDoneError}
 
 
 def test_errors_carry_their_figures() -> None:

@@ -5,15 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from IPython.core.completer import provisionalcompleter
-from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
-from IPython.utils.capture import capture_output
 
-from chorus_nb._extension import make_strip
-from chorus_nb.completion import Completions
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import (
     ChorusError,
@@ -25,45 +20,15 @@ from chorus_nb.errors import (
     UnknownSessionError,
     WorkerDiedError,
 )
-from chorus_nb.magics import SandboxMagics
-from chorus_nb.manager import SessionManager
 from chorus_nb.sandbox import RichOutput
-
-
-class Notebook:
-    """A shell with the magics loaded, and what its last cell showed."""
-
-    def __init__(self, engine: FakeEngine) -> None:
-        self.shell = InteractiveShell.instance()
-        self.manager = SessionManager(engine)
-        self.panels = 0
-        self.magics = SandboxMagics(self.shell, self.manager, make_strip, self._panel)
-        self.shell.register_magics(self.magics)
-        Completions(self.magics).install(self.shell)
-        self.stdout = self.stderr = ""
-        self.outputs: list[Any] = []
-
-    def _panel(self) -> None:
-        self.panels += 1
-
-    def run(self, cell: str) -> ExecutionResult:
-        with capture_output() as captured:
-            result = self.shell.run_cell(cell, store_history=True)
-        self.stdout, self.stderr, self.outputs = captured.stdout, captured.stderr, captured.outputs
-        return result
-
-    def error(self, cell: str) -> BaseException:
-        error = self.run(cell).error_in_exec
-        assert error is not None
-        return error
+from notebooks import Notebook
 
 
 @pytest.fixture
 def notebook(fake_engine: FakeEngine) -> Iterator[Notebook]:
     notebook = Notebook(fake_engine)
     yield notebook
-    notebook.manager.close_all()
-    InteractiveShell.clear_instance()
+    notebook.close()
 
 
 def test_the_last_expression_is_the_value_of_the_cell(notebook: Notebook) -> None:
@@ -282,6 +247,12 @@ def test_help_describes_every_option(notebook: Notebook) -> None:
         ("%sandbox re", {"restart"}),
         ("%sandbox stop al", {"alpha"}),
         ("%sandbox start --mem", {"--memory"}),
+        ("%sandbox o", {"on", "off"}),
+        ("%sandbox on al", {"alpha"}),
+        ("%sandbox on --mem", {"--memory"}),
+        ("%%sandbox --b", {"--bg"}),
+        ("%%sandbox --matrix mem", {"memory="}),
+        ("%%sandbox other,al", {"other,alpha"}),
     ],
 )
 def test_completion(notebook: Notebook, line: str, expected: set[str]) -> None:
