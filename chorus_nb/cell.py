@@ -41,7 +41,9 @@ def run_cell(
         session.start()
         started = True
         strip.state("running")
-        outcome = session.execute(code, timeout_s=timeout_s, on_message=replay, on_input=on_input)
+        outcome = session.execute(
+            code, timeout_s=timeout_s, on_message=replay, on_input=on_input, on_late=replay.on_late
+        )
         if outcome.notice:
             print(outcome.notice, end="", file=sys.stderr)
         error = replay.error(interrupted=outcome.interrupted)

@@ -26,6 +26,11 @@ class Publisher:
         self._kernel = getattr(shell, "kernel", None)
         self._parent = self._kernel.get_parent("shell") if self._kernel else {}
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a front end."""
+        return self._kernel is not None
+
     def publish(
         self,
         msg_type: str,

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
+from IPython import get_ipython
 from IPython.display import clear_output, publish_display_data
 
 from .agent.wire import Message
 from .errors import ExecutionError, ExecutionInterruptedError
+from .publishing import Publisher
 from .sandbox import RichOutput
 from .telemetry import ResourceSample, ResourceUsage
 
@@ -36,6 +38,7 @@ class Replay:
     def __init__(self, strip: Strip) -> None:
         self.result: RichOutput | None = None
         self._strip = strip
+        self._publisher = Publisher(get_ipython())
         self._error: Message | None = None
         self._clear_first = False
         self._show: dict[str, Callable[[Message], None]] = {
@@ -52,6 +55,15 @@ class Replay:
             self._clear_first = False
             self._clear_now()
         self._show[message.msg_type](message)
+
+    @property
+    def on_late(self) -> Callable[[Message], None] | None:
+        """What shows, in the cell's output, what comes after the cell's end; None where there is no front end."""
+        return self._late if self._publisher.connected else None
+
+    def _late(self, message: Message) -> None:
+        kind = "display_data" if message.msg_type == "execute_result" else message.msg_type
+        self._publisher.publish(kind, message.content)
 
     def error(self, *, interrupted: bool) -> ExecutionError | None:
         """Return what the cell raised, to raise it here."""

@@ -60,7 +60,8 @@ SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
 """Isolated and without site-packages: the supervisor runs nothing but the standard library."""
 
 # In the order of their imports.
-_SUPERVISOR = ("wire", "boot", "posix", "cgroup", "report", "pump", "forks", "commands", "lookups", "supervisor")
+_ACCOUNTS = ("cgroup", "report", "commands", "late", "lookups")
+_SUPERVISOR = ("wire", "boot", "posix", "pump", "forks", *_ACCOUNTS, "supervisor")
 _SHELLS = ("introspection", "plain_shell", "ipython_introspection", "ipython_shell")
 _TEMPLATE = ("wire", "boot", "posix", "streams", "asking", "loop", *_SHELLS, "worker", "files", "template")
 _OPTIONAL = ("ipython_introspection", "ipython_shell")
