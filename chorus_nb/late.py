@@ -67,7 +67,7 @@ class LateOutput:
         """
         with self._lock:
             cell = self._cells.get(message.parent_id)
-            if cell is None:
+            if cell is None or message.msg_type == "resource_sample":
                 return False
             if not cell.running:
                 cell.take(message)

@@ -72,6 +72,13 @@ def test_displays_pass_the_policy(sandbox: Sandbox) -> None:
     assert "script" not in str(cell.late[0].content)
 
 
+def test_figures_are_no_late_output(sandbox: Sandbox) -> None:
+    """A cell that runs for some time is sampled, and its samples come as unasked as its late output."""
+    cell = Cell(sandbox, "import time\ntime.sleep(0.6)\nkept = 'kept'")
+    assert value(sandbox, "kept") == "'kept'"
+    assert cell.late == []
+
+
 def test_without_anybody_to_show_it_it_is_in_the_log(sandbox: Sandbox) -> None:
     sandbox.run("import threading\nthreading.Timer(0.2, print, ['to the log']).start()")
     wait_until(lambda: "to the log" in sandbox._session.logs())
