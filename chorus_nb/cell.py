@@ -44,6 +44,7 @@ def run_cell(
         outcome = session.execute(
             code, timeout_s=timeout_s, on_message=replay, on_input=on_input, on_late=replay.on_late
         )
+        replay.payloads(outcome.reply, session.name)
         if outcome.notice:
             print(outcome.notice, end="", file=sys.stderr)
         error = replay.error(interrupted=outcome.interrupted)
