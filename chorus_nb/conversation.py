@@ -96,7 +96,8 @@ class Conversation:
     stream : ByteStream
         The stream; this object is the only one to use it from now on.
     on_unasked : callable
-        Gets, on the reading thread, each message that answers nobody's request.
+        Gets, on the reading thread, each message that answers nobody's request. Where it raises
+        ``AgentProtocolError``, the stream is closed.
     on_end : callable
         Called once, on the reading thread, when the stream has ended; gets the protocol error that ended it, or None.
     """
@@ -160,6 +161,9 @@ class Conversation:
                 next_step="It was ended, and nothing it sent was used. Run the cell again to start a new one.",
             )
             self._stream.close()
+        except AgentProtocolError as malformed:
+            error = malformed
+            self._stream.close()
         # First whoever made this, so that those who wait, now or from here on, find everything settled.
         self._on_end(error)
         with self._lock:
@@ -174,7 +178,7 @@ class Conversation:
             for message, _ in decoder.feed(part):
                 with self._lock:
                     exchange = self._exchanges.get(message.parent_id)
-                if exchange is None or message.msg_type == "resource_sample":
+                if exchange is None or exchange.ending or message.msg_type == "resource_sample":
                     self._on_unasked(message)
                 else:
                     exchange.put(message)

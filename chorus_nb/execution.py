@@ -82,13 +82,18 @@ class Execution:
         self._killed = False
 
     def run(
-        self, timeout_s: float | None, on_message: Callable[[Message], None], on_input: InputHandler | None
+        self,
+        timeout_s: float | None,
+        on_message: Callable[[Message], None],
+        on_input: InputHandler | None,
+        on_late: Callable[[Message], None] | None = None,
     ) -> Outcome:
-        """Send the request and see it to its end."""
+        """Send the request and see it to its end; ``on_late`` gets what comes after that."""
         self._timeout_s = timeout_s
         self._on_input = on_input
         self._deadline_s = time.monotonic() + timeout_s if timeout_s else None
-        with self._conversation.ask(self._request) as self._exchange:
+        ask, late = self._conversation.ask, self._session.late
+        with ask(self._request) as self._exchange, late.of(self._exchange.msg_id, self._outputs, on_late):
             self._exchange.on_ending = self._give_up_question
             try:
                 return self._wait(on_message)

@@ -6,10 +6,14 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from IPython import get_ipython
+from IPython.core import page
 from IPython.display import clear_output, publish_display_data
 
 from .agent.wire import Message
 from .errors import ExecutionError, ExecutionInterruptedError
+from .payloads import Page, payloads
+from .publishing import Publisher
 from .sandbox import RichOutput
 from .telemetry import ResourceSample, ResourceUsage
 
@@ -36,6 +40,8 @@ class Replay:
     def __init__(self, strip: Strip) -> None:
         self.result: RichOutput | None = None
         self._strip = strip
+        self._shell: Any = get_ipython()
+        self._publisher = Publisher(self._shell)
         self._error: Message | None = None
         self._clear_first = False
         self._show: dict[str, Callable[[Message], None]] = {
@@ -52,6 +58,23 @@ class Replay:
             self._clear_first = False
             self._clear_now()
         self._show[message.msg_type](message)
+
+    def payloads(self, reply: Mapping[str, Any], session_name: str) -> None:
+        """Show help in the pager, and put text that is for the next cell there, to run in the same sandbox."""
+        for payload in payloads(reply):
+            if isinstance(payload, Page):
+                page.page({"text/plain": payload.text}, start=payload.start)
+            elif self._shell is not None:
+                self._shell.set_next_input(f"%%sandbox {session_name}\n{payload.text}", payload.replace)
+
+    @property
+    def on_late(self) -> Callable[[Message], None] | None:
+        """What shows, in the cell's output, what comes after the cell's end; None where there is no front end."""
+        return self._late if self._publisher.has_kernel else None
+
+    def _late(self, message: Message) -> None:
+        kind = "display_data" if message.msg_type == "execute_result" else message.msg_type
+        self._publisher.publish(kind, message.content)
 
     def error(self, *, interrupted: bool) -> ExecutionError | None:
         """Return what the cell raised, to raise it here."""

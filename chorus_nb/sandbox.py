@@ -13,6 +13,7 @@ from .engines.docker import DockerEngine
 from .execution import Outcome
 from .files import SandboxFiles
 from .launch import AgentInfo
+from .payloads import Page, payloads
 from .session import Session
 from .telemetry import ResourceSample, ResourceUsage
 
@@ -184,7 +185,7 @@ class Sandbox:
             ok=collector.error is None,
             stdout=collector.printed("stdout", outcome),
             stderr=collector.printed("stderr", outcome),
-            outputs=collector.outputs,
+            outputs=[*collector.outputs, *_pages(outcome)],
             result=collector.result,
             error=collector.error,
             usage=outcome.usage,
@@ -221,6 +222,11 @@ class Sandbox:
     def close(self) -> None:
         """End it; may be called twice."""
         self._session.close()
+
+
+def _pages(outcome: Outcome) -> list[RichOutput]:
+    """Return the help that a notebook would show in its pager."""
+    return [RichOutput({"text/plain": each.text}, {}) for each in payloads(outcome.reply) if isinstance(each, Page)]
 
 
 def _seconds(value: float | str | None) -> float | None:

@@ -32,6 +32,7 @@ from .errors import (
     WorkerDiedError,
 )
 from .execution import Execution, Outcome
+from .late import LateOutput
 from .launch import (
     START_TIMEOUT_S,
     AgentInfo,
@@ -96,6 +97,7 @@ class Session:
         # Nobody in the sandbox knows it, so its displays can't be given the id of one of the notebook's own.
         self._display_prefix = f"{uuid.uuid4().hex}-"
         self._notices = Notices()
+        self.late = LateOutput()
 
     # What it is
 
@@ -242,6 +244,7 @@ class Session:
         store_history: bool = True,
         on_message: MessageHandler,
         on_input: InputHandler | None = None,
+        on_late: MessageHandler | None = None,
     ) -> Outcome:
         """Run a cell and wait for its end; start the sandbox first where it is not running.
 
@@ -257,6 +260,8 @@ class Session:
             Gets each output message in order, in the calling thread, after the output policy.
         on_input : callable, optional
             Asks the user for the cell, in the calling thread (:data:`InputHandler`); without it the cell can't ask.
+        on_late : callable, optional
+            Gets what the cell puts out after its end, in any thread; without it that is in :meth:`logs`.
 
         Returns
         -------
@@ -269,14 +274,19 @@ class Session:
         SessionClosedError, AgentProtocolError
         """
         content = {"code": code, "silent": silent, "store_history": store_history, "allow_stdin": bool(on_input)}
-        return self._run(Request("execute_request", content), timeout_s, on_message, on_input)
+        return self._run(Request("execute_request", content), timeout_s, on_message, on_input, on_late)
 
     def command(self, argv: list[str], *, timeout_s: float | None = None, on_message: MessageHandler) -> Outcome:
         """Run a program beside the namespace; as :meth:`execute`, with ``exit_code`` in the reply."""
-        return self._run(Request("command_request", {"argv": argv, "environment": {}}), timeout_s, on_message, None)
+        return self._run(Request("command_request", {"argv": argv, "environment": {}}), timeout_s, on_message)
 
     def _run(
-        self, request: Request, timeout_s: float | None, on_message: MessageHandler, on_input: InputHandler | None
+        self,
+        request: Request,
+        timeout_s: float | None,
+        on_message: MessageHandler,
+        on_input: InputHandler | None = None,
+        on_late: MessageHandler | None = None,
     ) -> Outcome:
         with self._turn():
             self.report_loss()
@@ -287,7 +297,7 @@ class Session:
             self.last_usage = None
             self._execution = Execution(self, self._conversation, request, OutputFilter(policy, self._display_prefix))
             try:
-                return self._execution.run(timeout_s, on_message, on_input)
+                return self._execution.run(timeout_s, on_message, on_input, on_late)
             except AgentProtocolError:
                 self._clear("dead")
                 raise
@@ -375,7 +385,7 @@ class Session:
                 f"The process of the session {self.name!r} ended while no cell was running; its variables are lost.",
                 next_step="Run the cells that define them again.",
             )
-        else:
+        elif not self.late.take(message):
             self._notices.take(message)
 
     def _ended(self, error: AgentProtocolError | None) -> None:

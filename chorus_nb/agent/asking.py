@@ -134,6 +134,10 @@ class Asker:
             raise EOFError("%s() can't ask from a fork of the cell's process: ask before it is forked" % name)
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("%s() can't ask from a thread: ask in the cell, and hand the value over" % name)
+        if self._outbox.parent_id != self._outbox.running_id:
+            raise RuntimeError(
+                "%s() can't ask once its cell has ended: ask in the cell, and hand the value over" % name
+            )
         if not self.allowed:
             raise _not_implemented(_CAN_NOT_ASK % name)
 

@@ -61,7 +61,8 @@ SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
 """Isolated and without site-packages: the supervisor runs nothing but the standard library."""
 
 # In the order of their imports.
-_SUPERVISOR = ("wire", "posix", "cgroup", "report", "pump", "plain_start", "forks", "commands", "lookups", "supervisor")
+_ACCOUNTS = ("cgroup", "report", "commands", "late", "lookups")
+_SUPERVISOR = ("wire", "posix", "pump", "plain_start", "forks", *_ACCOUNTS, "supervisor")
 _SHELLS = ("introspection", "plain_shell", "ipython_introspection", "ipython_shell")
 _TEMPLATE = ("wire", "posix", "streams", "asking", "loop", *_SHELLS, "worker", "files", "template")
 _OPTIONAL = ("ipython_introspection", "ipython_shell")

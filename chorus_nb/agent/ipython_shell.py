@@ -5,11 +5,14 @@ import contextlib
 import os
 import platform
 import re
+import tempfile
+import zlib
 from typing import Any, ContextManager, Dict, Optional
 
 import IPython
 from IPython.core import page
 from IPython.core.async_helpers import _asyncio_runner
+from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
@@ -22,6 +25,18 @@ from .streams import Outbox, error_content
 
 # Looking closer costs a compilation.
 _MAY_AWAIT = re.compile(r"\b(?:await|async)\b")
+
+
+_ENVIRONMENT = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    # As under ipykernel: programs write in colour, and never wait in a pager.
+    "TERM": "xterm-color",
+    "CLICOLOR": "1",
+    "CLICOLOR_FORCE": "1",
+    "FORCE_COLOR": "1",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+}
 
 
 def encode_data(data: Dict[str, Any]) -> Dict[str, Any]:
@@ -75,11 +90,20 @@ class SandboxDisplayHook(DisplayHook):
         pass
 
 
+class CellCompiler(CachingCompiler):
+    """Names the file of a cell as ipykernel does: IPython's tracebacks look different for other names."""
+
+    def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
+        name = "%d.py" % zlib.crc32(raw_code.encode("utf-8", "replace"))
+        return os.path.join(tempfile.gettempdir(), "ipykernel_%d" % os.getpid(), name)
+
+
 # Libraries tell a notebook from a terminal by the name of this class.
 class ZMQInteractiveShell(InteractiveShell):
     """The shell of a worker."""
 
     displayhook_class = Type(SandboxDisplayHook)
+    compiler_class = Type(CellCompiler)
     display_pub_class = Type(SandboxDisplayPublisher)
     outbox: Outbox
     last_error: Dict[str, Any]
@@ -88,7 +112,16 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def init_hooks(self) -> None:
         super().init_hooks()
-        self.set_hook("show_in_pager", page.as_hook(page.display_page), 99)
+        self.set_hook("show_in_pager", page.as_hook(self._page), 99)
+
+    def _page(self, text: Any, start: int = 0, screen_lines: int = 0, pager_cmd: Any = None) -> None:
+        """Have the front end show help beside the notebook, as ipykernel does."""
+        data = text if isinstance(text, dict) else {"text/plain": text}
+        self.payload_manager.write_payload({"source": "page", "data": data, "start": max(0, start)})
+
+    def set_next_input(self, text: str, replace: bool = False) -> None:
+        """Have the front end put text into a new cell, or in the place of this one: ``%load``, ``%recall``."""
+        self.payload_manager.write_payload({"source": "set_next_input", "text": text, "replace": replace})
 
     def _tee(self, channel: str) -> ContextManager[None]:
         """Keep no copy of what is printed: IPython's, for its history, would count against the memory limit."""
@@ -134,11 +167,22 @@ class ZMQInteractiveShell(InteractiveShell):
                 self.events.trigger("post_run_cell", result)
         return self._reply(count, result)
 
+    def _tell(self, error: BaseException) -> Dict[str, Any]:
+        """Send the error that IPython has only printed, of a magic or a group: the cell has failed all the same."""
+        content = error_content(error, [])
+        content["traceback"] = ["%(ename)s: %(evalue)s" % content]
+        self.outbox.send("error", content)
+        return content
+
     def _reply(self, count: int, result: Any) -> Dict[str, Any]:
-        if result.success:
-            return {"status": "ok", "execution_count": count}
-        error = result.error_before_exec or result.error_in_exec
-        return dict(self.last_error or error_content(error, []), status="error", execution_count=count)
+        reply: Dict[str, Any] = {"status": "ok"}
+        if not result.success:
+            reply = dict(
+                self.last_error or self._tell(result.error_before_exec or result.error_in_exec), status="error"
+            )
+        payload = self.payload_manager.read_payload()
+        self.payload_manager.clear_payload()
+        return dict(reply, execution_count=count, payload=payload)
 
     def do_complete(self, code: str, cursor_pos: int) -> Dict[str, Any]:
         """Return the content of ``complete_reply``."""
@@ -155,8 +199,9 @@ class ZMQInteractiveShell(InteractiveShell):
 
 def prepare() -> Any:
     """Make the shell in the template; a worker only has to connect it."""
-    # Where a notebook's plots go; it comes with IPython, and a variable of the user's own goes before it.
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    # A variable of the user's own goes before.
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     config = Config()
     config.HistoryManager.enabled = False
     # It parses whole libraries, for seconds, and knows less of a live namespace than the namespace itself.

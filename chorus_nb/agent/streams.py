@@ -7,6 +7,7 @@ supervisor reads. To keep that in order too, anything gathered here is delivered
 process starts another one.
 """
 
+import contextvars
 import io
 import itertools
 import operator
@@ -84,18 +85,39 @@ class Outbox:
 
     def __init__(self, connection: socket.socket, acknowledgements: int) -> None:
         self.interrupts = Interrupts()
-        self.parent_id = ""
+        self.running_id = ""
+        """The cell that runs, if one does."""
+        self._latest_id = ""
+        self._cell_id: "contextvars.ContextVar[str]" = contextvars.ContextVar("cell_id")
         self._connection = connection
         self._acknowledgements = acknowledgements
         self.forked = False
         self._lock = threading.RLock()
-        self._texts: Deque[Tuple[str, str]] = deque()
+        self._texts: Deque[Tuple[Tuple[str, str], str]] = deque()
         self._chars = 0
         self._window_s = 0.0
         self._lines = 0
         self._flusher: Optional[threading.Thread] = None
         self._wake = threading.Event()
         os.register_at_fork(after_in_child=self._go_silent)
+
+    @property
+    def parent_id(self) -> str:
+        """The cell that what is said here and now belongs to, as ipykernel has it.
+
+        A task belongs to the cell that has started it, by its context. A thread has none, and belongs to the latest.
+        """
+        return self._cell_id.get(self._latest_id)
+
+    def begin(self, cell_id: str) -> None:
+        """Note that a cell runs, in this context."""
+        self.running_id = self._latest_id = cell_id
+        self._cell_id.set(cell_id)
+
+    def end(self) -> None:
+        """Note that it has ended; what it has left running still speaks in its name."""
+        self.running_id = ""
+        self._cell_id.set("")
 
     def _go_silent(self) -> None:
         """A fork of the worker has no voice of its own but descriptors 1 and 2."""
@@ -109,7 +131,7 @@ class Outbox:
         msg_id: str = "",
         **metadata: Any,
     ) -> None:
-        """Send a message that belongs to the running cell, after all text that came before it."""
+        """Send a message in the name of a cell, after all text that came before it."""
         if self.forked:
             return
         try:
@@ -134,7 +156,7 @@ class Outbox:
             os.write(1 if name == "stdout" else 2, text.encode("utf-8", "replace"))
             return
         first = not self._texts
-        self._texts.append((name, text))
+        self._texts.append(((self.parent_id, name), text))
         self._chars += len(text)
         if self._chars > _GATHER_CHARS or (text[-1] == "\n" and self._is_unhurried()):
             self.flush()
@@ -160,7 +182,7 @@ class Outbox:
         if self.forked:
             return
         with self.interrupts, self._lock:
-            if self.parent_id:
+            if self._latest_id:
                 self.send("sync", {})
                 os.read(self._acknowledgements, 1)
 
@@ -169,12 +191,13 @@ class Outbox:
         self._chars = 0
         texts = [self._texts.popleft() for _ in range(len(self._texts))]
         runs = itertools.groupby(texts, key=operator.itemgetter(0))
-        return b"".join([frame for name, run in runs for frame in self._frames(name, "".join([t for _, t in run]))])
+        return b"".join([frame for key, run in runs for frame in self._frames(key, "".join([t for _, t in run]))])
 
-    def _frames(self, name: str, text: str) -> Iterator[bytes]:
+    def _frames(self, key: Tuple[str, str], text: str) -> Iterator[bytes]:
+        parent_id, name = key
         for start in range(0, len(text), _MOST_CHARS):
             part = text[start : start + _MOST_CHARS]
-            yield encode(Message("stream", {"name": name, "text": part}, self.parent_id))
+            yield encode(Message("stream", {"name": name, "text": part}, parent_id))
 
     def _flush_soon(self) -> None:
         if self._flusher is None or not self._flusher.is_alive():

@@ -22,6 +22,7 @@ from . import boot, posix
 from .cgroup import Cgroup
 from .commands import Command, Execution, not_started
 from .forks import DisconnectedError, Fork, Template
+from .late import Late
 from .lookups import REPLIES, Lookups
 from .pump import Outlet, TextPipes, read_some
 from .report import policy_report
@@ -52,6 +53,7 @@ class Supervisor:
         self.lookups = Lookups(self.host.put)
         self.decoder = Decoder()
         self.execution: Optional[Execution] = None
+        self.late = Late(self.host.put_later)
         self.commands: Dict[str, Command] = {}
         self.files: Optional[Fork] = None
         self.next_sample_s = 0.0
@@ -238,7 +240,7 @@ class Supervisor:
         return child
 
     def _execution_of(self, child: Fork) -> Optional[Execution]:
-        return self.execution if child is self.worker else None
+        return (self.execution or self.late.latest) if child is self.worker else None
 
     def _fork_failed(self, child: Fork, number: int) -> None:
         reason = "the process limit is reached" if number == errno.EAGAIN else os.strerror(number)
@@ -248,6 +250,7 @@ class Supervisor:
 
     def _replace_worker(self) -> None:
         self.execution = None
+        self.late.forget()
         self._drop(self.worker)
         self.worker = self._fork(b"W")
 
@@ -290,14 +293,15 @@ class Supervisor:
                 self.host.put(frame)
         elif self.execution and message.parent_id == self.execution.msg_id:
             self._from_execution(self.execution, message, frame)
-        elif message.msg_type == "stream":
-            self.host.put(frame)  # Of a thread that outlived its cell; the host keeps it in the log.
+        elif message.msg_type in (*_OUTPUT, "error"):
+            self.late.take(message.parent_id, frame)
 
     def _from_execution(self, execution: Execution, message: Message, frame: bytes) -> None:
         if message.msg_type == "execute_reply":
             self._drain_pipes(self.worker)
             # In one write: each wakes every process on the way to the host.
             frame = encode(Message("resource_usage", execution.usage(), execution.msg_id)) + frame
+            self.late.add(execution)
             self.execution = None
         elif message.msg_type == "input_request":
             frame = execution.ask(message.msg_id, frame)
@@ -317,6 +321,8 @@ class Supervisor:
         if text and (execution is None or execution.admits(len(text))):
             parent_id = execution.msg_id if execution else ""
             self.host.put_later(encode(Message("stream", {"name": name, "text": text}, parent_id)))
+        elif text and execution:
+            self.late.say_dropped(execution)
         return bool(text)
 
     # Ends

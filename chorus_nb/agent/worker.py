@@ -49,7 +49,7 @@ class Worker:
         # Anything else belongs to a cell that has ended: the answer to its question, or its interrupt.
 
     async def _execute(self, request: Message) -> None:
-        self._outbox.parent_id = request.msg_id
+        self._outbox.begin(request.msg_id)
         self._restore_streams()
         self._asker.allowed = request.content["allow_stdin"]
         self._asker.install()
@@ -57,7 +57,7 @@ class Worker:
         signal.signal(signal.SIGINT, self._outbox.interrupts.handle)
         reply = await self._run_cell(request.msg_id, request.content)
         self._outbox.send("execute_reply", reply)
-        self._outbox.parent_id = ""
+        self._outbox.end()
 
     async def _run_cell(self, msg_id: str, content: Dict[str, Any]) -> Dict[str, Any]:
         interrupts = self._outbox.interrupts

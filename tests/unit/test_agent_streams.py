@@ -22,7 +22,7 @@ class Wire:
         ours, self._theirs = socket.socketpair()
         self._acknowledgements, self._acknowledge = os.pipe()
         self.outbox = Outbox(ours, self._acknowledgements)
-        self.outbox.parent_id = "cell"
+        self.outbox.begin("cell")
         self.messages: list[Message] = []
         self._ours = ours
         self._thread = threading.Thread(target=self._read, daemon=True)

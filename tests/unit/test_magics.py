@@ -70,7 +70,9 @@ def test_a_cell_asks_as_the_notebook_does(notebook: Notebook, monkeypatch: pytes
 
 def test_a_cell_does_not_ask_where_the_front_end_can_not(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda _: pytest.fail("asked"))
-    monkeypatch.setattr(notebook.shell, "kernel", SimpleNamespace(_allow_stdin=False), raising=False)
+    monkeypatch.setattr(
+        notebook.shell, "kernel", SimpleNamespace(_allow_stdin=False, get_parent=lambda _: {}), raising=False
+    )
     error = notebook.error("%%sandbox\ninput()")
     assert isinstance(error, ExecutionError)
     assert error.ename == "StdinNotImplementedError"

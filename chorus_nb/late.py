@@ -1,0 +1,76 @@
+"""What cells put out after they have ended: from their threads, their tasks and the processes they have left running.
+
+It comes on the reading thread. Each cell keeps its output filter, so that its limit and its name hold for this as well.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .agent.wire import Message
+from .outputs import OutputFilter
+
+MAX_CELLS = 256
+MAX_WAITING = 256
+
+Show = Callable[[Message], None]
+
+
+class _Cell:
+    def __init__(self, outputs: OutputFilter, show: Show) -> None:
+        self.outputs = outputs
+        self.show = show
+        self.running = True
+        self.waiting: list[Message] = []
+
+    def take(self, message: Message) -> None:
+        if (admitted := self.outputs.admit(message)) is not None:
+            self.show(admitted)
+
+
+class LateOutput:
+    """The late output of one session's cells, the latest :data:`MAX_CELLS` of them."""
+
+    def __init__(self) -> None:
+        self._cells: dict[str, _Cell] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def of(self, msg_id: str, outputs: OutputFilter, show: Show | None) -> Iterator[None]:
+        """Show with ``show``, after this block, what the cell puts out that runs in it; without ``show``, nothing."""
+        if show is None:
+            yield
+            return
+        cell = _Cell(outputs, show)
+        with self._lock:
+            self._cells[msg_id] = cell
+            while len(self._cells) > MAX_CELLS:
+                del self._cells[next(iter(self._cells))]
+        try:
+            yield
+        finally:
+            with self._lock:
+                cell.running = False
+                waiting, cell.waiting = cell.waiting, []
+                for message in waiting:
+                    cell.take(message)
+
+    def take(self, message: Message) -> bool:
+        """Show a message, or have it wait for the end of its cell; False where it belongs to no cell that is known.
+
+        Raises
+        ------
+        AgentProtocolError
+            For a message that is no output, or not shaped like one.
+        """
+        with self._lock:
+            cell = self._cells.get(message.parent_id)
+            if cell is None or message.msg_type == "resource_sample":
+                return False
+            if not cell.running:
+                cell.take(message)
+            elif len(cell.waiting) < MAX_WAITING:
+                cell.waiting.append(message)
+            return True
