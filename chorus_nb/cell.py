@@ -15,6 +15,7 @@ from .errors import (
 )
 from .replay import Replay, Strip
 from .sandbox import RichOutput
+from .script import Script, script_argv, script_error
 from .session import Session
 from .turns import Turn
 
@@ -34,8 +35,8 @@ def run_cell(
 ) -> RichOutput | None:
     """Run a cell in a session and show it in the notebook cell that runs now.
 
-    Returns the value of its last expression; raises ``ExecutionError`` for an exception of its own, and whatever
-    :meth:`Session.execute` raises.
+    Returns the value of its last expression; raises ``ExecutionError`` for an exception of its own, ``CommandError``
+    for a :class:`Script` that fails, and whatever :meth:`Session.execute` raises.
     """
     strip.begin()
     return run_begun_cell(session, code, timeout_s, strip, Replay(strip), on_input)
@@ -67,17 +68,21 @@ def run_begun_cell(
     session.add_sample_listener(strip.sample)
     started = False
     try:
+        argv = script_argv(code) if isinstance(code, Script) else None
         session.report_loss()
         session.start()
         started = True
         strip.state("running")
-        outcome = session.execute(
-            code, timeout_s=timeout_s, on_message=replay, on_input=on_input, on_late=replay.on_late
-        )
-        replay.payloads(outcome.reply, session.name)
+        if argv:
+            outcome = session.command(argv, timeout_s=timeout_s, on_message=replay)
+        else:
+            outcome = session.execute(
+                code, timeout_s=timeout_s, on_message=replay, on_input=on_input, on_late=replay.on_late
+            )
+            replay.payloads(outcome.reply, session.name)
         if outcome.notice:
             replay.stream("stderr", outcome.notice)
-        error = replay.error(interrupted=outcome.interrupted)
+        error = script_error(outcome, session.config.limits) if argv else replay.error(interrupted=outcome.interrupted)
         state = "interrupted" if outcome.interrupted else "error" if error else "done"
     except ChorusError as failure:
         state = _state_after(failure) if started else "failed"

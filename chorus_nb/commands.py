@@ -20,6 +20,7 @@ from .status import describe, list_sessions, settings
 HELP = """\
 %%sandbox [NAME] [options]     run the cell in a sandbox; %%sandbox? shows the options
 %%sandbox a,b                  run it in several at once, side by side
+%%sandbox --lang sh            run a shell script, also where the image has no Python
 %%sandbox --bg                 run it in the background; the cell's value is its handle
 %sandbox on [NAME] [options]   run every following cell in the sandbox, until %sandbox off
 %sandbox off                   run cells in the notebook's kernel again

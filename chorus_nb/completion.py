@@ -14,6 +14,7 @@ _VALUES = {
     "--memory": ["256m", "512m", "1g", "2g"],
     "--repo": ["ro", "rw", "none"],
     "--gauge": ["on", "off"],
+    "--lang": ["python", "sh"],
     "--cpus": [],
     "--pids": [],
     "--timeout": [],

@@ -185,6 +185,22 @@ class ExecutionInterruptedError(ExecutionError):
     """The cell was interrupted and its session keeps its state."""
 
 
+class CommandError(ChorusError):
+    """A shell script ended with another exit status than 0.
+
+    Attributes
+    ----------
+    exit_code : int
+        The exit status; negative where a signal ended the shell itself, as in ``subprocess``.
+    """
+
+    category = "execution"
+
+    def __init__(self, message: str, *, next_step: str = "", exit_code: int) -> None:
+        super().__init__(message, next_step=next_step)
+        self.exit_code = exit_code
+
+
 class CellNotDoneError(ChorusError, TimeoutError):
     """A background cell has not ended in the time that somebody would wait for it; it runs on."""
 

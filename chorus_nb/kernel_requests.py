@@ -47,6 +47,9 @@ class KernelRequests:
 
     def complete(self, code: str, cursor_pos: int | None) -> dict[str, Any] | None:
         """Return the content of a ``complete_reply``, or None where the kernel's own is wanted."""
+        if self._in_script(code, cursor_pos):
+            cursor_pos = len(code) if cursor_pos is None else cursor_pos
+            return {"status": "ok", "matches": [], "cursor_start": cursor_pos, "cursor_end": cursor_pos, "metadata": {}}
         asked = self._asked(code, cursor_pos)
         found = asked and introspection.complete(asked[0], code[asked[1] :], asked[2])
         if not asked or not found:
@@ -68,11 +71,20 @@ class KernelRequests:
         self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
     ) -> dict[str, Any] | None:
         """Return the content of an ``inspect_reply``, or None where the kernel's own is wanted."""
+        if self._in_script(code, cursor_pos):
+            return {"status": "ok", "found": False, "data": {}, "metadata": {}}
         asked = self._asked(code, cursor_pos)
         found = asked and introspection.inspect(asked[0], code[asked[1] :], asked[2], detail_level)
         if not found:
             return None
         return {"status": "ok", "found": bool(found.data), "data": found.data, "metadata": found.metadata}
+
+    def _in_script(self, code: str, cursor_pos: int | None) -> bool:
+        """Whether the cursor is in the body of a cell that is no Python: what Python knows would mislead there."""
+        first = _FIRST_LINE.match(code)
+        if first and cursor_pos is not None and cursor_pos < first.end():
+            return False
+        return self._magics.is_script((first["arguments"] or "") if first else None, code)
 
     def _asked(self, code: str, cursor_pos: int | None) -> tuple[Session, int, int] | None:
         """Return the session, where the body begins, and where in it the cursor is. None where it is not in a body."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,13 @@ from .errors import (
     ImageUnsupportedError,
     OutOfMemoryError,
     PolicyNotEnforcedError,
+    SandboxDiedError,
     SandboxStartError,
 )
 from .repository import resolve_repository, sandbox_user
 from .sanitize import clean_text
+from .shell_agent import KEEPER, ShellAgent
+from .shell_monitor import SHELL
 
 START_TIMEOUT_S = 60.0
 """How long an agent may take from its container's start to its first words."""
@@ -114,6 +118,34 @@ def _environment(image: Mapping[str, str], asked: Mapping[str, str]) -> dict[str
     return {**standard, **image, **asked}
 
 
+def keeper_spec(spec: ContainerSpec) -> ContainerSpec:
+    """Return the same container with nothing but a shell in it, for an image without Python."""
+    return replace(spec, image=replace(spec.image, interpreters=(SHELL,)), arguments=("-c", KEEPER), keeper=True)
+
+
+def only_scripts(unsupported: ImageUnsupportedError) -> ImageUnsupportedError:
+    """Return what a Python cell is to raise where only a shell could be started."""
+    return ImageUnsupportedError(
+        unsupported.message, next_step=f"{unsupported.next_step} In this one `%%sandbox --lang sh` cells run."
+    )
+
+
+def without_shell(unsupported: ImageUnsupportedError, failure: SandboxStartError) -> ImageUnsupportedError:
+    """Return what to raise where not even a shell could be started."""
+    return ImageUnsupportedError(
+        f"{unsupported.message} Nor is there a shell for scripts: {failure.message}", next_step=unsupported.next_step
+    )
+
+
+def start_agent(container: Container, spec: ContainerSpec, capabilities: EngineCapabilities) -> None:
+    """Start a container with our agent in it, or with one that stands in for it where there is no Python."""
+    if spec.keeper:
+        container.start()
+        container.stream = ShellAgent(container, spec, capabilities.isolation)
+    else:
+        start_with(container, lambda: boot_payload(spec.working_dir, capabilities))
+
+
 def boot_payload(working_dir: str, capabilities: EngineCapabilities) -> bytes:
     """Return the bytes that make the started interpreter our agent."""
     config = {"working_dir": working_dir, "own_cgroup": capabilities.isolation}
@@ -164,6 +196,17 @@ def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
     return SandboxStartError(
         f"The agent in the image {config.image!r} did not start: {last}.",
         next_step="`%sandbox logs` shows all it said; try --image mirror to see whether the image is at fault.",
+    )
+
+
+def why_ended(name: str, container: Container | None) -> SandboxDiedError:
+    """Say that a container ended by itself, and how as far as its engine still knows."""
+    state = container.inspect() if container else None
+    how = f" (exit code {state.exit_code})" if state and state.exit_code is not None else ""
+    return SandboxDiedError(
+        f"The sandbox {name!r} ended{how}: it was removed or killed, or its engine stopped. Its variables are lost.",
+        next_step="Run the cell again to start a new one.",
+        exit_code=state.exit_code if state else None,
     )
 
 

@@ -20,6 +20,7 @@ from .magic_line import sessions_asked
 from .manager import DEFAULT_NAME, SessionManager
 from .mode import Mode
 from .replay import Strip
+from .script import Script
 from .session import Session
 from .side_by_side import Branch, run_side_by_side
 from .turns import Turn, Turns
@@ -77,6 +78,12 @@ class SandboxMagics(Magics):
         help="Run side by side in one new session for each value of image, python, memory, cpus, pids or repo, "
         "all ended after the cell; given twice, in every combination. python=3.13 is the image python:3.13-slim.",
     )
+    @argument(
+        "--lang",
+        choices=("python", "sh"),
+        default="python",
+        help="sh: the cell is a shell script; its variables are not kept.",
+    )
     @cell_magic("sandbox")
     def cell(self, line: str, cell: str) -> object:
         """Run the cell in a sandbox: a locked container with its own live namespace."""
@@ -105,6 +112,7 @@ class SandboxMagics(Magics):
     def run(self, arguments: Namespace, cell: str) -> object:
         """Run a cell as its line says; return its value, or what stands for it."""
         timeout_s = None if arguments.timeout is None else duration_s("--timeout", arguments.timeout)
+        cell = Script(cell) if arguments.lang == "sh" else cell
         sessions = self._sessions(arguments)
         if arguments.matrix:
             try:
@@ -152,6 +160,15 @@ class SandboxMagics(Magics):
             return self._first(arguments)
         except ChorusError:
             return None
+
+    def is_script(self, line: str | None, code: str) -> bool:
+        """Whether a cell below this line of ``%%sandbox``, or one without it while the mode is on, is no Python."""
+        try:
+            arguments = self.mode.arguments if line is None else self.parse(line)
+        except (UsageError, ValueError):
+            return False  # The line is not complete yet.
+        taken = line is not None or self.mode.takes(code)
+        return taken and arguments is not None and arguments.lang == "sh"
 
     def _first(self, arguments: Namespace) -> Session:
         return self.manager.get(arguments.name.split(",")[0])

@@ -20,11 +20,12 @@ from .agent.wire import Message
 from .asking import InputHandler
 from .config import SandboxConfig
 from .conversation import Conversation, Request, Signal
-from .engines.base import Container, Engine
+from .engines.base import Container, ContainerSpec, Engine, EngineCapabilities
 from .engines.owner import owner_label
 from .errors import (
     AgentProtocolError,
     ChorusError,
+    ImageUnsupportedError,
     SandboxDiedError,
     SandboxStartError,
     SessionBusyError,
@@ -36,11 +37,14 @@ from .late import LateOutput
 from .launch import (
     START_TIMEOUT_S,
     AgentInfo,
-    boot_payload,
     container_spec,
-    start_with,
+    keeper_spec,
+    only_scripts,
+    start_agent,
     verify,
+    why_ended,
     why_not_started,
+    without_shell,
     workspace_of,
 )
 from .notices import Notices, SampleListener
@@ -94,6 +98,7 @@ class Session:
         self._given_up = False
         self._execution: Execution | None = None
         self._loss: ChorusError | None = None
+        self._no_python: ImageUnsupportedError | None = None
         # Nobody in the sandbox knows it, so its displays can't be given the id of one of the notebook's own.
         self._display_prefix = f"{uuid.uuid4().hex}-"
         self._notices = Notices()
@@ -169,12 +174,23 @@ class Session:
     def _launch(self) -> None:
         capabilities = self.engine.capabilities()
         spec = container_spec(self.name, self.config, self.engine, capabilities, self.folder, owner_label())
+        try:
+            self._boot(keeper_spec(spec) if self._no_python else spec, capabilities)
+        except ImageUnsupportedError as unsupported:
+            self._clear("starting")
+            try:
+                self._boot(keeper_spec(spec), capabilities)
+            except SandboxStartError as failure:
+                raise without_shell(unsupported, failure) from None
+            self._no_python = unsupported
+
+    def _boot(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> None:
         notices = self._notices
         notices.begin()
         container = self._container = self.engine.create(spec)
         # Whoever closed the session meanwhile saw no container to remove.
         self._refuse_if_closed()
-        start_with(container, lambda: boot_payload(spec.working_dir, capabilities))
+        start_agent(container, spec, capabilities)
         self._conversation = Conversation(container.stream, self._unasked, self._ended)
         self._await(container, lambda: notices.agent_info is not None)
         assert notices.agent_info is not None
@@ -292,6 +308,8 @@ class Session:
             self.report_loss()
             self.start()
             assert self._conversation is not None
+            if self._no_python and request.msg_type == "execute_request":
+                raise only_scripts(self._no_python)
             policy = self.config.output
             request.content["max_output_bytes"] = policy.max_bytes
             self.last_usage = None
@@ -393,18 +411,8 @@ class Session:
         with self._settling:
             if self._closed or self._state != "idle":
                 return  # Whoever closes or starts it clears up.
-            self._loss = error or self._died()
+            self._loss = error or why_ended(self.name, self._container)
         self._clear("dead")
-
-    def _died(self) -> SandboxDiedError:
-        state = self._container.inspect() if self._container else None
-        how = f" (exit code {state.exit_code})" if state and state.exit_code is not None else ""
-        return SandboxDiedError(
-            f"The sandbox {self.name!r} ended{how}: it was removed or killed, or its engine stopped. "
-            "Its variables are lost.",
-            next_step="Run the cell again to start a new one.",
-            exit_code=state.exit_code if state else None,
-        )
 
     def death(self) -> ChorusError:
         """Return why the conversation ended, and take it as reported."""
@@ -415,4 +423,4 @@ class Session:
     def _why_ended(self) -> ChorusError:
         if self._closed:
             return SessionClosedError(f"The session {self.name!r} was stopped.", next_step="Run the cell again.")
-        return self._loss or self._died()
+        return self._loss or why_ended(self.name, self._container)

@@ -21,7 +21,7 @@ def describe(session: Session) -> str:
     ]
     if session.info:
         info = session.info
-        facts += [("python", info.python_version), ("user", f"{info.uid}:{info.gid}")]
+        facts += [("python", info.python_version or "none: --lang sh only"), ("user", f"{info.uid}:{info.gid}")]
     if session.state in ("idle", "busy"):
         sample = session.usage()
         facts += [

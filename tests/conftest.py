@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import subprocess
 import tarfile
 import time
@@ -158,6 +159,12 @@ def image_without_python(docker_engine: DockerEngine) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def image_with_shell(docker_engine: DockerEngine) -> Iterator[str]:
+    """An image with a shell and a few programs, and no Python."""
+    yield from _imported(docker_engine, "chorus-nb-test/shell:latest", _shell_archive())
+
+
+@pytest.fixture(scope="session")
 def plain_python_image(docker_engine: DockerEngine) -> Iterator[str]:
     """The distribution's Python, its standard library and the libraries these need; nothing else, so no IPython."""
     yield from _imported(docker_engine, "chorus-nb-test/python:latest", _python_archive())
@@ -201,6 +208,19 @@ def _python_archive() -> bytes:
             archive.add(path, arcname=str(path))
         archive.add(binary, arcname=SYSTEM_PYTHON)
         archive.add(stdlib, arcname=str(stdlib), filter=_without_bulk)
+    return buffer.getvalue()
+
+
+def _shell_archive() -> bytes:
+    """Pack this system's shell, ``dash`` on Debian, and what the tests' scripts call."""
+    names = ("cat", "head", "id", "ls", "mkdir", "setsid", "sleep", "tail", "touch", "yes")
+    programs = {f"/bin/{name}": Path(shutil.which(name) or "").resolve() for name in ("sh", *names)}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", dereference=True) as archive:
+        for path in _libraries([*programs.values()]):
+            archive.add(path, arcname=str(path))
+        for name, path in programs.items():
+            archive.add(path, arcname=name)
     return buffer.getvalue()
 
 

@@ -23,9 +23,9 @@ class Cgroup:
         self.root = root
         self.proc = proc
         self._interfaces = os.path.join(proc, "net/dev")
-        if os.path.exists(os.path.join(root, "memory.current")):
+        if self._text("memory.current"):
             self.version = 2
-        elif os.path.exists(os.path.join(root, "memory", "memory.usage_in_bytes")):
+        elif self._text("memory/memory.usage_in_bytes"):
             self.version = 1
         else:
             self.version = 0

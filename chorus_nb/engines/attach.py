@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -74,18 +74,24 @@ class Demultiplexer:
         ValueError
             If a header is none: the two sides have lost step, and nothing after it can be trusted.
         """
-        view, stdout = memoryview(data), []
+        stdout = []
+        for name, piece in self.pieces(data):
+            if name == "stdout":
+                stdout.append(piece)
+            else:
+                self._on_stderr(piece)
+        return b"".join(stdout)
+
+    def pieces(self, data: bytes) -> Iterator[tuple[str, memoryview]]:
+        """Yield what ``data`` holds in its order, after ``stdout`` or ``stderr``. Raises as :meth:`feed` does."""
+        view = memoryview(data)
         while view:
             if not self._remaining_bytes:
                 view = self._read_header(view)
                 continue
             piece, view = view[: self._remaining_bytes], view[self._remaining_bytes :]
             self._remaining_bytes -= len(piece)
-            if self._stream == _STDOUT:
-                stdout.append(piece)
-            else:
-                self._on_stderr(piece)
-        return b"".join(stdout)
+            yield "stdout" if self._stream == _STDOUT else "stderr", piece
 
     def _read_header(self, view: memoryview) -> memoryview:
         wanted = _HEADER_BYTES - len(self._header)
@@ -185,17 +191,28 @@ class AttachedStream(ByteStream):
             raise ConnectionError(f"the connection to the container is closed ({error})") from error
 
     def receive(self) -> bytes:
+        return self._next(self._demultiplexer.feed) or b""
+
+    def receive_pieces(self) -> list[tuple[str, bytes]]:
+        """Return the next bytes of both streams in their order, each after ``stdout`` or ``stderr``; empty at the end.
+
+        For who wants the standard error as well, instead of :meth:`receive`.
+        """
+        return self._next(lambda data: [(name, bytes(piece)) for name, piece in self._demultiplexer.pieces(data)]) or []
+
+    def _next(self, take_apart: Callable[[bytes], _Result]) -> _Result | None:
+        """Return the next thing that is not empty, or None at the end."""
         try:
-            while piece := self._read():
-                if stdout := self._demultiplexer.feed(piece):
-                    return stdout
+            while data := self._read():
+                if found := take_apart(data):
+                    return found
         except ValueError as error:
             self._tail.append(f"\n[{error}]\n".encode())
         except OSError:
             pass  # A dead peer and a stream closed here are both the end of it.
         # The engine would go on taking input for a container that has ended, until its buffers are full.
         self.close()
-        return b""
+        return None
 
     def _read(self) -> bytes:
         if self._buffered:
@@ -231,7 +248,11 @@ def attach(client: Any, container_id: str) -> AttachedStream:
     container_id : str
         A container that has not been started, so that no byte is missed.
     """
-    attached = client.attach_socket(container_id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+    return hijacked(client.attach_socket(container_id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}))
+
+
+def hijacked(attached: Any) -> AttachedStream:
+    """Make a stream of what the SDK hands out for an HTTP connection that the engine has turned into one."""
     connection = getattr(attached, "_sock", attached)
     response = getattr(attached, "_response", None)
     buffered = _buffered(connection, response)

@@ -2,6 +2,7 @@
 
 Nothing else is asked of an engine. Cells, commands, files, usage and interrupts are messages on the stream
 (:mod:`chorus_nb.agent.wire`), so no port is published, nothing is polled, and a second engine is a small file.
+The one exception is for images without Python, in which no agent can run: :meth:`Container.exec`.
 
 The life of a sandbox, from here::
 
@@ -15,7 +16,7 @@ The life of a sandbox, from here::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -71,6 +72,8 @@ class ContainerSpec:
 
     ``arguments`` follow the interpreter on its command line. ``mounts`` already include the image's.
     ``user`` is ``UID:GID``. ``working_dir`` is where the cells run; the process itself starts in ``/``.
+    A ``keeper`` is a main process that only keeps the container, for :meth:`Container.exec`: it runs as another user,
+    :meth:`keeper_user`, so that code in the container can't signal or trace it, and below an init that reaps.
     """
 
     session_name: str
@@ -84,6 +87,12 @@ class ContainerSpec:
     network: NetworkPolicy
     security: SecurityPolicy
     labels: Mapping[str, str]
+    keeper: bool = False
+
+    @property
+    def keeper_user(self) -> str:
+        """``UID:GID`` that is neither root nor ``user``."""
+        return "65533:65533" if self.user.partition(":")[0] != "65533" else "65532:65532"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +142,26 @@ class ByteStream(ABC):
         """The last few KiB the container wrote to its standard error: why an agent that never spoke did not start."""
 
 
+class ContainerProcess(ABC):
+    """A program that was started in a running container, beside its main process."""
+
+    @abstractmethod
+    def send(self, data: bytes) -> None:
+        """Write to its standard input. Raises ``ConnectionError`` once it is gone."""
+
+    @abstractmethod
+    def receive(self) -> tuple[str, bytes] | None:
+        """Return the next bytes after ``stdout`` or ``stderr``, blocking; None at the end, also of the container."""
+
+    @abstractmethod
+    def exit_code(self) -> int | None:
+        """Return its exit status as a shell counts it, once both streams have ended; None where nobody knows."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of its streams and wake a blocked :meth:`receive`; the program itself may go on."""
+
+
 class Container(ABC):
     """One created container, attached before it starts so that no byte is lost."""
 
@@ -142,6 +171,26 @@ class Container(ABC):
     @abstractmethod
     def start(self) -> None:
         """Start it. Raises an ``EngineError`` or ``ImageError``; the caller then removes the container."""
+
+    @abstractmethod
+    def exec(self, argv: Sequence[str], *, user: str, working_dir: str = "/", stdin: bool = False) -> ContainerProcess:
+        """Start a program in it, under the same policy: its environment, limits and locks.
+
+        Parameters
+        ----------
+        argv : sequence of str
+            The program and its arguments.
+        user : str
+            ``UID:GID``.
+        working_dir : str
+        stdin : bool
+            Whether it gets a standard input; else that is empty.
+
+        Raises
+        ------
+        EngineError
+            It was not started.
+        """
 
     @abstractmethod
     def inspect(self) -> ContainerState:

@@ -9,8 +9,8 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..config import MIRROR
@@ -25,12 +25,22 @@ from ..errors import (
     PolicyNotEnforcedError,
 )
 from .attach import attach
-from .base import OWNER_LABEL, Container, ContainerSpec, ContainerState, Engine, EngineCapabilities, ResolvedImage
+from .base import (
+    OWNER_LABEL,
+    Container,
+    ContainerProcess,
+    ContainerSpec,
+    ContainerState,
+    Engine,
+    EngineCapabilities,
+    ResolvedImage,
+)
 from .docker_body import container_body
-from .endpoint import Endpoint, find_endpoint
+from .docker_exec import start_process
+from .endpoint import Endpoint, connect, find_endpoint
 from .mirror import Mirror, MirrorImage, build_image, find_mirror
 
-CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, REMOVE_TIMEOUT_S = 10.0, 60.0, 20.0
+REMOVE_TIMEOUT_S = 20.0
 
 _INTERPRETERS = ("python3", "python", "/usr/local/bin/python3", "/usr/bin/python3", "/opt/conda/bin/python3")
 _LIMITS = {"MemoryLimit": "memory", "SwapLimit": "swap", "CpuCfsQuota": "cpus", "PidsLimit": "pids"}
@@ -132,7 +142,7 @@ class DockerEngine(Engine):
         with self._lock:
             if self._client is None:
                 with self.translated("answer"):
-                    self._client = _connect(self.endpoint)
+                    self._client = connect(self.endpoint)
                 weakref.finalize(self, self._client.close).atexit = False
             return self._client
 
@@ -345,6 +355,10 @@ class DockerContainer(Container):
                 return words
         return None
 
+    def exec(self, argv: Sequence[str], *, user: str, working_dir: str = "/", stdin: bool = False) -> ContainerProcess:
+        with self._engine.translated(f"start {argv[0]} in the container"):
+            return start_process(self._engine.client, self.id, argv, user, working_dir, stdin)
+
     def inspect(self) -> ContainerState:
         return self._engine.inspect_id(self.id)
 
@@ -355,27 +369,6 @@ class DockerContainer(Container):
     def remove(self) -> None:
         self.stream.close()
         self._engine.remove_id(self.id)
-
-
-def _connect(endpoint: Endpoint) -> Any:
-    import docker
-
-    certificates = endpoint.certificates
-    tls = certificates is not None and docker.tls.TLSConfig(
-        client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
-        ca_cert=str(certificates / "ca.pem"),
-        verify=endpoint.verify,
-    )
-    # Proxies and REQUESTS_CA_BUNDLE are for the web, and the latter would replace the engine's own authority.
-    # A client that is told a version asks nothing while it is made, so that they can be shut out before it does.
-    version = docker.constants.MINIMUM_DOCKER_API_VERSION
-    probe = docker.APIClient(base_url=endpoint.address, tls=tls, version=version, timeout=CONNECT_TIMEOUT_S)
-    probe.trust_env = False
-    with closing(probe):
-        version = probe.version(api_version=False).get("ApiVersion") or "0"
-    client = docker.APIClient(base_url=endpoint.address, tls=tls, version=version, timeout=REQUEST_TIMEOUT_S)
-    client.trust_env = False
-    return client
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def container_body(spec: ContainerSpec, interpreter: str) -> dict[str, Any]:
         "Entrypoint": [interpreter],
         "Cmd": list(spec.arguments),
         "Env": [f"{name}={value}" for name, value in environment.items()],
-        "User": spec.user,
+        "User": spec.keeper_user if spec.keeper else spec.user,
         "WorkingDir": "/",
         "Hostname": re.sub(r"[^A-Za-z0-9]+", "-", spec.session_name).strip("-")[:63] or "sandbox",
         "Labels": {OWNER_LABEL: owner_label(), SESSION_LABEL: spec.session_name, **spec.labels},
@@ -41,7 +41,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     return {
         "AutoRemove": True,
         "CapDrop": ["ALL"],
-        "Init": False,  # The agent reaps; an init before it would hide it.
+        "Init": spec.keeper,  # The agent reaps; an init before it would hide it.
         "IpcMode": "private",
         "LogConfig": {"Type": "none"},  # Logging would write every byte of the stream to the disk.
         "Mounts": [_mount(mount) for mount in spec.mounts],

@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import EngineNotFoundError
+
+CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S = 10.0, 60.0
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 
@@ -97,3 +100,25 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise TypeError(f"{path} holds no JSON object")
     return loaded
+
+
+def connect(endpoint: Endpoint) -> Any:
+    """Return a low-level client of the SDK that speaks the engine's own version of the API."""
+    import docker
+
+    certificates = endpoint.certificates
+    tls = certificates is not None and docker.tls.TLSConfig(
+        client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
+        ca_cert=str(certificates / "ca.pem"),
+        verify=endpoint.verify,
+    )
+    # Proxies and REQUESTS_CA_BUNDLE are for the web, and the latter would replace the engine's own authority.
+    # A client that is told a version asks nothing while it is made, so that they can be shut out before it does.
+    version = docker.constants.MINIMUM_DOCKER_API_VERSION
+    probe = docker.APIClient(base_url=endpoint.address, tls=tls, version=version, timeout=CONNECT_TIMEOUT_S)
+    probe.trust_env = False
+    with closing(probe):
+        version = probe.version(api_version=False).get("ApiVersion") or "0"
+    client = docker.APIClient(base_url=endpoint.address, tls=tls, version=version, timeout=REQUEST_TIMEOUT_S)
+    client.trust_env = False
+    return client

@@ -13,18 +13,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ..config import MIRROR
-from ..errors import ImageNotFoundError, ImageUnsupportedError
+from ..errors import EngineError, ImageNotFoundError, ImageUnsupportedError
 from .attach import RECEIVE_BYTES, Tail
 from .base import (
     OWNER_LABEL,
     SESSION_LABEL,
     ByteStream,
     Container,
+    ContainerProcess,
     ContainerSpec,
     ContainerState,
     Engine,
@@ -40,6 +41,7 @@ _MARK = "CHORUS_NB_FAKE_CONTAINER"
 """The variable by which processes are found that have left the agent's session and family."""
 
 _KILL_TIMEOUT_S = 5.0
+_POLL_S = 0.05
 _PROC = Path("/proc")
 
 
@@ -138,6 +140,11 @@ class FakeContainer(Container):
         while self._child_ends:
             os.close(self._child_ends.pop())
 
+    def exec(self, argv: Sequence[str], *, user: str, working_dir: str = "/", stdin: bool = False) -> ContainerProcess:
+        if self.inspect().status != "running":
+            raise EngineError("The container is not running.")
+        return FakeProcess(argv, working_dir, self._environment(), stdin)
+
     def inspect(self) -> ContainerState:
         if self._removed:
             return ContainerState("removed")
@@ -173,6 +180,48 @@ class FakeContainer(Container):
         self._removed = True
         shutil.rmtree(self._home, ignore_errors=True)
         self._on_remove(self.id)
+
+
+class FakeProcess(ContainerProcess):
+    """One more child process, in a session of its own and as this user."""
+
+    def __init__(self, argv: Sequence[str], working_dir: str, environment: Mapping[str, str], stdin: bool) -> None:
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            cwd=working_dir,
+            env=environment,
+            start_new_session=True,
+        )
+        self._closed = threading.Event()
+        pipes = {"stdout": self._process.stdout, "stderr": self._process.stderr}
+        self._open = {name: pipe for name, pipe in pipes.items() if pipe}
+
+    def send(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+        except (OSError, ValueError) as error:
+            raise ConnectionError("the program is gone") from error
+
+    def receive(self) -> tuple[str, bytes] | None:
+        while self._open and not self._closed.is_set():
+            ready, _, _ = select.select(self._open.values(), (), (), _POLL_S)
+            for name in [name for name, pipe in self._open.items() if pipe in ready]:
+                if piece := os.read(self._open[name].fileno(), RECEIVE_BYTES):
+                    return name, piece
+                self._open.pop(name).close()
+        return None
+
+    def exit_code(self) -> int | None:
+        code = self._process.wait()
+        return code if code >= 0 else 128 - code
+
+    def close(self) -> None:
+        self._closed.set()
 
 
 class PipeStream(ByteStream):

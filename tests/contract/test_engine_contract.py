@@ -9,9 +9,9 @@ import pytest
 from conftest import Launcher, has_ended, make_spec, read_all, wait_until
 
 from chorus_nb.engines.attach import TAIL_BYTES
-from chorus_nb.engines.base import OWNER_LABEL, SESSION_LABEL, Container, Engine
+from chorus_nb.engines.base import OWNER_LABEL, SESSION_LABEL, Container, ContainerProcess, Engine
 from chorus_nb.engines.owner import owner_label
-from chorus_nb.errors import ImageNotFoundError
+from chorus_nb.errors import EngineError, ImageNotFoundError
 
 ECHO = "import os\nwhile data := os.read(0, 65536): os.write(1, data)"
 SLEEP = "import time\nprint('ready', flush=True)\ntime.sleep(600)"
@@ -209,3 +209,60 @@ def test_only_the_given_environment_is_passed_on(
 def test_no_descriptor_of_the_host_is_inherited(engine: Engine, launch: Launcher) -> None:
     program = "import os; print([n for n in range(1024) if os.path.exists(f'/proc/self/fd/{n}')])"
     assert read_all(launch(engine, program)) == "[0, 1, 2]\n"
+
+
+# Programs beside the main one
+
+
+def output_of(process: ContainerProcess) -> dict[str, str]:
+    output = {"stdout": b"", "stderr": b""}
+    while (piece := process.receive()) is not None:
+        output[piece[0]] += piece[1]
+    return {name: data.decode() for name, data in output.items()}
+
+
+USER = "65534:65534"
+
+
+def test_a_program_runs_beside_the_main_one(engine: Engine, launch: Launcher) -> None:
+    container = launch(engine, SLEEP)
+    process = container.exec(["sh", "-c", "cat; echo out; echo err >&2; exit 3"], user=USER)
+    assert output_of(process) == {"stdout": "out\n", "stderr": "err\n"}
+    assert process.exit_code() == 3
+    assert process.receive() is None
+
+
+def test_a_program_that_a_signal_ends_has_the_exit_status_of_a_shell(engine: Engine, launch: Launcher) -> None:
+    process = launch(engine, SLEEP).exec(["sh", "-c", "kill -9 $$"], user=USER)
+    assert output_of(process)["stdout"] == ""
+    assert process.exit_code() == 137
+
+
+def test_a_program_can_be_talked_to(engine: Engine, launch: Launcher) -> None:
+    process = launch(engine, SLEEP).exec(["cat"], user=USER, stdin=True)
+    for line in (b"one\n", b"two\n"):
+        process.send(line)
+        assert process.receive() == ("stdout", line)
+    process.close()
+
+
+def test_closing_wakes_who_waits_for_a_program(engine: Engine, launch: Launcher) -> None:
+    process = launch(engine, SLEEP).exec(["sleep", "600"], user=USER)
+    received: list[object] = []
+    reader = threading.Thread(target=lambda: received.append(process.receive()), daemon=True)
+    reader.start()
+    reader.join(0.3)
+    assert reader.is_alive()
+    process.close()
+    reader.join(10)
+    assert received == [None]
+
+
+def test_the_end_of_the_container_is_the_end_of_its_programs(engine: Engine, launch: Launcher) -> None:
+    container = launch(engine, SLEEP)
+    process = container.exec(["sh", "-c", "echo begun; sleep 600"], user=USER)
+    assert process.receive() == ("stdout", b"begun\n")
+    container.kill()
+    assert process.receive() is None
+    with pytest.raises(EngineError):
+        container.exec(["true"], user=USER)

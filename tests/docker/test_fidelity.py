@@ -18,7 +18,9 @@ pytestmark = pytest.mark.docker
 # Each kernel runs these in turn, in one namespace.
 CELLS = {
     "displays and text in order": "print('a'); display(1); display({'text/plain': 'p'}, raw=True); print('b'); 3",
-    "both streams": "import sys\nprint('out', flush=True)\nprint('err', file=sys.stderr, flush=True)\nprint('out again')",
+    "both streams": (
+        "import sys\nprint('out', flush=True)\nprint('err', file=sys.stderr, flush=True)\nprint('out again')"
+    ),
     "the last results": "_, len(Out), In[-1]",
     "the one before": "__",
     "hidden by a semicolon": "7;",

@@ -390,7 +390,7 @@ def test_the_engines_own_words_are_passed_on(scripted: ScriptedEngine) -> None:
 
 
 def test_an_engine_that_hangs(scripted: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chorus_nb.engines.docker.CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("chorus_nb.engines.endpoint.CONNECT_TIMEOUT_S", 0.2)
     scripted.pause.clear()
     with pytest.raises(EngineError, match="in time"):
         engine_at(scripted).capabilities()

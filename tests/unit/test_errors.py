@@ -12,6 +12,7 @@ from chorus_nb.errors import (
     CellCancelledError,
     CellNotDoneError,
     ChorusError,
+    CommandError,
     ConfigurationError,
     EngineNotFoundError,
     EnginePermissionError,
@@ -34,6 +35,7 @@ from chorus_nb.errors import (
 CATEGORIES = {"configuration", "engine", "image", "session", "execution", "resource", "protocol", "policy", "file"}
 TREE = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)]
 BESIDES_MESSAGE: dict[type[ChorusError], dict[str, object]] = {
+    CommandError: {"exit_code": 3},
     OutOfMemoryError: {"limit_bytes": 100, "peak_bytes": 99},
     ExecutionTimeoutError: {"timeout_s": 1.0, "state_kept": True},
     SandboxFileError: {"path": "a.txt"},

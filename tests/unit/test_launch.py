@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from chorus_nb.engines.base import (
     WORKSPACE,
     ByteStream,
     Container,
+    ContainerProcess,
     ContainerSpec,
     ContainerState,
     EngineCapabilities,
@@ -25,6 +27,7 @@ from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import (
     AgentProtocolError,
     ChorusError,
+    EngineError,
     ImageUnsupportedError,
     OutOfMemoryError,
     PolicyNotEnforcedError,
@@ -195,6 +198,9 @@ class Silent(Container, ByteStream):
     def send(self, data: bytes | memoryview) -> None: ...
     def receive(self) -> bytes:
         return b""
+
+    def exec(self, argv: Sequence[str], *, user: str, working_dir: str = "/", stdin: bool = False) -> ContainerProcess:
+        raise EngineError("It is not running.")
 
 
 @pytest.mark.parametrize(

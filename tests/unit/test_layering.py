@@ -18,15 +18,15 @@ LAYERS: list[tuple[str, ...]] = [
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
-    ("sanitize",),
-    ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices", "payloads"),
+    ("sanitize", "shell_monitor"),
+    ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices", "payloads", "shell_agent"),
     ("launch", "execution", "late", "files", "introspection"),
     ("session",),
     ("manager",),
     ("sandbox",),
     ("async_sandbox",),
     ("magic_line",),
-    ("status", "publishing", "completion", "kernel_requests", "turns", "ansi"),
+    ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script"),
     ("replay",),
     ("cell",),
     ("columns", "background", "mode"),
@@ -56,7 +56,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "traitlets": FACES,
     "jupyter_client": FACES,
 }
-DOCKER_MODULES = {"engines.docker", "engines.mirror", "engines.endpoint", "engines.attach"}
+DOCKER_MODULES = {"engines.docker", "engines.mirror", "engines.endpoint", "engines.attach", "engines.docker_exec"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 AGENT = sorted((PACKAGE / "agent").glob("*.py"))
