@@ -16,6 +16,7 @@ from .conversation import Conversation, Exchange, Request, Signal
 from .errors import AgentProtocolError, ChorusError, ExecutionTimeoutError, OutOfMemoryError, WorkerDiedError
 from .outputs import OutputFilter
 from .telemetry import ResourceUsage
+from .widgets import COMM_TYPES
 
 if TYPE_CHECKING:
     from .session import Session
@@ -162,6 +163,8 @@ class Execution:
             raise self._worker_died(message.content)
         elif message.msg_type == "input_request":
             self._ask(message)
+        elif message.msg_type in COMM_TYPES:
+            self._session.take_comm(message)
         elif message.msg_type == "error" or not self._is_late():
             admitted = self._outputs.admit(message)
             if admitted:

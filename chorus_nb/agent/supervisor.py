@@ -32,7 +32,9 @@ _MAX_BARREN_TEMPLATES = 3
 """How many templates in a row may end before their first fork: more would end likewise."""
 
 _OUTPUT = ("stream", "display_data", "update_display_data", "execute_result", "clear_output")
-_FROM_WORKER = _OUTPUT + ("error", "execute_reply", "input_request", "worker_ready", "sync", *REPLIES.values())
+_COMM = ("comm_open", "comm_msg", "comm_close")
+_FROM_WORKER = _OUTPUT + _COMM + ("error", "execute_reply", "input_request", "worker_ready", "sync", *REPLIES.values())
+_LATE = _OUTPUT + ("error",)
 _FROM_FILES = ("file_reply", "worker_ready")
 
 
@@ -130,6 +132,8 @@ class Supervisor:
         kind = message.msg_type
         if kind.startswith("file_"):
             self._to_files(frame)
+        elif kind in _COMM:
+            self.worker.send_comm(frame)
         elif kind in REPLIES:
             self.lookups.ask(self.worker, message, frame, self.execution is not None)
         else:
@@ -288,10 +292,12 @@ class Supervisor:
         elif message.msg_type in ("worker_ready", "file_reply"):
             if child is self.worker or message.msg_type == "file_reply":
                 self.host.put(frame)
+        elif message.msg_type in _COMM:
+            self.host.put_later(frame)
         elif self.execution and message.parent_id == self.execution.msg_id:
             self._from_execution(self.execution, message, frame)
-        elif message.msg_type == "stream":
-            self.host.put(frame)  # Of a thread that outlived its cell; the host keeps it in the log.
+        elif message.msg_type in _LATE:
+            self.host.put_later(frame)  # Of a widget's callback, or of a thread that outlived its cell: for the log.
 
     def _from_execution(self, execution: Execution, message: Message, frame: bytes) -> None:
         if message.msg_type == "execute_reply":
