@@ -81,7 +81,7 @@ class Page:
 
         def capture(message: Message) -> bool:
             with self._lock:
-                captured = self._models.captures(publisher.message_id)
+                captured = self._models.takes(publisher.message_id, message.msg_type)
             if captured:
                 publisher.publish(message.msg_type, message.content)
             return captured
@@ -147,6 +147,7 @@ class Page:
         except AgentProtocolError:
             return
         if admitted:
+            self._models.takes(publisher.message_id, message.msg_type)
             publisher.publish(admitted.msg_type, admitted.content)
 
     def _clean_output(self, output: dict[str, Any]) -> dict[str, Any] | None:

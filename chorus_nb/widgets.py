@@ -10,9 +10,10 @@ Pure: knows no comm, no kernel and no front end.
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -73,12 +74,20 @@ class Model:
         Its id in the page.
     state : dict
         What the page was told of it, with ``bytes`` where buffers are.
+    sizes : dict
+        What each value of the state takes, in bytes.
+    inside : list of str
+        Ids of the widgets that are drawn inside of this one.
+    opened : bool
+        Whether others may hold it by now.
     """
 
     page_id: str
     name: str
     state: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    inside: list[str] = field(default_factory=list)
+    opened: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -145,17 +154,26 @@ class Models:
         """Return the model with that id in the page."""
         return self._models.get(self._inner_ids.get(page_id, ""))
 
-    def captures(self, page_message_id: str) -> bool:
-        """Whether an ``Output`` widget takes what is put out in the name of that message."""
-        outputs = (model for model in self._models.values() if model.name == "OutputModel")
-        return any(model.state.get("msg_id") == page_message_id for model in outputs)
-
     def view(self, value: Any) -> dict[str, Any] | None:
         """Return what shows one of these widgets, from what the sandbox sent to show it; None where it can't be."""
         model = self._models.get(str(value.get("model_id"))) if isinstance(value, dict) else None
         if model is None or model.state.get("_view_name") is None:
             return None
+        if not all(self._may_hold(output, [*output.inside, model.page_id]) for output in self._taking):
+            return None
         return {"version_major": 2, "version_minor": 0, "model_id": model.page_id}
+
+    def takes(self, page_message_id: str, msg_type: str) -> bool:
+        """Whether an ``Output`` widget takes what is put out in the name of that message."""
+        taking = [output for output in self._taking if output.state["msg_id"] == page_message_id]
+        if msg_type == "clear_output":
+            for output in taking:
+                output.inside = []
+        return bool(taking)
+
+    @property
+    def _taking(self) -> list[Model]:
+        return [model for model in self if model.name == "OutputModel" and model.state.get("msg_id")]
 
     def notice(self) -> str:
         """Return what to tell the reader about what was refused since the last time; ``""`` for nothing."""
@@ -217,7 +235,9 @@ class Models:
         model = Model(uuid.uuid4().hex, str(identity["_model_name"]))
         self._models[comm_id], self._inner_ids[model.page_id] = model, comm_id
         model.state.update(identity)
-        return Told(model, "open", {**identity, **self._update(model, sent)})
+        told = Told(model, "open", {**identity, **self._update(model, sent)})
+        model.opened = True
+        return told
 
     def _refuse(self, state: Mapping[str, Any]) -> None:
         name, module = state.get("_model_name"), state.get("_model_module")
@@ -295,24 +315,21 @@ class Models:
             return DROP
         children = [self._reference(each, lambda name: name not in STYLES | LINKS | {"LayoutModel"}) for each in value]
         children = [child for child in children if child is not DROP]
-        before, model.state["children"] = model.state.get("children", []), children
-        drawable = self._can_be_drawn()
-        model.state["children"] = before
-        return children if drawable else DROP
+        return children if self._may_hold(model, [child[len(REFERENCE) :] for child in children]) else DROP
 
-    def _can_be_drawn(self) -> bool:
-        """Whether no widget is inside itself, and none holds more than a page can take."""
-        views: dict[str, int] = {}
+    def _may_hold(self, model: Model, page_ids: list[str]) -> bool:
+        """Whether a widget may hold these: none is inside itself then, and none holds more than a page can draw."""
+        before, model.inside = model.inside, page_ids
+        # What is new is inside of no other yet.
+        roots = [each for each in self if each.inside] if model.opened else [model]
+        drawable = can_be_drawn((root.page_id for root in roots), self._inside)
+        model.inside = page_ids if drawable else before
+        self._too_large += not drawable
+        return drawable
 
-        def count(page_id: str, depth: int) -> int:
-            if page_id not in views:
-                model = self.by_page_id(page_id)
-                children = model.state.get("children", []) if model and depth < MAX_NESTING else []
-                inside = sum(count(child[len(REFERENCE) :], depth + 1) for child in children)
-                views[page_id] = 1 + inside if depth < MAX_NESTING else MAX_VIEWS
-            return views[page_id]
-
-        return all(count(model.page_id, 0) < MAX_VIEWS for model in self if model.state.get("children"))
+    def _inside(self, page_id: str) -> list[str]:
+        model = self.by_page_id(page_id)
+        return model.inside if model else []
 
     def _end_of_link(self, value: Any) -> Any:
         """Let the page copy numbers from widget to widget and nothing else: text of one is markup of another."""
@@ -323,11 +340,12 @@ class Models:
     def _outputs(self, model: Model, value: Any) -> Any:
         if not isinstance(value, list) or len(value) > MAX_ITEMS:
             return DROP
-        known = model.state.get("outputs", [])
-        translated = [self._to_page(each) for each in value]
         # What came from the page passes back as it is: it was cleaned when it went there.
-        cleaned = [each if each in known else self._clean_output(each) for each in translated]
-        return [each for each in cleaned if each is not None]
+        known = {json.dumps(each) for each in model.state.get("outputs", [])}
+        translated = [(each, self._to_page(each)) for each in value if isinstance(each, dict)]
+        cleaned = [page if json.dumps(page) in known else self._clean_output(each) for each, page in translated]
+        outputs = [each for each in cleaned if each is not None]
+        return outputs if self._may_hold(model, _views_in(outputs)) else DROP
 
     def _translate(self, key: str, value: Any) -> Any:
         return self._page_message_id(value) if key == "msg_id" and isinstance(value, str) else self._to_page(value)
@@ -355,3 +373,31 @@ class Models:
         models = list(self)
         self._models, self._inner_ids, self._bytes = {}, {}, 0
         return models
+
+
+def can_be_drawn(roots: Iterable[str], inside: Callable[[str], list[str]]) -> bool:
+    """Whether no widget is inside itself, and none holds more than a page can take.
+
+    Parameters
+    ----------
+    roots : iterable of str
+        Ids of the widgets to begin with.
+    inside : callable
+        Returns the ids of the widgets inside of one.
+    """
+    views: dict[str, int] = {}
+
+    def count(page_id: str, depth: int) -> int:
+        if depth >= MAX_NESTING:
+            return MAX_VIEWS
+        if page_id not in views:
+            views[page_id] = 1 + sum(count(each, depth + 1) for each in inside(page_id))
+        return views[page_id]
+
+    return all(count(root, 0) < MAX_VIEWS for root in roots)
+
+
+def _views_in(outputs: list[dict[str, Any]]) -> list[str]:
+    bundles = (output.get("data") for output in outputs)
+    views = (bundle.get(VIEW) for bundle in bundles if isinstance(bundle, dict))
+    return [str(view.get("model_id")) for view in views if isinstance(view, dict)]
