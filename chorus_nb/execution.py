@@ -160,6 +160,7 @@ class Execution:
         if message.msg_type == "resource_usage":
             self._usage = self._session.last_usage = self._figures(message.content)
         elif message.msg_type == "worker_exit":
+            self._session.close_widgets()
             raise self._worker_died(message.content)
         elif message.msg_type == "input_request":
             self._ask(message)

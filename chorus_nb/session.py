@@ -198,7 +198,7 @@ class Session:
         self._notices.worker_ready = False
         self._loss = None
         self.request(Request("shutdown_request", {"restart": True}), "shutdown_reply")
-        self._close_widgets()
+        self.close_widgets()
         if not self._notices.wait(lambda: self._notices.worker_ready, _ANSWER_TIMEOUT_S):
             raise WorkerDiedError(
                 f"The session {self.name!r} did not restart.", next_step="Start it anew with --fresh."
@@ -228,7 +228,7 @@ class Session:
     def _clear(self, state: State) -> None:
         """Remove the container and forget it."""
         self._state = state
-        self._close_widgets()
+        self.close_widgets()
         container, self._container = self._container, None
         if container:
             self._notices.add_to_log(container.stream.diagnostics)
@@ -335,7 +335,8 @@ class Session:
         if self._conversation:
             self._conversation.tell(request, msg_id=msg_id)
 
-    def _close_widgets(self) -> None:
+    def close_widgets(self) -> None:
+        """Close its widgets in the page: the process that had them is gone."""
         if self.page:
             self.page.close()
 
@@ -395,7 +396,7 @@ class Session:
         if self.take_comm(message):
             return
         if message.msg_type == "worker_exit":
-            self._close_widgets()
+            self.close_widgets()
             self._loss = WorkerDiedError(
                 f"The process of the session {self.name!r} ended while no cell was running; its variables are lost.",
                 next_step="Run the cells that define them again.",
