@@ -34,6 +34,8 @@ RATE_PER_S = 800
 """Messages to the page at once, and in the long run: Jupyter's server drops what comes faster than 1000 a second."""
 BYTES_PER_TOKEN = 4096
 _FLUSH_S = 0.1
+HEARD_TIMEOUT_S = 600.0
+"""How long a callback of a widget may run before the next message of the page is sent, as a kernel would have it."""
 _PROTOCOL_VERSION = "2.1.0"
 
 
@@ -107,6 +109,9 @@ class Page:
         parent = self._parents.get(message.parent_id)
         if parent is None or parent.outputs is None:
             return False
+        if message.msg_type == "status":
+            parent.heard.set()
+            return True
         self._show(message, parent.publisher, parent.outputs)
         return True
 
@@ -121,6 +126,8 @@ class Page:
             for model in self._models.close():
                 self._tell(Told(model, "close"), self._cell)
             self._pending.clear()
+            for parent in self._parents.values():
+                parent.heard.set()
 
     def _remembered(self, message: Message) -> Message:
         """Note in which cell's name a message was sent: ``Output`` asks for that by the id which the sandbox knows."""
@@ -240,17 +247,20 @@ class Page:
                 self._publish(Told(model, "update", dict(model.state)), publisher)
                 return
             sent = self._models.to_sandbox(page_id, data, buffers)
-            msg_id = new_id()
-            self._remember(msg_id, _Parent(publisher, self._session.output_filter()))
-        if sent is not None:
-            self._send(Request(kind, sent, tuple(buffers)), msg_id, publisher)
+            msg_id, parent = new_id(), _Parent(publisher, self._session.output_filter())
+            self._remember(msg_id, parent)
+        if sent is not None and self._send(Request(kind, sent, tuple(buffers)), msg_id, publisher):
+            # A front end takes output in the name of a message until the kernel is idle again.
+            parent.heard.wait(HEARD_TIMEOUT_S)
 
-    def _send(self, request: Request, msg_id: str, publisher: Publisher) -> None:
+    def _send(self, request: Request, msg_id: str, publisher: Publisher) -> bool:
         try:
             self._session.tell_comm(request, msg_id)
         except WireError as error:
             text = f"[sandbox] What was put into a widget did not go to the sandbox: {error}.\n"
             publisher.publish("stream", {"name": "stderr", "text": text})
+            return False
+        return True
 
 
 class _Parent:
@@ -259,6 +269,7 @@ class _Parent:
     def __init__(self, publisher: Publisher, outputs: OutputFilter | None) -> None:
         self.publisher = publisher
         self.outputs = outputs
+        self.heard = threading.Event()
 
 
 class _PageComm(BaseComm):  # type: ignore[misc]

@@ -102,7 +102,8 @@ class Comms:
         except Exception:  # The manager logs what callbacks raise; this is a message for a comm that is none.
             sys.excepthook(*sys.exc_info())
         finally:
-            self._outbox.flush()
+            # As a kernel says it: from here on nothing more comes in this message's name.
+            self._outbox.answer(message.msg_id, "status", {"execution_state": "idle"})
             if idle and self._outbox.parent_id == message.msg_id:
                 self._outbox.parent_id = ""
 

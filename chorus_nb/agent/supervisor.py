@@ -32,7 +32,7 @@ _MAX_BARREN_TEMPLATES = 3
 """How many templates in a row may end before their first fork: more would end likewise."""
 
 _OUTPUT = ("stream", "display_data", "update_display_data", "execute_result", "clear_output")
-_COMM = ("comm_open", "comm_msg", "comm_close")
+_COMM = ("comm_open", "comm_msg", "comm_close", "status")
 _FROM_WORKER = _OUTPUT + _COMM + ("error", "execute_reply", "input_request", "worker_ready", "sync", *REPLIES.values())
 _LATE = _OUTPUT + ("error",)
 _FROM_FILES = ("file_reply", "worker_ready")
