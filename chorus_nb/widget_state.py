@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from html import escape
 from typing import Any
 
 from .sanitize import TEX_COMMANDS, clean_html
@@ -155,6 +156,22 @@ def html(value: Any) -> Any:
     # Progress bars line up their figures with spaces at the ends.
     before, after = value[: value.find(bare)], value[value.find(bare) + len(bare) :]
     return f"{before}{clean_html(bare) or ''}{after}"
+
+
+def description_markup(value: Any) -> Any:
+    """A description that the page reads as markup.
+
+    The page takes its formulas out, cleans the rest, and puts them back as they were: one that begins in an attribute
+    and ends in another would bring attributes of its own. So where there may be formulas there are no attributes.
+    """
+    value = typeset_text(value)
+    markup = html(value)
+    if isinstance(markup, str) and '"' in markup and _FORMULA.search(markup):
+        return escape(value)
+    return markup
+
+
+_FORMULA = re.compile(r"\$|\\|@@")
 
 
 def _each(clean: Cleaner) -> Cleaner:

@@ -27,7 +27,7 @@ from .widget_state import (
     MAX_ITEMS,
     STYLES,
     clean_value,
-    html,
+    description_markup,
     is_figure,
     standard_identity,
 )
@@ -271,7 +271,8 @@ class Models:
         state = {key: value for key, value in named.items() if value is not DROP}
         if not self._trusted and {**model.state, **state}.get("description_allow_html"):
             # Whichever of the two came later, the page reads the description as markup now.
-            state["description"] = html(sent.get("description", model.state.get("description"))) or ""
+            written = sent.get("description", model.state.get("description"))
+            state["description"] = description_markup(written) if isinstance(written, str) else ""
         return self._keep(model, state)
 
     def _keep(self, model: Model, state: dict[str, Any]) -> dict[str, Any]:

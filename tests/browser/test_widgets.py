@@ -59,6 +59,8 @@ for text in (bad, tex):
     force(w.FileUpload(), value=[{{"name": text}}], error=text)
     source, target = w.Text(value=text), w.HTML()
     w.jslink((source, "value"), (target, "value")); shown.extend([source, target])
+formula = '<b title="$">a</b><b title=" onmouseover={MARK.replace(" ", "")} $">b</b>'
+shown.append(w.Text(description=formula, description_allow_html=True))
 shown.append(w.Image(value=b"https://example.invalid/beacon", format="url"))
 shown.append(w.Image(value=b"<svg xmlns='http://www.w3.org/2000/svg' onload='{MARK}'/>", format="svg+xml"))
 far = Layout(width="3000px", height="3000px", margin="-900px", top="-900px")
@@ -215,6 +217,8 @@ def test_hostile_widgets_do_not_act_in_the_page(cells: NotebookFactory) -> None:
     # Errors of widgets are shown as markup when they are clicked.
     for error in area.locator(".jupyter-widgets-error-widget").all():
         error.click()
+    for hovered in area.locator("[title]").all():
+        hovered.dispatch_event("mouseover")
     for link in area.locator("a").all():
         link.click(force=True, no_wait_after=True)
     page.page.wait_for_timeout(500)

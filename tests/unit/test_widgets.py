@@ -193,6 +193,15 @@ def test_a_description_is_text_until_it_is_markup(sandbox: Sandbox) -> None:
     assert "position" not in state_of(sandbox.tell("mine", description=hostile))["description"]
 
 
+def test_a_formula_in_a_description_brings_no_attributes(sandbox: Sandbox) -> None:
+    """The page takes formulas out of a description before it cleans it, and puts them back as they were."""
+    hostile = '<b title="$">a</b><b title=" onmouseover=alert(1) $">b</b>'
+    description = state_of(sandbox.open("mine", description=hostile, description_allow_html=True))["description"]
+    assert "<" not in description
+    harmless = "<b>speed</b> $v_0$"
+    assert state_of(sandbox.tell("mine", description=harmless))["description"] == harmless
+
+
 @pytest.mark.parametrize(
     ("name", "key"), [("Label", "value"), ("IntSlider", "description"), ("Checkbox", "description")]
 )
