@@ -31,7 +31,6 @@ Capture = Callable[[Message], bool]
 class Replay:
     """Takes the messages of one execution and shows each in the running cell.
 
-
     Attributes
     ----------
     result : RichOutput or None
