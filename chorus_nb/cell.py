@@ -6,6 +6,7 @@ import getpass
 from typing import Any
 
 from .asking import InputHandler
+from .comm_relay import page_of
 from .errors import (
     ChorusError,
     ExecutionInterruptedError,
@@ -64,6 +65,9 @@ def run_begun_cell(
     session: Session, code: str, timeout_s: float | None, strip: Strip, replay: Replay, on_input: InputHandler | None
 ) -> RichOutput | None:
     """Run a cell whose strip is shown already, and show its output by ``replay``."""
+    page = page_of(session)
+    if page:
+        replay.capture = page.begin_cell()
     state = "failed"
     session.add_sample_listener(strip.sample)
     started = False
@@ -80,8 +84,9 @@ def run_begun_cell(
                 code, timeout_s=timeout_s, on_message=replay, on_input=on_input, on_late=replay.on_late
             )
             replay.payloads(outcome.reply, session.name)
-        if outcome.notice:
-            replay.stream("stderr", outcome.notice)
+        notice = (outcome.notice or "") + (page.end_cell() if page else "")
+        if notice:
+            replay.stream("stderr", notice)
         error = script_error(outcome, session.config.limits) if argv else replay.error(interrupted=outcome.interrupted)
         state = "interrupted" if outcome.interrupted else "error" if error else "done"
     except ChorusError as failure:

@@ -132,9 +132,10 @@ class Conversation:
             self._send(message)
         return exchange
 
-    def tell(self, request: Request, parent_id: str = "") -> None:
+    def tell(self, request: Request, parent_id: str = "", msg_id: str = "") -> None:
         """Send a request, or an answer to ``parent_id``, and wait for nothing; a stream that has ended is no error."""
-        self._send(Message(request.msg_type, request.content, parent_id, msg_id=new_id()))
+        buffers = list(request.buffers)
+        self._send(Message(request.msg_type, request.content, parent_id, buffers=buffers, msg_id=msg_id or new_id()))
 
     def forget(self, exchange: Exchange) -> None:
         """Wait for no more answers to a request."""

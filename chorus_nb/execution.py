@@ -16,6 +16,7 @@ from .conversation import Conversation, Exchange, Request, Signal
 from .errors import AgentProtocolError, ChorusError, ExecutionTimeoutError, OutOfMemoryError, WorkerDiedError
 from .outputs import OutputFilter
 from .telemetry import ResourceUsage
+from .widgets import COMM_TYPES
 
 if TYPE_CHECKING:
     from .session import Session
@@ -164,9 +165,12 @@ class Execution:
         if message.msg_type == "resource_usage":
             self._usage = self._session.last_usage = self._figures(message.content)
         elif message.msg_type == "worker_exit":
+            self._session.close_widgets()
             raise self._worker_died(message.content)
         elif message.msg_type == "input_request":
             self._ask(message)
+        elif message.msg_type in COMM_TYPES:
+            self._session.take_comm(message)
         elif message.msg_type == "error" or not self._is_late():
             admitted = self._outputs.admit(message)
             if admitted:

@@ -18,6 +18,7 @@ from .agent.wire import Message
 from .config import OutputPolicy
 from .errors import AgentProtocolError
 from .sanitize import CLEANERS, clean_text
+from .widgets import VIEW
 
 MESSAGE_OVERHEAD_BYTES = 64
 """What a message counts on top of its content, so that a flood of empty ones ends too."""
@@ -36,6 +37,9 @@ class OutputFilter:
         How many bytes may pass.
     display_prefix : str
         Put before every ``display_id``, so that a sandbox can update its own displays and nobody else's.
+    view : callable, optional
+        Takes what a display says to show a widget; returns what shows it in the page, or None where it can't be.
+        Without it no widget is shown.
 
     Attributes
     ----------
@@ -43,11 +47,17 @@ class OutputFilter:
         What was dropped because of the limit.
     """
 
-    def __init__(self, policy: OutputPolicy, display_prefix: str) -> None:
+    def __init__(
+        self,
+        policy: OutputPolicy,
+        display_prefix: str,
+        view: Callable[[Any], dict[str, Any] | None] | None = None,
+    ) -> None:
         self.dropped_bytes = 0
         self._limit_bytes = policy.max_bytes
         self._left_bytes = policy.max_bytes
         self._display_prefix = display_prefix
+        self._view = view
         self._oversized: list[str] = []
         self._refused: dict[str, None] = {}
         self._has_error = False
@@ -138,6 +148,8 @@ class OutputFilter:
         refused: list[str] = []
         # What every reader can show goes first, while there is room.
         for mime in sorted(data, key=lambda mime: mime != "text/plain"):
+            if mime == VIEW and self._view:
+                continue  # Whoever knows the widgets says what was refused of them.
             if mime not in CLEANERS:
                 refused.append(mime)
             elif self._spend(mime, data[mime]):
@@ -148,6 +160,8 @@ class OutputFilter:
             self._refuse(refused)
         for mime in set(refused) & _READABLE_SOURCE:
             shown["text/plain"] = clean_text(data[mime])
+        if self._view and VIEW in data and (view := self._view(data[VIEW])):
+            shown[VIEW] = view
         svg = shown.pop("image/svg+xml", None)
         return {"text/html": svg, **shown} if svg else shown
 

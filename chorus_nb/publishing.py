@@ -20,11 +20,18 @@ class Publisher:
     ----------
     shell : InteractiveShell
         One without a kernel, as in a terminal, has no front end to tell: then nothing is published.
+    parent : mapping, optional
+        Another message in whose name to publish, such as one from a widget.
     """
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: Any, parent: Mapping[str, Any] | None = None) -> None:
         self._kernel = getattr(shell, "kernel", None)
-        self._parent = self._kernel.get_parent("shell") if self._kernel else {}
+        self._parent = parent or (self._kernel.get_parent("shell") if self._kernel else {})
+
+    @property
+    def message_id(self) -> str:
+        """The id of the message in whose name this publishes, by which the front end knows it."""
+        return str(self._parent.get("header", {}).get("msg_id", ""))
 
     @property
     def has_kernel(self) -> bool:

@@ -28,6 +28,10 @@ class Strip(Protocol):
     def end(self, state: str, usage: ResourceUsage | None) -> None: ...
 
 
+Capture = Callable[[Message], bool]
+"""Publishes a message as it is where a widget takes the cell's output (``Output``); False where none does."""
+
+
 class Replay:
     """Takes the messages of one execution and shows each in the running cell.
 
@@ -35,10 +39,13 @@ class Replay:
     ----------
     result : RichOutput or None
         The value of the cell's last expression: for ``Out[n]``.
+    capture : callable
+        Asked first about what would clear the cell, or end it.
     """
 
     def __init__(self, strip: Strip) -> None:
         self.result: RichOutput | None = None
+        self.capture: Capture = lambda _: False
         self._strip = strip
         self._shell: Any = get_ipython()
         self._publisher = Publisher(self._shell)
@@ -54,6 +61,8 @@ class Replay:
         }
 
     def __call__(self, message: Message) -> None:
+        if message.msg_type in ("clear_output", "error") and self.capture(message):
+            return
         if self._clear_first and message.msg_type != "clear_output":
             self._clear_first = False
             self._clear_now()

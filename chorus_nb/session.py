@@ -51,6 +51,7 @@ from .notices import Notices, SampleListener
 from .outputs import OutputFilter
 from .sanitize import clean_text
 from .telemetry import ResourceSample, ResourceUsage
+from .widgets import WidgetPage
 
 State = Literal["new", "starting", "idle", "busy", "dead", "closed"]
 MessageHandler = Callable[[Message], None]
@@ -103,6 +104,8 @@ class Session:
         self._display_prefix = f"{uuid.uuid4().hex}-"
         self._notices = Notices()
         self.late = LateOutput()
+        self.page: WidgetPage | None = None
+        """Who shows its widgets."""
 
     # What it is
 
@@ -215,6 +218,7 @@ class Session:
         self._notices.worker_ready = False
         self._loss = None
         self.request(Request("shutdown_request", {"restart": True}), "shutdown_reply")
+        self.close_widgets()
         if not self._notices.wait(lambda: self._notices.worker_ready, _ANSWER_TIMEOUT_S):
             raise WorkerDiedError(
                 f"The session {self.name!r} did not restart.", next_step="Start it anew with --fresh."
@@ -244,6 +248,7 @@ class Session:
     def _clear(self, state: State) -> None:
         """Remove the container and forget it."""
         self._state = state
+        self.close_widgets()
         container, self._container = self._container, None
         if container:
             self._notices.add_to_log(container.stream.diagnostics)
@@ -313,7 +318,7 @@ class Session:
             policy = self.config.output
             request.content["max_output_bytes"] = policy.max_bytes
             self.last_usage = None
-            self._execution = Execution(self, self._conversation, request, OutputFilter(policy, self._display_prefix))
+            self._execution = Execution(self, self._conversation, request, self.output_filter())
             try:
                 return self._execution.run(timeout_s, on_message, on_input, on_late)
             except AgentProtocolError:
@@ -344,6 +349,26 @@ class Session:
         execution = self._execution
         if execution:
             execution.interrupt()
+
+    # Its widgets
+
+    def output_filter(self) -> OutputFilter:
+        """Return what the output of one cell, or of one callback of a widget, has to pass."""
+        return OutputFilter(self.config.output, self._display_prefix, self.page.view if self.page else None)
+
+    def take_comm(self, message: Message) -> bool:
+        """Hand a message to whoever shows the widgets; False where it is none of theirs."""
+        return self.page is not None and self.page.take(message)
+
+    def tell_comm(self, request: Request, msg_id: str) -> None:
+        """Send the sandbox what the page says to a widget. Raises ``WireError`` where it is larger than may be."""
+        if self._conversation:
+            self._conversation.tell(request, msg_id=msg_id)
+
+    def close_widgets(self) -> None:
+        """Close its widgets in the page: the process that had them is gone."""
+        if self.page:
+            self.page.close()
 
     # Asking it things
 
@@ -398,7 +423,10 @@ class Session:
     # What it says unasked, on the reading thread
 
     def _unasked(self, message: Message) -> None:
+        if self.take_comm(message):
+            return
         if message.msg_type == "worker_exit":
+            self.close_widgets()
             self._loss = WorkerDiedError(
                 f"The process of the session {self.name!r} ended while no cell was running; its variables are lost.",
                 next_step="Run the cells that define them again.",

@@ -37,20 +37,24 @@ class Fork:
         self.status: Optional[int] = None
         self.pipes = TextPipes()
         self._socket, self._theirs = socket.socketpair()
+        self._comms, self._their_comms = socket.socketpair()
         self._sync_read, self._sync_write = os.pipe()
         self._socket.setblocking(False)
+        self._comms.setblocking(False)
         self._decoder = Decoder()
         self._sources: Optional[selectors.BaseSelector] = None
         self._closed = False
 
     def descriptors(self) -> "array.array[int]":
-        """Return what the new process gets: its socket, standard output, standard error, and the acknowledgements."""
+        """Return what the new process gets: its socket, its output and errors, acknowledgements, comms."""
         ends = self.pipes.write_ends
-        return array.array("i", [self._theirs.fileno(), ends["stdout"], ends["stderr"], self._sync_read])
+        sockets = self._theirs.fileno(), self._their_comms.fileno()
+        return array.array("i", [sockets[0], ends["stdout"], ends["stderr"], self._sync_read, sockets[1]])
 
     def handed_over(self) -> None:
         """Close our copies of the other ends."""
         self._theirs.close()
+        self._their_comms.close()
         self.pipes.close_write_ends()
         os.close(self._sync_read)
 
@@ -63,6 +67,7 @@ class Fork:
     ) -> None:
         """Begin to write to it by ``loop``, and to listen to it by ``sources``; to its messages once it is born."""
         self._outlet = Outlet(self._socket.fileno(), loop)
+        self._comms_outlet = Outlet(self._comms.fileno(), loop)
         self._sources = sources
         self._on_message = on_message
         self.pipes.listen(sources, on_text)
@@ -76,6 +81,11 @@ class Fork:
     def send(self, frame: bytes) -> None:
         """Send a frame, without waiting for it to be taken."""
         self._outlet.put(frame)
+
+    def send_comm(self, frame: bytes) -> None:
+        """Send a frame to its comms; a process that does not listen gets no more than can wait here."""
+        if not self._comms_outlet.full:
+            self._comms_outlet.put(frame)
 
     def receive(self) -> Iterator[Tuple[Message, bytes]]:
         """Yield the messages that are there, each with its frame. Raises :class:`DisconnectedError`."""
@@ -109,8 +119,10 @@ class Fork:
             return
         self._closed = True
         self._outlet.close()
+        self._comms_outlet.close()
         self.ignore()
         self._socket.close()
+        self._comms.close()
         os.close(self._sync_write)
         self.pipes.close()
 

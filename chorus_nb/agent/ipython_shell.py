@@ -5,7 +5,9 @@ import contextlib
 import os
 import platform
 import re
+import sys
 import tempfile
+import types
 import zlib
 from typing import Any, ContextManager, Dict, Optional
 
@@ -197,12 +199,21 @@ class ZMQInteractiveShell(InteractiveShell):
         return {"python_version": platform.python_version(), "ipython_version": IPython.__version__}
 
 
+def _look_like_a_kernel(config: Config) -> None:
+    """Be what libraries look for that want to know whether they are in a notebook (tqdm: this module, or that name)."""
+    config.IPKernelApp = Config()
+    module = types.ModuleType("ipykernel.zmqshell")
+    module.ZMQInteractiveShell = ZMQInteractiveShell  # type: ignore[attr-defined]
+    sys.modules.setdefault(module.__name__, module)
+
+
 def prepare() -> Any:
     """Make the shell in the template; a worker only has to connect it."""
     # A variable of the user's own goes before.
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     config = Config()
+    _look_like_a_kernel(config)
     config.HistoryManager.enabled = False
     # It parses whole libraries, for seconds, and knows less of a live namespace than the namespace itself.
     config.Completer.use_jedi = False

@@ -1,11 +1,13 @@
 """What threads and tasks put out after their cell has ended: still in its name, and within what its limit left."""
 
-from typing import Callable, Dict, Optional, Set
+from collections import deque
+from typing import Callable, Deque, Dict, Optional, Set
 
 from .commands import Execution
 from .wire import Message, encode
 
 _MOST_CELLS = 256
+_MOST_HEARD = 256
 _NOTICE = "[sandbox] What this cell has left running goes on to put out more than its limit: dropped from here on.\n"
 
 
@@ -20,6 +22,7 @@ class Late:
 
     def __init__(self, put: Callable[[bytes], None]) -> None:
         self._put = put
+        self._heard: Deque[str] = deque(maxlen=_MOST_HEARD)
         self.forget()
 
     def forget(self) -> None:
@@ -27,6 +30,10 @@ class Late:
         self.latest: Optional[Execution] = None
         self._cells: Dict[str, Execution] = {}
         self._notified: Set[str] = set()
+
+    def hear(self, msg_id: str) -> None:
+        """Note a message of the page: what a widget's callback puts out belongs to that, and the host limits it."""
+        self._heard.append(msg_id)
 
     def add(self, execution: Execution) -> None:
         """Note the end of a cell."""
@@ -41,7 +48,9 @@ class Late:
     def take(self, parent_id: str, frame: bytes) -> None:
         """Pass on a message. What belongs to no cell, or to one long ago, counts on the latest; the host logs it."""
         execution = self._cells.get(parent_id, self.latest)
-        if execution and execution.admits(len(frame)):
+        if parent_id in self._heard:
+            self._put(frame)
+        elif execution and execution.admits(len(frame)):
             self._put(frame)
         elif execution:
             self.say_dropped(execution)

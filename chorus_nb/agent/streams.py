@@ -112,12 +112,16 @@ class Outbox:
     def begin(self, cell_id: str) -> None:
         """Note that a cell runs, in this context."""
         self.running_id = self._latest_id = cell_id
-        self._cell_id.set(cell_id)
+        self.speak_for(cell_id)
+
+    def speak_for(self, msg_id: str) -> None:
+        """Note that what is said in this context belongs to a cell, or to a message of the page."""
+        self._cell_id.set(msg_id)
 
     def end(self) -> None:
         """Note that it has ended; what it has left running still speaks in its name."""
         self.running_id = ""
-        self._cell_id.set("")
+        self.speak_for("")
 
     def _go_silent(self) -> None:
         """A fork of the worker has no voice of its own but descriptors 1 and 2."""

@@ -33,7 +33,8 @@ _MAX_BARREN_TEMPLATES = 3
 """How many templates in a row may end before their first fork: more would end likewise."""
 
 _OUTPUT = ("stream", "display_data", "update_display_data", "execute_result", "clear_output")
-_FROM_WORKER = _OUTPUT + ("error", "execute_reply", "input_request", "worker_ready", "sync", *REPLIES.values())
+_COMM = ("comm_open", "comm_msg", "comm_close", "status")
+_FROM_WORKER = _OUTPUT + _COMM + ("error", "execute_reply", "input_request", "worker_ready", "sync", *REPLIES.values())
 _FROM_FILES = ("file_reply", "worker_ready")
 
 
@@ -132,6 +133,9 @@ class Supervisor:
         kind = message.msg_type
         if kind.startswith("file_"):
             self._to_files(frame)
+        elif kind in _COMM:
+            self.late.hear(message.msg_id)
+            self.worker.send_comm(frame)
         elif kind in REPLIES:
             self.lookups.ask(self.worker, message, frame, self.execution is not None)
         else:
@@ -291,6 +295,8 @@ class Supervisor:
         elif message.msg_type in ("worker_ready", "file_reply"):
             if child is self.worker or message.msg_type == "file_reply":
                 self.host.put(frame)
+        elif message.msg_type in _COMM:
+            self.host.put_later(frame)
         elif self.execution and message.parent_id == self.execution.msg_id:
             self._from_execution(self.execution, message, frame)
         elif message.msg_type in (*_OUTPUT, "error"):

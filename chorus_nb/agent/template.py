@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List
 from . import files, plain_shell, posix, worker
 
 _RECORD = struct.Struct("=cii")
-_DESCRIPTORS = 4
+_DESCRIPTORS = 5
 
 
 def load_shell() -> worker.ShellFactory:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List
 
 from . import posix, streams
 from .asking import Asker, Inbox
+from .comms import Comms, Kernel
 from .loop import Loop
 from .wire import Message, WireError
 
@@ -21,13 +22,17 @@ ShellFactory = Callable[[streams.Outbox], Any]
 class Worker:
     """The conversation of one worker with the supervisor."""
 
-    def __init__(self, connection: socket.socket, acknowledgements: int, make_shell: ShellFactory) -> None:
+    def __init__(
+        self, connection: socket.socket, acknowledgements: int, comms: socket.socket, make_shell: ShellFactory
+    ) -> None:
         self._outbox = streams.Outbox(connection, acknowledgements)
         self._inbox = Inbox(connection, self._outbox.interrupts)
         self._asker = Asker(self._outbox, self._inbox)
         self._restore_streams = streams.install(self._outbox)
         self._loop = Loop(self._outbox.interrupts)
+        self._comms = Comms(self._outbox, comms)
         self._shell = make_shell(self._outbox)
+        self._shell.kernel = Kernel(self._outbox)
 
     def run(self) -> None:
         """Serve requests until the supervisor closes the connection."""
@@ -53,6 +58,7 @@ class Worker:
         self._restore_streams()
         self._asker.allowed = request.content["allow_stdin"]
         self._asker.install()
+        self._comms.install()
         # A cell may have set a handler of its own for itself; the next one starts with ours.
         signal.signal(signal.SIGINT, self._outbox.interrupts.handle)
         reply = await self._run_cell(request.msg_id, request.content)
@@ -110,7 +116,7 @@ def become_child(descriptors: List[int], working_dir: str) -> None:
     # The template can't be traced; what runs the user's code may be, by the user's code.
     posix.set_dumpable(True)
     posix.prefer_for_oom_kill(os.getpid())
-    _, stdout, stderr, _ = descriptors
+    _, stdout, stderr = descriptors[:3]
     for theirs, standard in ((os.open(os.devnull, os.O_RDONLY), 0), (stdout, 1), (stderr, 2)):
         os.dup2(theirs, standard)
         os.close(theirs)
@@ -128,4 +134,4 @@ def run(descriptors: List[int], config: Dict[str, Any], make_shell: ShellFactory
     sys.path.insert(0, "")
     sys.argv = [""]
     connection = socket.socket(fileno=descriptors[0])
-    Worker(connection, descriptors[3], make_shell).run()
+    Worker(connection, descriptors[3], socket.socket(fileno=descriptors[4]), make_shell).run()

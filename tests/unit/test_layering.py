@@ -19,6 +19,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("config", "telemetry"),
     ("engines",),
     ("sanitize", "shell_monitor"),
+    ("widget_state", "widget_messages"),
+    ("widgets",),
     ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices", "payloads", "shell_agent"),
     ("launch", "execution", "late", "files", "introspection"),
     ("session",),
@@ -27,7 +29,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("async_sandbox",),
     ("magic_line",),
     ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script"),
-    ("replay",),
+    ("comm_relay", "replay"),
     ("cell",),
     ("columns", "background", "mode"),
     ("side_by_side", "commands"),
@@ -36,7 +38,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("__init__", "__main__"),
 ]
 FACES = {
-    *("replay", "publishing", "completion", "kernel_requests", "cell"),
+    *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
     *("background", "columns", "side_by_side", "mode", "commands"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
 }
@@ -129,7 +131,7 @@ def test_only_the_docker_engine_knows_the_docker_sdk(path: Path) -> None:
 
 
 # The agent uses what an image happens to have, where it has it: IPython, and libraries it hooks into.
-AGENT_MAY_FIND = {"IPython", "ipykernel", "matplotlib", "matplotlib_inline", "traitlets"}
+AGENT_MAY_FIND = {"IPython", "comm", "ipykernel", "matplotlib", "matplotlib_inline", "traitlets"}
 
 
 @pytest.mark.parametrize("path", AGENT, ids=dotted)
