@@ -30,11 +30,16 @@ def can_ask(shell: Any) -> bool:
 
 
 def run_cell(
-    session: Session, code: str, timeout_s: float | None, strip: Strip, on_input: InputHandler | None = None
+    session: Session,
+    code: str,
+    timeout_s: float | None,
+    strip: Strip,
+    on_input: InputHandler | None = None,
+    **asked: Any,
 ) -> RichOutput | None:
     """Run a cell in a session and show it in the notebook cell that runs now.
 
-    Returns the value of its last expression; raises ``ExecutionError`` for an exception of its own, and whatever
+    ``asked`` goes to :meth:`Session.execute`: ``silent``, ``store_history``, ``execution_count``. Returns the value of its last expression; raises ``ExecutionError`` for an exception of its own, and whatever
     :meth:`Session.execute` raises.
     """
     strip.begin()
@@ -71,7 +76,7 @@ def run_begun_cell(
         session.start()
         started = True
         strip.state("running")
-        outcome = session.execute(code, timeout_s=timeout_s, on_message=replay, on_input=on_input)
+        outcome = session.execute(code, timeout_s=timeout_s, on_message=replay, on_input=on_input, **asked)
         if outcome.notice:
             replay.stream("stderr", outcome.notice)
         error = replay.error(interrupted=outcome.interrupted)
