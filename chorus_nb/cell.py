@@ -39,7 +39,9 @@ def run_cell(
 ) -> RichOutput | None:
     """Run a cell in a session and show it in the notebook cell that runs now.
 
-    ``asked`` goes to :meth:`Session.execute`: ``silent``, ``store_history``, ``execution_count``. Returns the value of its last expression; raises ``ExecutionError`` for an exception of its own, and whatever
+    ``asked`` goes to :meth:`Session.execute`: ``silent``, ``store_history``, ``execution_count``.
+
+    Returns the value of its last expression; raises ``ExecutionError`` for an exception of its own, and whatever
     :meth:`Session.execute` raises.
     """
     strip.begin()

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from ._version import __version__
+from .config import SandboxConfig
 from .errors import ChorusError, ConfigurationError
 from .options import add_policy_arguments, as_arguments, given
 from .policy_files import NotebookPolicy
-from .config import SandboxConfig
 
 USAGE_ERROR = 2
 

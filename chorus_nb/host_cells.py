@@ -1,7 +1,7 @@
 """Which cells of a notebook on the sandbox kernel are for the host: our own magics, alone, and nothing else.
 
-The host takes them apart itself. No line of them is handed to IPython, which would expand ``$name`` and ``{expression}``
-in it, so nothing that stands in a cell is evaluated here.
+The host takes them apart itself. No line of them is handed to IPython, which would expand ``$name`` and
+``{expression}`` in it, so nothing that stands in a cell is evaluated here.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def sandbox_commands(code: str) -> list[str] | None:
 def _command(line: str) -> str:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise UsageError("%sandbox lines are for the notebook, other code is for the sandbox: put it into its own cell.")
+        raise UsageError("%sandbox lines are for the notebook, other code for the sandbox: put it into its own cell.")
     command = (match["line"] or "help").strip()
     name = command.split()[0] if command else "help"
     if name not in COMMANDS:

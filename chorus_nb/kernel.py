@@ -19,10 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from IPython.core.error import UsageError
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.error import UsageError
 from traitlets import Instance, Type, default
 
 from . import introspection
@@ -82,7 +82,7 @@ class NotebookSessions(SessionManager):
         return session
 
 
-class LockedShell(ZMQInteractiveShell):  # type: ignore[misc]
+class LockedShell(ZMQInteractiveShell):
     """The host's shell: it displays, keeps the history, and runs nothing."""
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
@@ -92,7 +92,7 @@ class LockedShell(ZMQInteractiveShell):  # type: ignore[misc]
     ex = ev = system = getoutput = safe_execfile = user_expressions = complete = object_inspect_mime = _refuse
 
 
-class SandboxKernel(IPythonKernel):  # type: ignore[misc]
+class SandboxKernel(IPythonKernel):
     """ipykernel, with the code in a sandbox."""
 
     implementation = "chorus-nb"
@@ -121,7 +121,8 @@ class SandboxKernel(IPythonKernel):  # type: ignore[misc]
     @property
     def _session(self) -> Session:
         """The session of every cell that names no other."""
-        return self.sessions.ensure(DEFAULT_NAME, {})
+        session: Session = self.sessions.ensure(DEFAULT_NAME, {})
+        return session
 
     # Cells
 
@@ -178,9 +179,10 @@ class SandboxKernel(IPythonKernel):  # type: ignore[misc]
                 self._magics.line(command)
             return None
         cell = sandbox_cell(code)
-        if cell is not None:
-            return self._magics.cell(*cell)
-        return self._run_in(self._session, code, **asked)
+        if cell is None:
+            return self._run_in(self._session, code, **asked)
+        result: RichOutput | None = self._magics.cell(*cell)
+        return result
 
     def _run_in(self, session: Session, code: str, **asked: Any) -> RichOutput | None:
         session.last_usage = None
@@ -297,7 +299,7 @@ def notebook_file() -> Path | None:
     return path if name.endswith(".ipynb") and path.exists() else None
 
 
-class SandboxKernelApp(IPKernelApp):  # type: ignore[misc]
+class SandboxKernelApp(IPKernelApp):
     """Starts the kernel."""
 
     name = "chorus-nb-kernel"

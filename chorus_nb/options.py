@@ -1,6 +1,6 @@
 """The options of a sandbox on a command line: one declaration for ``chorus-nb run`` and for the kernel.
 
-There is one for each flat option of :mod:`chorus_nb.config`, named as in ``%%sandbox``.
+There is one for nearly each flat option of :mod:`chorus_nb.config`, named as in ``%%sandbox``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ CELL_OPTIONS: Mapping[str, str] = {
 }
 """What is about each cell, and not about the container."""
 
+# ``kernel install --user`` has meant something else for as long as there have been kernelspecs.
+_NAMES = [*(name for name in OPTIONS if name != "user"), *CELL_OPTIONS]
+
 
 def add_policy_arguments(parser: ArgumentParser) -> None:
     """Declare the options. Their values stay text: what is wrong with one is said by the configuration."""
     group = parser.add_argument_group("policy", "What the sandbox may do and use; the locked defaults when left out.")
-    for name in [*OPTIONS, *CELL_OPTIONS]:
+    for name in _NAMES:
         text = CELL_OPTIONS.get(name) or allowed(name)
         if name == "env":
             text = "pass an environment variable in, with the value it has here or this one; may be repeated"
@@ -40,7 +43,7 @@ def given(arguments: Namespace) -> dict[str, Any]:
     ConfigurationError
         Where ``--env`` names a variable that is not there.
     """
-    options = {name: getattr(arguments, name) for name in [*OPTIONS, *CELL_OPTIONS]}
+    options = {name: getattr(arguments, name) for name in _NAMES}
     options = {name: value for name, value in options.items() if value is not None}
     if "env" in options:
         options["env"] = environment(options["env"])
@@ -50,7 +53,7 @@ def given(arguments: Namespace) -> dict[str, Any]:
 def as_arguments(arguments: Namespace) -> list[str]:
     """Return the words that give the same options to another program."""
     words = []
-    for name in [*OPTIONS, *CELL_OPTIONS]:
+    for name in _NAMES:
         value = getattr(arguments, name)
         for each in [] if value is None else value if isinstance(value, list) else [value]:
             words.append(f"{_flag(name)}={each}")

@@ -10,9 +10,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import nbformat
+import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -69,9 +69,7 @@ def run(notebook: str, *, out: str | None, inplace: bool, allow_errors: bool, op
     return status
 
 
-def _execute(
-    content: NotebookNode, source: Path, allow_errors: bool, options: Sequence[str], report: Report
-) -> int:
+def _execute(content: NotebookNode, source: Path, allow_errors: bool, options: Sequence[str], report: Report) -> int:
     client = _client(content, source, allow_errors, options, report)
     try:
         # The kernel learns from this name which notebook it is for, as it does from Jupyter's servers.
@@ -94,8 +92,11 @@ def _execute(
 def _client(
     content: NotebookNode, source: Path, allow_errors: bool, options: Sequence[str], report: Report
 ) -> NotebookClient:
-    class Manager(AsyncKernelManager):  # type: ignore[misc]
+    class Manager(AsyncKernelManager):
         """Starts our kernel, whatever name it is given."""
+
+        # Older versions know nothing of it; newer ones warn where it is off.
+        transport_encryption = "auto" if zmq.has("curve") else "disabled"
 
         @property
         def kernel_spec(self) -> KernelSpec:
@@ -115,10 +116,12 @@ def _client(
 
 def _read(path: Path) -> NotebookNode:
     try:
-        content = nbformat.read(path, as_version=4)
+        content: NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     except (OSError, nbformat.reader.NotJSONError, nbformat.ValidationError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no notebook"
-        raise ConfigurationError(f"{path} can't be read: {reason}.", next_step="Give the path of an .ipynb file.") from None
+        raise ConfigurationError(
+            f"{path} can't be read: {reason}.", next_step="Give the path of an .ipynb file."
+        ) from None
     language = _language(content.metadata)
     if language != "python":
         raise ConfigurationError(
@@ -145,14 +148,16 @@ def _target(source: Path, out: str | None) -> Path:
 def _refuse_unwritable(target: Path) -> None:
     """Say now, and not when every cell has run, that there is no place for the result."""
     if not target.parent.is_dir():
-        raise ConfigurationError(f"There is no folder {target.parent}.", next_step="Make it, or write elsewhere with -o.")
+        raise ConfigurationError(
+            f"There is no folder {target.parent}.", next_step="Make it, or write elsewhere with -o."
+        )
     if not os.access(target if target.exists() else target.parent, os.W_OK):
         raise ConfigurationError(f"{target} can't be written by this user.", next_step="Write elsewhere with -o.")
 
 
 def _write(content: NotebookNode, target: Path) -> None:
     """Write it whole or not at all: a full disk must not cost the notebook that was there before."""
-    text = nbformat.writes(content)
+    text: str = nbformat.writes(content)  # type: ignore[no-untyped-call]
     with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
         temporary = Path(file.name)
     try:
