@@ -71,7 +71,7 @@ class NotebookSessions(SessionManager):
         return policy.tightened(options, "This cell", folder).config
 
     def _new(self, name: str, config: SandboxConfig) -> Session:
-        if len(self.sessions()) >= MAX_SESSIONS:
+        if len([session for session in self.sessions() if session.name != name]) >= MAX_SESSIONS:
             raise PolicyLoosenedError(
                 f"This notebook has {MAX_SESSIONS} sessions, and may have no more.",
                 next_step="Use one of them: %sandbox list.",
@@ -108,15 +108,17 @@ class SandboxKernel(IPythonKernel):
     def start(self) -> None:
         """Begin to serve, with the sandbox on its way."""
         self._magics = attach(self.shell, self.sessions)
-        threading.Thread(target=self._prepare, name="chorus-prepare", daemon=True).start()
         self._figures: dict[str, Any] | None = None
+        with suppress(ChorusError):
+            session = self._session
+            threading.Thread(target=self._prepare, args=(session,), name="chorus-prepare", daemon=True).start()
         super().start()
 
-    def _prepare(self) -> None:
+    def _prepare(self, session: Session) -> None:
         # Nobody has asked for anything yet: the first cell says what went wrong.
         with suppress(ChorusError):
             self.sessions.sweep()
-            self._session.start()
+            session.start()
 
     @property
     def _session(self) -> Session:
@@ -158,18 +160,19 @@ class SandboxKernel(IPythonKernel):
     def _attempt(self, code: str, silent: bool, store_history: bool) -> dict[str, Any] | None:
         """Run a cell and show what comes of it; return what it raised, as an ``error`` message has it."""
         count = self.shell.execution_count
-        if store_history and code.strip():
-            self.shell.history_manager.store_inputs(count, code, code)
+        store_history = store_history and bool(code.strip())
+        error = None
         try:
+            if store_history:
+                self.shell.history_manager.store_inputs(count, code, code)
             result = self._run(code, silent=silent, store_history=store_history, execution_count=count)
             if result is not None and not silent:
                 self._show(result, count)
-            error = None
         except (ChorusError, UsageError, KeyboardInterrupt) as failure:
             error = error_content(failure)
             self._send("error", error)
-        if store_history and code.strip():
-            self.shell.execution_count += 1
+        if store_history:
+            self.shell.execution_count = count + 1
         return error
 
     def _run(self, code: str, **asked: Any) -> RichOutput | None:

@@ -117,7 +117,7 @@ def _client(
 def _read(path: Path) -> NotebookNode:
     try:
         content: NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    except (OSError, nbformat.reader.NotJSONError, nbformat.ValidationError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # nbformat raises whatever a broken file makes of it.
         reason = error.strerror if isinstance(error, OSError) else "it is no notebook"
         raise ConfigurationError(
             f"{path} can't be read: {reason}.", next_step="Give the path of an .ipynb file."
