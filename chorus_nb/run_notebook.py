@@ -5,18 +5,21 @@ nbclient runs the cells. The kernel is started by its command, so that no kernel
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from .errors import ConfigurationError
@@ -71,20 +74,31 @@ def run(notebook: str, *, out: str | None, inplace: bool, allow_errors: bool, op
 
 def _execute(content: NotebookNode, source: Path, allow_errors: bool, options: Sequence[str], report: Report) -> int:
     client = _client(content, source, allow_errors, options, report)
+
+    ending: list[asyncio.Future[None]] = []
+
+    def stop() -> None:
+        report.asked_to_stop = True
+        manager: Any = client.km
+        ending.append(asyncio.ensure_future(manager.shutdown_kernel(now=True)))
+
+    def listen(**_: object) -> None:
+        # nbclient's own handlers end the kernel, too, and tell nobody why.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+
+    client.on_notebook_start = listen
     try:
         # The kernel learns from this name which notebook it is for, as it does from Jupyter's servers.
         client.execute(env={**os.environ, "JPY_SESSION_NAME": str(source.absolute())})
-    except KeyboardInterrupt:
-        report.interrupted()
-        return INTERRUPTED
-    except DeadKernelError:
-        if report.asked_to_stop:
-            report.interrupted()
-            return INTERRUPTED
-        report.failed("The kernel died.")
-        return FAILED
     except CellExecutionError as error:
         report.failed(str(error))
+        return FAILED
+    except (KeyboardInterrupt, RuntimeError) as error:  # A kernel that died is a RuntimeError.
+        if report.asked_to_stop or isinstance(error, KeyboardInterrupt):
+            report.interrupted()
+            return INTERRUPTED
+        report.failed(f"The kernel died: {error}.")
         return FAILED
     return 0
 
