@@ -28,7 +28,7 @@ from traitlets import Instance, Type, default
 from . import introspection
 from ._extension import attach, make_strip
 from ._version import __version__
-from .cell import ask, can_ask, run_cell
+from .cell import ask, can_ask, run_in_turn
 from .config import SandboxConfig
 from .errors import ChorusError, ConfigurationError, ExecutionError, PolicyLoosenedError
 from .host_cells import sandbox_cell, sandbox_commands
@@ -189,9 +189,10 @@ class SandboxKernel(IPythonKernel):
 
     def _run_in(self, session: Session, code: str, **asked: Any) -> RichOutput | None:
         session.last_usage = None
-        strip = make_strip(session, self.sessions.policy.gauge)
+        turn = self._magics.turns.enter(session)
+        strip = make_strip(session, self.sessions.policy.gauge, turn.stop)
         try:
-            return run_cell(session, code, None, strip, ask if can_ask(self.shell) else None, **asked)
+            return run_in_turn(turn, session, code, None, strip, ask if can_ask(self.shell) else None, **asked)
         finally:
             self._figures = session.last_usage.model_dump() if session.last_usage else None
 

@@ -15,7 +15,8 @@ from .lab import NotebookPage, write_notebook
 from .server import LabServer
 
 CELLS = [
-    "import os\nonly_in_sandbox = only_in_there = os.getcwd()\nprint(only_in_sandbox, os.path.exists(os.path.expanduser('~/.ssh')))",
+    "import os\nonly_in_sandbox = only_in_there = os.getcwd()\n"
+    "print(only_in_there, os.path.exists(os.path.expanduser('~/.ssh')))",
     "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 4, 9])\nplt.show()",
     "import pandas as pd\npd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})",
     "1 / 0",
