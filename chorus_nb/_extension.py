@@ -27,6 +27,14 @@ def load(shell: Any) -> None:
     if hasattr(shell, _LOADED):
         return
     manager = SessionManager()
+    magics = attach(shell, manager)
+    manager.prepare()
+    threading.Thread(target=warm_up, name="chorus-warm-up", daemon=True).start()
+    magics.mode.resume()
+
+
+def attach(shell: Any, manager: SessionManager) -> SandboxMagics:
+    """Put the magics of these sessions, and all that belongs to them, into a shell."""
     magics = SandboxMagics(shell, manager, make_strip, lambda: show_panel(manager))
     shell.register_magics(magics)
     magics.mode.install()
@@ -36,9 +44,7 @@ def load(shell: Any) -> None:
     setattr(shell, _REQUESTS, requests)
     setattr(shell, _MODE, magics.mode)
     setattr(shell, _LOADED, manager)
-    manager.prepare()
-    threading.Thread(target=warm_up, name="chorus-warm-up", daemon=True).start()
-    magics.mode.resume()
+    return magics
 
 
 def unload(shell: Any) -> None:

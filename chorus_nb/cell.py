@@ -31,22 +31,23 @@ def can_ask(shell: Any) -> bool:
     return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", True))
 
 
-def run_cell(
-    session: Session, code: str, timeout_s: float | None, strip: Strip, on_input: InputHandler | None = None
+def run_in_turn(
+    turn: Turn,
+    session: Session,
+    code: str,
+    timeout_s: float | None,
+    strip: Strip,
+    on_input: InputHandler | None,
+    **asked: Any,
 ) -> RichOutput | None:
     """Run a cell in a session and show it in the notebook cell that runs now.
+
+    It waits for the cells of the session that were asked for before, which run in the background. ``asked`` goes to
+    :meth:`Session.execute`: ``silent``, ``store_history``, ``execution_count``.
 
     Returns the value of its last expression; raises ``ExecutionError`` for an exception of its own, ``CommandError``
     for a :class:`Script` that fails, and whatever :meth:`Session.execute` raises.
     """
-    strip.begin()
-    return run_begun_cell(session, code, timeout_s, strip, Replay(strip), on_input)
-
-
-def run_in_turn(
-    turn: Turn, session: Session, code: str, timeout_s: float | None, strip: Strip, on_input: InputHandler | None
-) -> RichOutput | None:
-    """Do the same after the cells of the session that were asked for before, which run in the background."""
     with turn:
         strip.begin(turn.state)
         try:
@@ -58,11 +59,17 @@ def run_in_turn(
             raise ExecutionInterruptedError(
                 "KeyboardInterrupt", f"the cell did not run: the session {session.name!r} was running another one", []
             )
-        return run_begun_cell(session, code, timeout_s, strip, Replay(strip), on_input)
+        return run_begun_cell(session, code, timeout_s, strip, Replay(strip), on_input, **asked)
 
 
 def run_begun_cell(
-    session: Session, code: str, timeout_s: float | None, strip: Strip, replay: Replay, on_input: InputHandler | None
+    session: Session,
+    code: str,
+    timeout_s: float | None,
+    strip: Strip,
+    replay: Replay,
+    on_input: InputHandler | None,
+    **asked: Any,
 ) -> RichOutput | None:
     """Run a cell whose strip is shown already, and show its output by ``replay``."""
     page = page_of(session)
@@ -81,7 +88,7 @@ def run_begun_cell(
             outcome = session.command(argv, timeout_s=timeout_s, on_message=replay)
         else:
             outcome = session.execute(
-                code, timeout_s=timeout_s, on_message=replay, on_input=on_input, on_late=replay.on_late
+                code, timeout_s=timeout_s, on_message=replay, on_input=on_input, on_late=replay.on_late, **asked
             )
             replay.payloads(outcome.reply, session.name)
         notice = (outcome.notice or "") + (page.end_cell() if page else "")

@@ -9,7 +9,6 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from .config import SandboxConfig
 from .errors import ConfigurationError
 from .magic_line import sessions_asked
 from .manager import DEFAULT_NAME, SessionManager
@@ -145,7 +144,7 @@ class Commands:
 
     def _config(self, name: str) -> None:
         known = {session.name for session in self._manager.sessions()}
-        config = self._session(name).config if name or DEFAULT_NAME in known else SandboxConfig()
+        config = self._session(name).config if name or DEFAULT_NAME in known else self._manager.configured({})
         print(settings(config))
 
     def _on(self, line: str) -> None:

@@ -185,6 +185,12 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
 """The flat name of each option, and the section and field it sets."""
 
 
+def allowed(name: str) -> str:
+    """Return what a flat option takes, in the words of somebody who types it."""
+    _place(name)
+    return _ALLOWED[name]
+
+
 def duration_s(option: str, value: float | str) -> float:
     """Read a duration that is no part of the configuration, such as a cell's timeout, in seconds."""
     try:
@@ -234,7 +240,6 @@ _ALLOWED: Mapping[str, str] = {
     "max_output": "a size of at least 1k, such as 100m",
     "env": "names of letters, digits and underscores, no digit first, each with a text without null characters",
 }
-"""What each option takes, in the words of somebody who types it."""
 
 
 def _size_text(size_bytes: int) -> str:

@@ -51,6 +51,22 @@ class ConfigurationError(ChorusError, ValueError):
     category = "configuration"
 
 
+class PolicyLoosenedError(ConfigurationError):
+    """What came with a notebook or its repository asks for more than the user allows.
+
+    Attributes
+    ----------
+    option : str
+        The option it wanted to loosen.
+    """
+
+    category = "policy"
+
+    def __init__(self, message: str, *, next_step: str = "", option: str) -> None:
+        super().__init__(message, next_step=next_step)
+        self.option = option
+
+
 class RepositoryNotFoundError(ConfigurationError, FileNotFoundError):
     """The folder to mount as the repository does not exist."""
 

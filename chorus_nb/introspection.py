@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,30 @@ def inspect(
     asked = {"code": code, "cursor_pos": cursor_pos, "detail_level": detail_level}
     content = _ask(session, "inspect", asked, timeout_s)
     return None if content is None else _inspection(content)
+
+
+def evaluate(session: Session, expressions: Mapping[str, str]) -> dict[str, Any]:
+    """Return the ``user_expressions`` of an ``execute_reply``: each one's value or error, after the output policy.
+
+    Raises as :meth:`Session.execute`, for these expressions are code like any other.
+    """
+    outcome = session.execute(
+        "", silent=True, store_history=False, user_expressions=expressions, on_message=lambda _: None
+    )
+    found = outcome.reply.get("user_expressions")
+    answers = found if isinstance(found, dict) else {}
+    return {name: _expression(answers.get(name)) for name in expressions}
+
+
+def _expression(answer: object) -> dict[str, Any]:
+    shown = None
+    if isinstance(answer, dict):
+        kind = "display_data" if answer.get("status") == "ok" else "error"
+        with suppress(ChorusError):
+            shown = OutputFilter(_POLICY, "").admit(Message(kind, answer))
+    if shown is None:
+        return {"status": "error", "ename": "ValueError", "evalue": "The value can't be shown.", "traceback": []}
+    return {**shown.content, "status": "ok" if shown.msg_type == "display_data" else "error"}
 
 
 def _ask(session: Session, what: str, asked: dict[str, Any], timeout_s: float) -> Mapping[str, Any] | None:

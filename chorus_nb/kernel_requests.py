@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -55,17 +56,7 @@ class KernelRequests:
         if not asked or not found:
             return None
         start, end = found.start + asked[1], found.end + asked[1]
-        # Front ends that find this list show it in place of the matches.
-        described = [
-            {"text": text, "type": found.types.get(text, ""), "start": start, "end": end} for text in found.matches
-        ]
-        return {
-            "status": "ok",
-            "matches": found.matches,
-            "cursor_start": start,
-            "cursor_end": end,
-            "metadata": {_TYPES: described},
-        }
+        return complete_reply(replace(found, start=start, end=end))
 
     def inspect(
         self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
@@ -77,7 +68,7 @@ class KernelRequests:
         found = asked and introspection.inspect(asked[0], code[asked[1] :], asked[2], detail_level)
         if not found:
             return None
-        return {"status": "ok", "found": bool(found.data), "data": found.data, "metadata": found.metadata}
+        return inspect_reply(found)
 
     def _in_script(self, code: str, cursor_pos: int | None) -> bool:
         """Whether the cursor is in the body of a cell that is no Python: what Python knows would mislead there."""
@@ -94,6 +85,27 @@ class KernelRequests:
         else:
             start, session = 0, self._magics.session_of_mode(code)
         return (session, start, cursor_pos - start) if session and start <= cursor_pos <= len(code) else None
+
+
+def complete_reply(found: introspection.Completion) -> dict[str, Any]:
+    """Return the content of a ``complete_reply``."""
+    # Front ends that find this list show it in place of the matches.
+    described = [
+        {"text": text, "type": found.types.get(text, ""), "start": found.start, "end": found.end}
+        for text in found.matches
+    ]
+    return {
+        "status": "ok",
+        "matches": found.matches,
+        "cursor_start": found.start,
+        "cursor_end": found.end,
+        "metadata": {_TYPES: described},
+    }
+
+
+def inspect_reply(found: introspection.Inspection) -> dict[str, Any]:
+    """Return the content of an ``inspect_reply``."""
+    return {"status": "ok", "found": bool(found.data), "data": found.data, "metadata": found.metadata}
 
 
 def _before(original: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:

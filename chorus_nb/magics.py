@@ -40,6 +40,11 @@ class SandboxMagics(Magics):
         Makes the gauge of a cell from its session, ``"on"`` or ``"off"``, and what its button does.
     show_panel : callable
         Shows the panel.
+
+    Attributes
+    ----------
+    turns : Turns
+        Which cell of a session comes next.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class SandboxMagics(Magics):
         self.mode = Mode(shell, self.run)
         self.commands = Commands(shell, manager, self.mode, self.parse, show_panel)
         self._make_strip = make_strip
-        self._turns = Turns()
+        self.turns = Turns()
 
     @magic_arguments("%sandbox")
     @argument(
@@ -141,7 +146,7 @@ class SandboxMagics(Magics):
         return run_side_by_side(branches, cell, timeout_s)
 
     def _turn_and_strip(self, arguments: Namespace, session: Session) -> tuple[Turn, Strip]:
-        turn = self._turns.enter(session)
+        turn = self.turns.enter(session)
         return turn, self._make_strip(session, arguments.gauge, turn.stop)
 
     def session_of(self, line: str) -> Session | None:

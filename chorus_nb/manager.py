@@ -81,7 +81,7 @@ class SessionManager:
                 f"{name!r} is no name for a session.",
                 next_step="Allowed: up to 64 letters, digits, '_', '.' and '-', the first a letter or digit.",
             )
-        config = SandboxConfig.from_options(**options)
+        config = self.configured(options)
         with self._lock:
             session = self._sessions.get(name)
             if session and not fresh and _is_to_be_used(session, config, options):
@@ -93,12 +93,16 @@ class SessionManager:
 
     def make(self, name: str, options: Mapping[str, Any]) -> Session:
         """Make a session of any name, in place of one that has it; who makes it removes it. Raises for bad options."""
-        config = SandboxConfig.from_options(**options)
+        config = self.configured(options)
         with self._lock:
             if name in self._sessions:
                 self._sessions[name].close()
             self._sessions[name] = self._new(name, config)
             return self._sessions[name]
+
+    def configured(self, options: Mapping[str, Any]) -> SandboxConfig:
+        """Return the configuration that the options make. Raises ``ConfigurationError``."""
+        return SandboxConfig.from_options(**options)
 
     def _new(self, name: str, config: SandboxConfig) -> Session:
         return Session(name, config, self.engine, Path.cwd())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -79,6 +79,8 @@ class Session:
         What the agent found in force, once started.
     last_usage : ResourceUsage or None
         What the latest execution used, also where it failed.
+    timeout_s : float or None
+        Seconds that no cell may run longer than, whatever it asks for.
     """
 
     def __init__(self, name: str, config: SandboxConfig, engine: Engine, folder: Path | None = None) -> None:
@@ -89,6 +91,7 @@ class Session:
         self.info: AgentInfo | None = None
         self.last_usage: ResourceUsage | None = None
         self.started_at_s: float | None = None
+        self.timeout_s: float | None = None
         self._container: Container | None = None
         self._conversation: Conversation | None = None
         self._state: State = "new"
@@ -263,6 +266,8 @@ class Session:
         timeout_s: float | None = None,
         silent: bool = False,
         store_history: bool = True,
+        execution_count: int | None = None,
+        user_expressions: Mapping[str, str] | None = None,
         on_message: MessageHandler,
         on_input: InputHandler | None = None,
         on_late: MessageHandler | None = None,
@@ -275,8 +280,10 @@ class Session:
             The cell.
         timeout_s : float, optional
             Seconds after which it is interrupted, and killed if it does not yield. Time in ``on_input`` does not count.
-        silent, store_history : bool
+        silent, store_history, user_expressions
             As in a Jupyter ``execute_request``.
+        execution_count : int, optional
+            The number of the cell; the one after that of the last cell when left out.
         on_message : callable
             Gets each output message in order, in the calling thread, after the output policy.
         on_input : callable, optional
@@ -294,7 +301,15 @@ class Session:
         OutOfMemoryError, WorkerDiedError, ExecutionTimeoutError, SandboxDiedError, SessionBusyError,
         SessionClosedError, AgentProtocolError
         """
-        content = {"code": code, "silent": silent, "store_history": store_history, "allow_stdin": bool(on_input)}
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": store_history,
+            "execution_count": execution_count,
+            "user_expressions": dict(user_expressions or {}),
+            "allow_stdin": bool(on_input),
+        }
+        timeout_s = min((limit for limit in (timeout_s, self.timeout_s) if limit), default=None)
         return self._run(Request("execute_request", content), timeout_s, on_message, on_input, on_late)
 
     def command(self, argv: list[str], *, timeout_s: float | None = None, on_message: MessageHandler) -> Outcome:

@@ -51,7 +51,7 @@ class PlainShell:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._count = 1
+        self.execution_count = 1
         self._main = types.ModuleType("__main__")
         self._outputs: Dict[int, Any] = {}
         self._main.__dict__.update(__builtins__=builtins, display=self.display, Out=self._outputs)
@@ -78,8 +78,8 @@ class PlainShell:
         raise AssertionError("it waits for something, with nothing to await")
 
     async def _execute(self, code: str, silent: bool, store_history: bool) -> Dict[str, Any]:
-        count = self._count
-        self._count += bool(store_history and not silent)
+        count = self.execution_count
+        self.execution_count += bool(store_history and not silent)
         name = "<cell %d>" % count
         linecache.cache[name] = (len(code), None, code.splitlines(True), name)
         reply: Dict[str, Any] = {"status": "ok", "execution_count": count}
@@ -92,6 +92,17 @@ class PlainShell:
             self._outbox.send("error", shown)
             reply.update(shown, status="error")
         return reply
+
+    def user_expressions(self, expressions: Dict[str, str]) -> Dict[str, Any]:
+        """Return the value of each expression, or its error, as an ``execute_reply`` has them."""
+        return {name: self._evaluated(expression) for name, expression in expressions.items()}
+
+    def _evaluated(self, expression: str) -> Dict[str, Any]:
+        try:
+            value = eval(compile(expression, "<expression>", "eval", dont_inherit=True), self._main.__dict__)
+            return {"status": "ok", "data": mime_bundle(value), "metadata": {}}
+        except Exception as error:
+            return dict(error_content(error, traceback.format_exception_only(type(error), error)), status="error")
 
     def do_complete(self, code: str, cursor_pos: int) -> Dict[str, Any]:
         """Return the content of ``complete_reply``."""

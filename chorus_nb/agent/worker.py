@@ -14,9 +14,11 @@ from . import posix, streams
 from .asking import Asker, Inbox
 from .comms import Comms, Kernel
 from .loop import Loop
-from .wire import Message, WireError
+from .wire import Message, WireError, encode
 
 ShellFactory = Callable[[streams.Outbox], Any]
+
+MAX_EXPRESSION_BYTES = 2**18
 
 
 class Worker:
@@ -71,9 +73,14 @@ class Worker:
             interrupts.active = True
             if self._inbox.has_interrupt_of(msg_id):  # It came before the signal could be heard.
                 raise KeyboardInterrupt
+            if content["execution_count"]:
+                self._shell.execution_count = content["execution_count"]
             reply = self._shell.execute(content["code"], content["silent"], content["store_history"])
             if asyncio.iscoroutine(reply):
                 reply = await self._loop.run_cell(reply)
+            if reply["status"] == "ok":
+                values = self._shell.user_expressions(content["user_expressions"])
+                reply["user_expressions"] = {name: _small(value) for name, value in values.items()}
             interrupts.active = False
         except KeyboardInterrupt:
             # It came before the cell began or as it ended, where no code of the user's could catch it.
@@ -107,6 +114,17 @@ class Worker:
             interrupts.active = False
             reply = {"status": "error"}
         return reply
+
+
+def _small(value: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the value of a user expression where the reply has room for it, else an error in its place."""
+    try:
+        if len(encode(Message("", value))) <= MAX_EXPRESSION_BYTES:
+            return value
+        reason = "The value is larger than %d bytes." % MAX_EXPRESSION_BYTES
+    except WireError as error:
+        reason = str(error)
+    return {"status": "error", "ename": "ValueError", "evalue": reason, "traceback": []}
 
 
 def become_child(descriptors: List[int], working_dir: str) -> None:

@@ -74,9 +74,9 @@ def find_chromium() -> str:
     )
 
 
-def write_notebook(path: Path, sources: list[str]) -> None:
-    """Write a notebook of code cells, one for each source, for the ``python3`` kernel."""
-    kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+def write_notebook(path: Path, sources: list[str], kernel: str = "python3") -> None:
+    """Write a notebook of code cells, one for each source, for a kernel in Python."""
+    kernelspec = {"name": kernel, "display_name": kernel, "language": "python"}
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernelspec})
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
     nbformat.write(notebook, path)

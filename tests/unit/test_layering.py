@@ -21,31 +21,45 @@ LAYERS: list[tuple[str, ...]] = [
     ("sanitize", "shell_monitor"),
     ("widget_state", "widget_messages"),
     ("widgets",),
-    ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices", "payloads", "shell_agent"),
+    (
+        "repository",
+        "transfer",
+        "egress",
+        "outputs",
+        "asking",
+        "conversation",
+        "notices",
+        "payloads",
+        "shell_agent",
+        "options",
+    ),
+    ("policy_files",),
     ("launch", "execution", "late", "files", "introspection"),
     ("session",),
     ("manager",),
     ("sandbox",),
     ("async_sandbox",),
     ("magic_line",),
-    ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script"),
+    ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script", "host_cells", "kernelspec"),
     ("comm_relay", "replay"),
-    ("cell",),
+    ("cell", "run_report"),
     ("columns", "background", "mode"),
     ("side_by_side", "commands"),
-    ("magics", "panel", "kernel", "cli"),
-    ("_extension",),
+    ("magics", "panel", "run_notebook"),
+    ("_extension", "cli"),
+    ("kernel",),
     ("__init__", "__main__"),
 ]
 FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
     *("background", "columns", "side_by_side", "mode", "commands"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
+    *("host_cells", "kernelspec", "run_notebook"),
 }
 
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
-    "pydantic": {"config", "telemetry", "notices", "launch", "execution", "files", "session"},
+    "pydantic": {"config", "telemetry", "notices", "launch", "execution", "files", "session", "run_report"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"sanitize"},
@@ -57,6 +71,9 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "ipywidgets": FACES,
     "traitlets": FACES,
     "jupyter_client": FACES,
+    "nbclient": {"run_notebook"},
+    "nbformat": {"run_notebook"},
+    "zmq": {"run_notebook"},
 }
 DOCKER_MODULES = {"engines.docker", "engines.mirror", "engines.endpoint", "engines.attach", "engines.docker_exec"}
 

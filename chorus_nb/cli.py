@@ -1,0 +1,116 @@
+"""``chorus-nb``: the command line. Each subcommand declares its options and says which function does it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ._version import __version__
+from .config import SandboxConfig
+from .errors import ChorusError, ConfigurationError
+from .options import add_policy_arguments, as_arguments, given
+from .policy_files import NotebookPolicy
+
+USAGE_ERROR = 2
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what the words of the command line say; return the exit status."""
+    arguments = _parser().parse_args(words)
+    try:
+        status: int = arguments.do(arguments)
+    except ConfigurationError as error:
+        print(f"chorus-nb: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except ChorusError as error:
+        print(f"chorus-nb: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="chorus-nb", description="Run notebooks where they can do no harm.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"chorus-nb {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _declare_run(commands.add_parser("run", help="execute a notebook in a sandbox", allow_abbrev=False))
+    kernel = commands.add_parser("kernel", help="the Jupyter kernel whose every cell runs in a sandbox")
+    actions = kernel.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _declare_kernel_install(
+        actions.add_parser("install", help="make it known to Jupyter as 'Python 3 (sandbox)'", allow_abbrev=False)
+    )
+    return parser
+
+
+def _declare_run(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Execute a notebook from top to bottom in a sandbox. Exit status: 0; 1 where a cell failed, which is named; "
+        "2 where the command is wrong; 130 where it was interrupted."
+    )
+    parser.add_argument("notebook", metavar="NB.ipynb", help="the notebook; it is not changed")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "-o", "--out", metavar="OUT", help="where to write it with its outputs: a file or a folder; "
+        "NB.executed.ipynb beside it when left out",
+    )  # fmt: skip
+    where.add_argument("--inplace", action="store_true", help="write the outputs into the notebook itself")
+    parser.add_argument("--allow-errors", action="store_true", help="go on after a cell that fails")
+    add_policy_arguments(parser)
+    parser.set_defaults(do=_run)
+
+
+def _declare_kernel_install(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Install the kernelspec for the whole system, or where one of the first three options says. Policy options are "
+        "written into it: they hold for every notebook on that kernel. To remove it: jupyter kernelspec remove NAME."
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--user", action="store_true", help="for you alone")
+    where.add_argument(
+        "--sys-prefix", action="store_const", const=sys.prefix, dest="prefix", help="into this Python environment"
+    )
+    where.add_argument("--prefix", metavar="FOLDER", help="below this folder")
+    parser.add_argument("--name", default="chorus-nb", help="the kernelspec's name; chorus-nb when left out")
+    parser.add_argument("--display-name", metavar="TEXT", help="what Jupyter shows")
+    add_policy_arguments(parser)
+    parser.set_defaults(do=_install_kernel)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from .run_notebook import run  # nbclient takes its time to import.
+
+    _check(arguments)
+    return run(
+        arguments.notebook,
+        out=arguments.out,
+        inplace=arguments.inplace,
+        allow_errors=arguments.allow_errors,
+        options=as_arguments(arguments),
+    )
+
+
+def _install_kernel(arguments: argparse.Namespace) -> int:
+    from . import kernelspec
+
+    _check(arguments)
+    own_name = arguments.name == kernelspec.KERNEL_NAME
+    display_name = arguments.display_name or (kernelspec.DISPLAY_NAME if own_name else arguments.name)
+    try:
+        folder = kernelspec.install(
+            arguments.name, display_name, as_arguments(arguments), user=arguments.user, prefix=arguments.prefix
+        )
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"{error.filename}: this user may not write there.", next_step="Add --user or --sys-prefix."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"The kernelspec can't be installed: {error}.") from None
+    print(f"Installed the kernelspec {arguments.name} ({display_name}) in {folder}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse now what the kernel would refuse later. Raises ``ConfigurationError``."""
+    NotebookPolicy(SandboxConfig()).changed(given(arguments))

@@ -1,0 +1,76 @@
+"""A notebook on the sandbox kernel in JupyterLab: what a person does with any kernel."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from chorus_nb import kernelspec
+
+from .conftest import NotebookOpener
+from .lab import NotebookPage, write_notebook
+from .server import LabServer
+
+CELLS = [
+    "import os\nonly_in_sandbox = only_in_there = os.getcwd()\n"
+    "print(only_in_there, os.path.exists(os.path.expanduser('~/.ssh')))",
+    "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 4, 9])\nplt.show()",
+    "import pandas as pd\npd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})",
+    "1 / 0",
+    "print('Hello, ' + input('Your name? '))",
+    "import time\nprint('begun', flush=True)\ntime.sleep(60)",
+    "",
+    "%sandbox status",
+]
+PLOT, TABLE, ERROR, INPUT, LONG, TAB, STATUS = range(1, 8)
+
+
+@pytest.fixture
+def page(server: LabServer, open_notebook: NotebookOpener, tmp_path: Path) -> NotebookPage:
+    kernelspec.install(prefix=str(tmp_path))
+    # Where the server looks, which has nothing of this process's paths.
+    kernels = server.root.with_name("home") / "data" / "kernels"
+    shutil.copytree(tmp_path / "share" / "jupyter" / "kernels", kernels, dirs_exist_ok=True)
+    path = server.root / "sandbox-kernel.ipynb"
+    write_notebook(path, CELLS, kernel="chorus-nb")
+    return open_notebook(path)
+
+
+def test_a_notebook_on_the_sandbox_kernel_is_used_as_any_other(page: NotebookPage, tmp_path: Path) -> None:
+    expect(page.page.locator(".jp-KernelName, .jp-Toolbar-kernelName").first).to_contain_text("Python 3 (sandbox)")
+    assert page.execute_cell(0).text.strip() == "/workspace False"
+    assert {"image/png", "text/plain"} in page.execute_cell(PLOT).mime_types
+    expect(page.output_area(PLOT).locator("img")).to_be_visible()
+    assert "<table" in page.execute_cell(TABLE).html
+    assert page.execute_cell(ERROR).error_names == ["ZeroDivisionError"]
+
+    page.run_cell(INPUT)
+    box = page.output_area(INPUT).locator(".jp-Stdin-input")
+    box.fill("Ada")
+    box.press("Enter")
+    page.wait_finished()
+    assert "Hello, Ada" in page.outputs(INPUT).text
+
+    page.cell(TAB).locator(".cm-content").click()
+    page.page.keyboard.type("only_in")
+    page.page.keyboard.press("Tab")
+    expect(page.page.locator(".jp-Completer:visible")).to_contain_text("only_in_there")
+    page.page.keyboard.press("Enter")
+    page.page.keyboard.press("Shift+Tab")
+    expect(page.page.locator(".jp-Tooltip")).to_contain_text("/workspace")
+    page.page.keyboard.press("Escape")
+
+    page.run_cell(LONG)
+    expect(page.output_area(LONG)).to_contain_text("begun")
+    page.interrupt()
+    page.wait_finished()
+    assert page.outputs(LONG).error_names == ["KeyboardInterrupt"]
+    assert "'/workspace'" in page.execute_cell(TAB).text
+
+    assert "default" in page.execute_cell(STATUS).text
+    page.screenshot(tmp_path / "notebook.png")
+    page.restart_kernel()
+    assert page.execute_cell(TAB).error_names == ["NameError"]
