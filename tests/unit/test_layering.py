@@ -19,7 +19,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("config", "telemetry"),
     ("engines",),
     ("sanitize",),
-    ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices", "payloads"),
+    ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices", "payloads", "buffers"),
     ("launch", "execution", "late", "files", "introspection"),
     ("session",),
     ("manager",),
