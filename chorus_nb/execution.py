@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from .agent.wire import Message
 from .asking import InputHandler, Question, refusal
+from .buffers import with_buffers
 from .conversation import Conversation, Exchange, Request, Signal
 from .errors import AgentProtocolError, ChorusError, ExecutionTimeoutError, OutOfMemoryError, WorkerDiedError
 from .outputs import OutputFilter
@@ -172,7 +173,7 @@ class Execution:
         elif message.msg_type in COMM_TYPES:
             self._session.take_comm(message)
         elif message.msg_type == "error" or not self._is_late():
-            admitted = self._outputs.admit(message)
+            admitted = self._outputs.admit(with_buffers(message))
             if admitted:
                 on_message(admitted)
         return None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .agent.wire import Message
+from .buffers import with_buffers
 from .outputs import OutputFilter
 
 MAX_CELLS = 256
@@ -26,7 +27,7 @@ class _Cell:
         self.waiting: list[Message] = []
 
     def take(self, message: Message) -> None:
-        if (admitted := self.outputs.admit(message)) is not None:
+        if (admitted := self.outputs.admit(with_buffers(message))) is not None:
             self.show(admitted)
 
 

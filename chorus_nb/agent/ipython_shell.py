@@ -1,6 +1,5 @@
 """A cell as IPython runs it, where the image has IPython. Imported by the template before it stands still."""
 
-import base64
 import contextlib
 import os
 import platform
@@ -41,13 +40,6 @@ _ENVIRONMENT = {
 }
 
 
-def encode_data(data: Dict[str, Any]) -> Dict[str, Any]:
-    """Write bytes of a MIME bundle as base64, as the Jupyter messaging protocol has them."""
-    return {
-        mime: base64.b64encode(value).decode() if isinstance(value, bytes) else value for mime, value in data.items()
-    }
-
-
 class SandboxDisplayPublisher(DisplayPublisher):
     """``display()`` as ``display_data`` and ``update_display_data`` messages."""
 
@@ -63,8 +55,8 @@ class SandboxDisplayPublisher(DisplayPublisher):
         update: bool = False,
         **_: Any,
     ) -> None:
-        content = {"data": encode_data(data), "metadata": metadata or {}, "transient": transient or {}}
-        self.outbox.send("update_display_data" if update else "display_data", content)
+        content = {"data": data, "metadata": metadata or {}, "transient": transient or {}}
+        self.outbox.show("update_display_data" if update else "display_data", content)
 
     def clear_output(self, wait: bool = False) -> None:
         self.outbox.send("clear_output", {"wait": wait})
@@ -82,11 +74,11 @@ class SandboxDisplayHook(DisplayHook):
         if not format_dict:
             return
         content = {
-            "data": encode_data(format_dict),
+            "data": format_dict,
             "metadata": md_dict or {},
             "execution_count": self.shell.running_count,
         }
-        self.outbox.send("execute_result", content)
+        self.outbox.show("execute_result", content)
 
     def finish_displayhook(self) -> None:
         pass

@@ -5,7 +5,6 @@ tracebacks with the cell's own lines. No magics.
 """
 
 import ast
-import base64
 import builtins
 import inspect
 import linecache
@@ -42,7 +41,7 @@ def mime_bundle(value: Any) -> Dict[str, Any]:
         if isinstance(found, tuple):
             found = found[0]
         if found is not None:
-            data[mime] = base64.b64encode(found).decode() if isinstance(found, bytes) else found
+            data[mime] = found
     return data
 
 
@@ -64,7 +63,7 @@ class PlainShell:
     def display(self, *values: Any) -> None:
         """Show values, as IPython's ``display`` does."""
         for value in values:
-            self._outbox.send("display_data", {"data": mime_bundle(value), "metadata": {}, "transient": {}})
+            self._outbox.show("display_data", {"data": mime_bundle(value), "metadata": {}, "transient": {}})
 
     def execute(self, code: str, silent: bool, store_history: bool) -> Any:
         """Run a cell; return the content of ``execute_reply``, or a coroutine that does where the cell awaits."""
@@ -125,7 +124,7 @@ class PlainShell:
     def _show(self, value: Any, count: int) -> None:
         self._main.__dict__["_"] = self._outputs[count] = value
         content = {"data": mime_bundle(value), "metadata": {}, "execution_count": count}
-        self._outbox.send("execute_result", content)
+        self._outbox.show("execute_result", content)
 
     def _error(self, error: BaseException, name: str) -> Dict[str, Any]:
         trace = error.__traceback__

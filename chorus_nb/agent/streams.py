@@ -7,6 +7,7 @@ supervisor reads. To keep that in order too, anything gathered here is delivered
 process starts another one.
 """
 
+import base64
 import contextvars
 import io
 import itertools
@@ -20,11 +21,13 @@ import types
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 
-from .wire import MAX_JSON_BYTES, Message, WireError, encode
+from .wire import MAX_BUFFERS_BYTES, MAX_JSON_BYTES, Message, WireError, encode
 
 _GATHER_S = 0.04
 _GATHER_CHARS = 2**15
 _LINES_AT_ONCE = 64
+_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_LARGE_CHARS = 2**16
 # JSON may write a character in six bytes, and one beyond the basic plane in twelve.
 _MOST_CHARS = MAX_JSON_BYTES // 16
 _SPAWNING = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec")
@@ -37,6 +40,18 @@ def error_content(error: BaseException, traceback: List[str]) -> Dict[str, Any]:
     except Exception:  # The exception's own __str__ is code of the user's; the words are the traceback module's.
         text = "<exception str() failed>"
     return {"ename": type(error).__name__, "evalue": text, "traceback": traceback}
+
+
+def _binary(mime: str, value: Any) -> Any:
+    """Return the bytes of a picture, of which large ones are worth it where they come as base64."""
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    if mime in _PICTURES and isinstance(value, str) and len(value) > _LARGE_CHARS:
+        try:
+            return base64.b64decode(value, validate=True)
+        except ValueError:
+            return value  # Whatever it is, it is not ours to judge.
+    return value
 
 
 class Interrupts:
@@ -88,6 +103,7 @@ class Outbox:
         self.running_id = ""
         """The cell that runs, if one does."""
         self._latest_id = ""
+        self._max_output_bytes = MAX_BUFFERS_BYTES
         self._cell_id: "contextvars.ContextVar[str]" = contextvars.ContextVar("cell_id")
         self._connection = connection
         self._acknowledgements = acknowledgements
@@ -109,8 +125,9 @@ class Outbox:
         """
         return self._cell_id.get(self._latest_id)
 
-    def begin(self, cell_id: str) -> None:
-        """Note that a cell runs, in this context."""
+    def begin(self, cell_id: str, max_output_bytes: int = MAX_BUFFERS_BYTES) -> None:
+        """Note that a cell runs, in this context, and how much it may put out."""
+        self._max_output_bytes = max_output_bytes
         self.running_id = self._latest_id = cell_id
         self.speak_for(cell_id)
 
@@ -145,6 +162,30 @@ class Outbox:
             return
         with self.interrupts, self._lock:
             self._connection.sendall(self._take_texts() + frame)
+
+    def show(self, msg_type: str, content: Dict[str, Any]) -> None:
+        """Send an output. What is binary in its MIME bundle goes beside the JSON; the host makes base64 of it."""
+        data = {mime: _binary(mime, value) for mime, value in content["data"].items()}
+        buffers = {mime: value for mime, value in data.items() if isinstance(value, bytes)}
+        rest = {mime: value for mime, value in data.items() if mime not in buffers}
+        text = sum(len(value) for value in rest.values() if isinstance(value, str))
+        if not self._fits(data, sum(map(len, buffers.values())), text):
+            return
+        paths = [["data", mime] for mime in buffers]
+        self.send(msg_type, dict(content, data=rest), tuple(buffers.values()), buffer_paths=paths)
+
+    def _fits(self, data: Dict[str, Any], binary: int, text: int) -> bool:
+        """Whether an output is small enough to be sent; where it is not, say so, and what to do."""
+        if binary + text <= self._max_output_bytes and binary <= MAX_BUFFERS_BYTES and text <= MAX_JSON_BYTES // 2:
+            return True
+        mime = max(data, key=lambda each: len(data[each]) if isinstance(data[each], (str, bytes)) else 0)
+        most = self._max_output_bytes >> 20
+        cure = 'a cell may put out %d MiB; raise it with Sandbox(max_output="%dm")' % (most, 2 * (binary + text) >> 20)
+        if binary > MAX_BUFFERS_BYTES or text > MAX_JSON_BYTES // 2:
+            limits = (MAX_BUFFERS_BYTES >> 20, MAX_JSON_BYTES >> 21)
+            cure = "one output may have %d MiB of binary data and %d MiB of text; save it to a file" % limits
+        self.write("stderr", "[sandbox] %s of %.1f MiB is not shown: %s.\n" % (mime, (binary + text) / 2**20, cure))
+        return False
 
     def answer(self, request_id: str, msg_type: str, content: Dict[str, Any]) -> None:
         """Send the reply to a request that is no cell: no output belongs to it."""

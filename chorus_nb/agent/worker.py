@@ -56,7 +56,7 @@ class Worker:
         # Anything else belongs to a cell that has ended: the answer to its question, or its interrupt.
 
     async def _execute(self, request: Message) -> None:
-        self._outbox.begin(request.msg_id)
+        self._outbox.begin(request.msg_id, request.content["max_output_bytes"])
         self._restore_streams()
         self._asker.allowed = request.content["allow_stdin"]
         self._asker.install()
