@@ -6,7 +6,7 @@ import getpass
 from typing import Any
 
 from .asking import InputHandler
-from .comm_relay import page_of
+from .comm_relay import output_mode, page_of
 from .errors import (
     ChorusError,
     ExecutionInterruptedError,
@@ -74,7 +74,7 @@ def run_begun_cell(
     """Run a cell whose strip is shown already, and show its output by ``replay``."""
     page = page_of(session)
     if page:
-        replay.capture = page.begin_cell()
+        replay.capture = page.begin_cell(output_mode(session))
     state = "failed"
     session.add_sample_listener(strip.sample)
     started = False

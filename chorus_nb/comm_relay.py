@@ -40,13 +40,17 @@ _PROTOCOL_VERSION = "2.1.0"
 
 
 def page_of(session: Session) -> Page | None:
-    """Return what shows the session's widgets, where there is a page to show them and the policy lets it."""
+    """Return what shows the session's widgets, where there is a page to show them."""
     shell = get_ipython()
-    mode = getattr(session.config.output, "mode", "safe")
     has_comms = hasattr(getattr(shell, "kernel", None), "comm_manager")
-    if session.page is None and has_comms and mode != "text":
-        session.page = Page(session, shell, trusted=mode == "trusted")
+    if session.page is None and has_comms:
+        session.page = Page(session, shell)
     return session.page if isinstance(session.page, Page) else None
+
+
+def output_mode(session: Session) -> str:
+    """Return the output policy's mode: ``safe``, ``trusted`` or ``text``."""
+    return str(getattr(session.config.output, "mode", "safe"))
 
 
 class Page:
@@ -57,17 +61,13 @@ class Page:
     session : Session
     shell : InteractiveShell
         One with a kernel.
-    trusted : bool
-        Show every widget as it is.
     """
 
-    def __init__(self, session: Session, shell: Any, *, trusted: bool = False) -> None:
+    def __init__(self, session: Session, shell: Any) -> None:
         self._session = session
         self._shell = shell
         self._lock = threading.RLock()
-        self._models = Models(
-            session.config.output.max_bytes, self._clean_output, self._page_message_id, trusted=trusted
-        )
+        self._models = Models(session.config.output.max_bytes, self._clean_output, self._page_message_id)
         self._comms: dict[str, _PageComm] = {}
         self._cell = Publisher(shell, {})
         self._parents: OrderedDict[str, _Parent] = OrderedDict()
@@ -77,9 +77,21 @@ class Page:
 
     # The cell
 
-    def begin_cell(self) -> Callable[[Message], bool]:
-        """Tell of widgets in the name of the cell that runs now; return what publishes what an ``Output`` takes."""
+    def begin_cell(self, mode: str) -> Callable[[Message], bool]:
+        """Tell of widgets in the name of the cell that runs now.
+
+        Parameters
+        ----------
+        mode : str
+            The cell's output policy. Widgets that are made in a cell of the mode ``trusted`` show as they are.
+
+        Returns
+        -------
+        callable
+            Publishes what an ``Output`` widget takes; False where none does.
+        """
         self._cell = publisher = Publisher(self._shell)
+        self._models.trusting = mode == "trusted"
 
         def capture(message: Message) -> bool:
             with self._lock:
@@ -94,6 +106,7 @@ class Page:
         """Tell what was held back; return what to say of what was refused."""
         with self._lock:
             self._flush()
+            self._models.trusting = False
             return self._models.notice()
 
     # From the sandbox

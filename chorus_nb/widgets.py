@@ -72,6 +72,8 @@ class Model:
     ----------
     page_id : str
         Its id in the page.
+    trusted : bool
+        Whether what it holds passes as it is.
     state : dict
         What the page was told of it, with ``bytes`` where buffers are.
     sizes : dict
@@ -84,6 +86,7 @@ class Model:
 
     page_id: str
     name: str
+    trusted: bool = False
     state: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     inside: list[str] = field(default_factory=list)
@@ -124,8 +127,11 @@ class Models:
         The output policy, for what an ``Output`` widget holds.
     page_message_id : callable
         Takes the id of a request to the sandbox; returns that of the message of the page which caused it, or ``""``.
-    trusted : bool
-        Let every model and every value through.
+
+    Attributes
+    ----------
+    trusting : bool
+        Let every model that is opened now, and whatever it holds, through as it is.
     """
 
     def __init__(
@@ -133,13 +139,11 @@ class Models:
         max_bytes: int,
         clean_output: OutputCleaner,
         page_message_id: Callable[[str], str],
-        *,
-        trusted: bool = False,
     ) -> None:
         self._max_bytes = max_bytes
         self._clean_output = clean_output
         self._page_message_id = page_message_id
-        self._trusted = trusted
+        self.trusting = False
         self._models: dict[str, Model] = {}
         self._inner_ids: dict[str, str] = {}
         self._bytes = 0
@@ -225,14 +229,14 @@ class Models:
         sent = with_buffers(data, message.buffers)
         if comm_id in self._models or message.content.get("target_name") != TARGET or sent is None:
             return None
-        identity = {key: sent.get(key) for key in IDENTITY} if self._trusted else standard_identity(sent)
+        identity = {key: sent.get(key) for key in IDENTITY} if self.trusting else standard_identity(sent)
         if identity is None:
             self._refuse(sent)
             return None
         if len(self._models) >= MAX_MODELS:
             self._too_many += 1
             return None
-        model = Model(uuid.uuid4().hex, str(identity["_model_name"]))
+        model = Model(uuid.uuid4().hex, str(identity["_model_name"]), self.trusting)
         self._models[comm_id], self._inner_ids[model.page_id] = model, comm_id
         model.state.update(identity)
         told = Told(model, "open", {**identity, **self._update(model, sent)})
@@ -254,7 +258,7 @@ class Models:
         method = data.get("method")
         if method == "custom":
             content = data.get("content")
-            passes = self._trusted or content in ({"do": "focus"}, {"do": "blur"})
+            passes = model.trusted or content in ({"do": "focus"}, {"do": "blur"})
             return Told(model, "custom", {"content": content}, buffers) if passes else None
         sent = with_buffers(data, buffers) if method in _METHODS else None
         if sent is None:
@@ -266,10 +270,10 @@ class Models:
 
     def _update(self, model: Model, sent: dict[str, Any]) -> dict[str, Any]:
         """Clean what the sandbox says of a model and keep it; return what of it to tell the page."""
-        clean = self._translate if self._trusted else lambda key, value: self._clean(model, key, value)
+        clean = self._translate if model.trusted else lambda key, value: self._clean(model, key, value)
         named = {key: clean(key, value) for key, value in sent.items() if isinstance(key, str) and key not in IDENTITY}
         state = {key: value for key, value in named.items() if value is not DROP}
-        if not self._trusted and {**model.state, **state}.get("description_allow_html"):
+        if not model.trusted and {**model.state, **state}.get("description_allow_html"):
             # Whichever of the two came later, the page reads the description as markup now.
             written = sent.get("description", model.state.get("description"))
             state["description"] = description_markup(written) if isinstance(written, str) else ""

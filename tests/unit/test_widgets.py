@@ -28,6 +28,7 @@ OUTPUT = {
     "_view_name": "OutputView",
     "_view_module_version": "1.0.0",
 }
+MESSAGES = {"request": "page-message"}
 PNG = b"\x89PNG\r\n\x1a\n1234"
 SCRIPT = "<img src=x onerror=alert(1)>"
 
@@ -35,11 +36,9 @@ SCRIPT = "<img src=x onerror=alert(1)>"
 class Sandbox:
     """What says that it has widgets."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, max_bytes: int = 2**20) -> None:
         self.cleaned: list[dict[str, Any]] = []
-        self.models = Models(
-            options.pop("max_bytes", 2**20), self._clean_output, {"request": "page-message"}.get, **options
-        )
+        self.models = Models(max_bytes, self._clean_output, lambda msg_id: MESSAGES.get(msg_id, ""))
 
     def _clean_output(self, output: dict[str, Any]) -> dict[str, Any] | None:
         self.cleaned.append(output)
@@ -476,11 +475,14 @@ def test_an_output_is_not_shown_inside_itself(sandbox: Sandbox) -> None:
 
 
 def test_what_is_trusted_passes_as_it_is_with_the_ids_of_the_page() -> None:
-    sandbox = Sandbox(trusted=True)
+    sandbox = Sandbox()
+    sandbox.models.trusting = True
     slider = model_of(sandbox.open("slider"))
     state = {"_model_module": "anywidget", "_model_name": "AnyModel", "_esm": "export default {}"}
     told = sandbox.open_as("mine", {**state, "data": b"\x00\xff", "inside": {"a": ["IPY_MODEL_slider"]}})
     assert state_of(told)["_esm"] == "export default {}"
     assert state_of(told)["data"] == b"\x00\xff"
     assert state_of(told)["inside"] == {"a": [f"IPY_MODEL_{slider.page_id}"]}
+    sandbox.models.trusting = False
     assert sandbox.say("mine", {"method": "custom", "content": {"any": "thing"}}, (b"1",)) is not None
+    assert sandbox.open_as("another", {**state}) is None, "who was let in stays; nobody else comes in"
