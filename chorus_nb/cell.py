@@ -71,7 +71,9 @@ def run_begun_cell(
         session.start()
         started = True
         strip.state("running")
-        outcome = session.execute(code, timeout_s=timeout_s, on_message=replay, on_input=on_input)
+        outcome = session.execute(
+            code, timeout_s=timeout_s, output=strip.output, on_message=replay, on_input=on_input
+        )
         if outcome.notice:
             replay.stream("stderr", outcome.notice)
         error = replay.error(interrupted=outcome.interrupted)

@@ -16,6 +16,7 @@ from .config import OutputPolicy
 from .conversation import Request
 from .errors import ChorusError
 from .outputs import OutputFilter
+from .page import OutputPage
 
 if TYPE_CHECKING:
     from .session import Session
@@ -103,7 +104,7 @@ def _inspection(content: Mapping[str, Any]) -> Inspection | None:
     if content.get("found") is not True:
         return Inspection({}, {})
     try:
-        admitted = OutputFilter(_POLICY, "").admit(Message("display_data", dict(content)))
+        admitted = OutputFilter(_POLICY, OutputPage("", frames=False)).admit(Message("display_data", dict(content)))
     except ChorusError:
         return None
     return Inspection(admitted.content["data"], admitted.content["metadata"]) if admitted else Inspection({}, {})

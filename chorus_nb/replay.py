@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from IPython.display import clear_output, publish_display_data
 
 from .agent.wire import Message
+from .config import OutputMode
 from .errors import ExecutionError, ExecutionInterruptedError
 from .sandbox import RichOutput
 from .telemetry import ResourceSample, ResourceUsage
@@ -17,6 +18,7 @@ from .telemetry import ResourceSample, ResourceUsage
 class Strip(Protocol):
     """What a cell needs of its gauge (:class:`chorus_nb.panel.gauge.Gauge` is one)."""
 
+    output: OutputMode
     def begin(self, state: str = "starting") -> None: ...
     def again(self) -> None: ...
     def state(self, text: str) -> None: ...

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from .agent.wire import Message
 from .asking import InputHandler
-from .config import SandboxConfig
+from .config import OutputMode, SandboxConfig
 from .conversation import Conversation, Request, Signal
 from .engines.base import Container, Engine
 from .engines.owner import owner_label
@@ -44,6 +44,7 @@ from .launch import (
 )
 from .notices import Notices, SampleListener
 from .outputs import OutputFilter
+from .page import OutputPage
 from .sanitize import clean_text
 from .telemetry import ResourceSample, ResourceUsage
 
@@ -93,8 +94,8 @@ class Session:
         self._given_up = False
         self._execution: Execution | None = None
         self._loss: ChorusError | None = None
-        # Nobody in the sandbox knows it, so its displays can't be given the id of one of the notebook's own.
-        self._display_prefix = f"{uuid.uuid4().hex}-"
+        # Nobody in the sandbox knows the prefix, so its displays can't be given the id of one of the notebook's own.
+        self._page = OutputPage(display_prefix=f"{uuid.uuid4().hex}-")
         self._notices = Notices()
 
     # What it is
@@ -238,6 +239,7 @@ class Session:
         timeout_s: float | None = None,
         silent: bool = False,
         store_history: bool = True,
+        output: OutputMode | None = None,
         on_message: MessageHandler,
         on_input: InputHandler | None = None,
     ) -> Outcome:
@@ -251,6 +253,8 @@ class Session:
             Seconds after which it is interrupted, and killed if it does not yield. Time in ``on_input`` does not count.
         silent, store_history : bool
             As in a Jupyter ``execute_request``.
+        output : str, optional
+            In which form its displays pass, where that is not the session's :attr:`OutputPolicy.mode`.
         on_message : callable
             Gets each output message in order, in the calling thread, after the output policy.
         on_input : callable, optional
@@ -267,23 +271,28 @@ class Session:
         SessionClosedError, AgentProtocolError
         """
         content = {"code": code, "silent": silent, "store_history": store_history, "allow_stdin": bool(on_input)}
-        return self._run(Request("execute_request", content), timeout_s, on_message, on_input)
+        return self._run(Request("execute_request", content), timeout_s, on_message, on_input, output)
 
     def command(self, argv: list[str], *, timeout_s: float | None = None, on_message: MessageHandler) -> Outcome:
         """Run a program beside the namespace; as :meth:`execute`, with ``exit_code`` in the reply."""
         return self._run(Request("command_request", {"argv": argv, "environment": {}}), timeout_s, on_message, None)
 
     def _run(
-        self, request: Request, timeout_s: float | None, on_message: MessageHandler, on_input: InputHandler | None
+        self,
+        request: Request,
+        timeout_s: float | None,
+        on_message: MessageHandler,
+        on_input: InputHandler | None,
+        output: OutputMode | None = None,
     ) -> Outcome:
         with self._turn():
             self.report_loss()
             self.start()
             assert self._conversation is not None
-            policy = self.config.output
+            policy = self.config.output.model_copy(update={"mode": output} if output else {})
             request.content["max_output_bytes"] = policy.max_bytes
             self.last_usage = None
-            self._execution = Execution(self, self._conversation, request, OutputFilter(policy, self._display_prefix))
+            self._execution = Execution(self, self._conversation, request, OutputFilter(policy, self._page))
             try:
                 return self._execution.run(timeout_s, on_message, on_input)
             except AgentProtocolError:
