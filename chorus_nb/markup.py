@@ -59,7 +59,7 @@ def inline_html(html: str) -> str | None:
     # Named by its content: an output that is the same again is the same to the letter.
     scope = f"sandbox-{hashlib.sha256(source.encode()).hexdigest()[:12]}"
     sheet = clean_sheet(source, scope)
-    return sheet and f'<div class="{scope}" style="overflow: auto"><style>\n{sheet}\n</style>\n{clean}</div>'
+    return sheet and f'<div class="{scope}" style="overflow-y: clip"><style>\n{sheet}\n</style>\n{clean}</div>'
 
 
 def clean_html(html: str) -> str | None:

@@ -1,7 +1,7 @@
 """Published attacks through every kind of output, in a real JupyterLab: none acts in the page, and none calls out.
 
-The page's own `alert` and its kin are made to keep a list: a vector that runs in the page's origin is on it. The control
-is the same cell with `--output trusted`.
+The page's own `alert` and its kin are made to keep a list: a vector that runs in the page's origin is on it. The
+control is the same cell with `--output trusted`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHANNELS = {
     " metadata={'image/png': {'alt': vector, 'width': vector}})",
     "unknown": "display({'application/vnd.jupyter.widget-view+json': {'model_id': vector, 'version_major': 2},"
     " 'text/vnd.mermaid': vector, vector: vector, 'text/plain': vector}, raw=True)",
-    "streams": "print(vector); print(vector, file=sys.stderr); sys.stdout.write(f'\\x1b]8;;{vector}\\x07x\\x1b]8;;\\x07')",
+    "streams": "print(vector); print(vector, file=sys.stderr); print(f'\\x1b]8;;{vector}\\x07x\\x1b]8;;\\x07')",
 }
 LISTEN = """() => {
     window.fired = [];
@@ -78,8 +78,6 @@ def calls() -> Iterator[tuple[str, list[str]]]:
             self.send_header("Access-Control-Allow-Origin", "*")
             self.end_headers()
             self.wfile.write(b"alert('loaded')")
-
-        do_POST = do_GET
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -164,11 +162,14 @@ ESCAPES = [
     "new EventSource('//{host}/events')",
     "new Image().src = '//{host}/image'",
     "import('//{host}/import.js')",
-    "new Worker(URL.createObjectURL(new Blob([\"importScripts('http://{host}/worker.js'); fetch('http://{host}/worker')\"])))",
-    "element.innerHTML = '<iframe src=//{host}/frame></iframe><object data=//{host}/object></object><embed src=//{host}/e>'",
+    "new Worker(URL.createObjectURL(new Blob([\"importScripts('http://{host}/worker.js')\"])))",
+    "new Worker(URL.createObjectURL(new Blob([\"fetch('http://{host}/worker')\"])))",
+    "element.innerHTML = '<iframe src=//{host}/frame></iframe><embed src=//{host}/embed>'",
+    "element.innerHTML = '<object data=//{host}/object></object>'",
     "element.innerHTML = '<link rel=stylesheet href=//{host}/css><link rel=prefetch href=//{host}/prefetch>"
     "<link rel=preload as=image href=//{host}/preload><link rel=prerender href=//{host}/prerender>'",
-    "element.innerHTML = '<video src=//{host}/video></video><audio src=//{host}/audio></audio><video poster=//{host}/p>'",
+    "element.innerHTML = '<video src=//{host}/video></video><audio src=//{host}/audio></audio>'",
+    "element.innerHTML = '<video poster=//{host}/poster>'",
     'element.innerHTML = \'<style>@import "//{host}/import.css"; @font-face {font-family: x; src: url(//{host}/font)}'
     " p {background: url(//{host}/background); font-family: x}</style><p>x</p>'",
     "element.innerHTML = '<form id=f action=//{host}/form><input name=a value=b></form>'; f.submit()",
@@ -181,7 +182,7 @@ ESCAPES = [
     "document.write('<meta http-equiv=refresh content=\"0;url=//{host}/written\"><img src=//{host}/written-image>')",
     "element.innerHTML = `<iframe srcdoc=\"<script>location='//{host}/nested'; new Image().src='//{host}/nested-image'"
     '</script>"></iframe>`',
-    "element.innerHTML = `<iframe srcdoc=\"<script>parent.parent.location='//{host}/nested-outer'</script>\"></iframe>`",
+    "element.innerHTML = `<iframe srcdoc=\"<script>parent.parent.location='//{host}/outer'</script>\"></iframe>`",
     "location = URL.createObjectURL(new Blob(['<img src=http://{host}/blob>'], {type: 'text/html'}))",
     "location = 'data:text/html,<img src=http://{host}/data>'",
     "location = `javascript:'<img src=http://{host}/javascript>'`",
@@ -191,7 +192,7 @@ ESCAPES = [
     "top.document.body.innerHTML = ''",
     "parent.document.body.innerHTML = ''",
     "for (const [w, h] of [[top, 5000], [parent.parent, 1e9]]) w.postMessage(h, '*')",
-    "setTimeout(() => { for (const what of [-1, NaN, '5', null, {{}}, [5], 1e9]) parent.postMessage(what, '*'); }, 500)",
+    "setTimeout(() => { for (const h of [-1, NaN, '5', null, {{}}, [5], 1e9]) parent.postMessage(h, '*'); }, 500)",
     "document.cookie; localStorage.x; indexedDB.open('x')",
     "element.requestFullscreen(); document.body.requestPointerLock()",
     "navigator.serviceWorker.register('//{host}/sw.js')",
@@ -214,3 +215,32 @@ def test_a_frame_has_no_way_out(cells: NotebookFactory, calls: tuple[str, list[s
     assert len(heights) == len(scripts)
     assert sorted(height for height in heights if height > 1000) == [10000], "one asks for all there is, and gets that"
     assert areas(page).evaluate_all(OVERLAID) == []
+
+
+def test_errors_and_session_names_are_only_text(cells: NotebookFactory, calls: tuple[str, list[str]]) -> None:
+    host, got = calls
+    vectors = read_vectors(host)
+    parts = [vectors[start : start + PER_CELL] for start in range(0, len(vectors), PER_CELL)]
+    refused = "for name in {part!r}:\n    try: get_ipython().run_cell_magic('sandbox', repr(name), '1')\n"
+    strips = (
+        "from chorus_nb.panel.figures import Meter\nfrom chorus_nb.panel.gauge import Gauge\n"
+        "from chorus_nb.panel.strip import StripWidget\n"
+        "for name in {part!r}:\n    gauge = Gauge(name, 1, 2**30, print); gauge.begin(name); gauge.end(name, None)\n"
+        "    display(StripWidget(Meter(1, 2**30).live(name, name, 1.0), print))"
+    )
+    page = cells(
+        [
+            *(f"{refused.format(part=part)}    except BaseException: get_ipython().showtraceback()" for part in parts),
+            *(strips.format(part=part[start : start + 20]) for part in parts for start in (0, 20)),
+            f"%%sandbox\nkind = type({vectors[2]!r}, (Exception,), {{}})\nraise kind('\\n'.join({vectors!r}))",
+        ]
+    )
+    assert attack(page) == []
+    last = page.outputs(page.page.locator(".jp-Notebook .jp-Cell").count() - 1)
+    assert last.error_names == ["ExecutionError"]
+    assert all(vector.strip() in last.text for vector in vectors[:5]), "as text they are there"
+    assert areas(page).locator("script, iframe, [onerror], [onload], [onmouseover], [href^=javascript]").count() == 0
+    assert got == []
+
+
+# Where widgets from a sandbox come to be shown, their state is one more kind of output to try the vectors on.

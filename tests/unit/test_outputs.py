@@ -124,7 +124,7 @@ def faults(html: str) -> list[str]:
         return []
     head, mark, rest = html.partition("\n</style>\n")
     opening, *lines = head.split("\n")
-    if mark and re.fullmatch(r'<div class="sandbox-[0-9a-f]{12}" style="overflow: auto"><style>', opening):
+    if mark and re.fullmatch(r'<div class="sandbox-[0-9a-f]{12}" style="overflow-y: clip"><style>', opening):
         html = rest if all(map(SHEET_LINE.fullmatch, lines)) else html
     return Inspector(html).faults
 
