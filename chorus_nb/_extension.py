@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 from IPython.display import display
 
 from .completion import Completions
+from .config import OutputMode
 from .errors import ChorusError
 from .kernel_requests import KernelRequests
 from .magics import SandboxMagics
@@ -58,11 +59,14 @@ def unload(shell: Any) -> None:
             shell.magics_manager.magics[kind].pop(name, None)
 
 
-def make_strip(session: Session, mode: str, on_stop: Callable[[], None] | None = None) -> Gauge:
+def make_strip(
+    session: Session, mode: str, on_stop: Callable[[], None] | None = None, output: OutputMode | None = None
+) -> Gauge:
     """Return the gauge of one cell; its button interrupts the session, or does what ``on_stop`` says."""
     limits = session.config.limits
     stop = on_stop or session.interrupt
-    return Gauge(session.name, limits.cpus, limits.memory_bytes, stop, cast(Literal["on", "off"], mode))
+    shown = cast(Literal["on", "off"], mode)
+    return Gauge(session.name, limits.cpus, limits.memory_bytes, stop, shown, output or session.config.output.mode)
 
 
 def show_panel(manager: SessionManager) -> None:

@@ -87,9 +87,8 @@ def run_begun_cell(
         if argv:
             outcome = session.command(argv, timeout_s=timeout_s, on_message=replay)
         else:
-            outcome = session.execute(
-                code, timeout_s=timeout_s, on_message=replay, on_input=on_input, on_late=replay.on_late, **asked
-            )
+            asked |= {"output": strip.output, "on_input": on_input, "on_late": replay.on_late}
+            outcome = session.execute(code, timeout_s=timeout_s, on_message=replay, **asked)
             replay.payloads(outcome.reply, session.name)
         notice = (outcome.notice or "") + (page.end_cell() if page else "")
         if notice:

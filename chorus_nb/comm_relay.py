@@ -43,14 +43,14 @@ def page_of(session: Session) -> Page | None:
     """Return what shows the session's widgets, where there is a page to show them."""
     shell = get_ipython()
     has_comms = hasattr(getattr(shell, "kernel", None), "comm_manager")
-    if session.page is None and has_comms:
-        session.page = Page(session, shell)
-    return session.page if isinstance(session.page, Page) else None
+    if session.widgets is None and has_comms:
+        session.widgets = Page(session, shell)
+    return session.widgets if isinstance(session.widgets, Page) else None
 
 
 def output_mode(session: Session) -> str:
     """Return the output policy's mode: ``safe``, ``trusted`` or ``text``."""
-    return str(getattr(session.config.output, "mode", "safe"))
+    return session.config.output.mode
 
 
 class Page:

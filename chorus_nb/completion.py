@@ -13,6 +13,7 @@ _VALUES = {
     "--image": ["mirror"],
     "--memory": ["256m", "512m", "1g", "2g"],
     "--repo": ["ro", "rw", "none"],
+    "--output": ["safe", "trusted", "text"],
     "--gauge": ["on", "off"],
     "--lang": ["python", "sh"],
     "--cpus": [],

@@ -107,8 +107,16 @@ class RepositoryMount(_Model):
         return path if path is None else path.expanduser().absolute()
 
 
+OutputMode = Literal["safe", "trusted", "text"]
+"""In which form displays reach the notebook."""
+
+
 class OutputPolicy(_Model):
-    """How much of what a cell puts out reaches the notebook."""
+    """How much of what a cell puts out reaches the notebook, and in which form."""
+
+    mode: OutputMode = "safe"
+    """``safe``: what can act is shown in a frame that reaches neither the page nor the network. ``trusted``: displays
+    pass as they are, and can act in the notebook page. ``text``: only their text."""
 
     max_bytes: Annotated[SizeBytes, Field(ge=1024)] = 10 * 2**20
     """Bytes of text and display data of one cell; what comes after is counted and dropped, with a notice."""
@@ -179,6 +187,7 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
     "read_only_root": ("security", "read_only_root"),
     "repo": ("repository", "mode"),
     "repo_path": ("repository", "path"),
+    "output": ("output", "mode"),
     "max_output": ("output", "max_bytes"),
     "env": ("", "environment"),
 }
@@ -237,6 +246,7 @@ _ALLOWED: Mapping[str, str] = {
     "read_only_root": "True or False",
     "repo": "ro, rw or none",
     "repo_path": "the path of a folder",
+    "output": "safe, trusted or text",
     "max_output": "a size of at least 1k, such as 100m",
     "env": "names of letters, digits and underscores, no digit first, each with a text without null characters",
 }

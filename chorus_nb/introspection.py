@@ -17,6 +17,7 @@ from .config import OutputPolicy
 from .conversation import Request
 from .errors import ChorusError
 from .outputs import OutputFilter
+from .page import OutputPage
 
 if TYPE_CHECKING:
     from .session import Session
@@ -84,7 +85,7 @@ def _expression(answer: object) -> dict[str, Any]:
     if isinstance(answer, dict):
         kind = "display_data" if answer.get("status") == "ok" else "error"
         with suppress(ChorusError):
-            shown = OutputFilter(_POLICY, "").admit(Message(kind, answer))
+            shown = OutputFilter(_POLICY, OutputPage("", frames=False)).admit(Message(kind, answer))
     if shown is None:
         return {"status": "error", "ename": "ValueError", "evalue": "The value can't be shown.", "traceback": []}
     return {**shown.content, "status": "ok" if shown.msg_type == "display_data" else "error"}
@@ -128,7 +129,7 @@ def _inspection(content: Mapping[str, Any]) -> Inspection | None:
     if content.get("found") is not True:
         return Inspection({}, {})
     try:
-        admitted = OutputFilter(_POLICY, "").admit(Message("display_data", dict(content)))
+        admitted = OutputFilter(_POLICY, OutputPage("", frames=False)).admit(Message("display_data", dict(content)))
     except ChorusError:
         return None
     return Inspection(admitted.content["data"], admitted.content["metadata"]) if admitted else Inspection({}, {})

@@ -14,7 +14,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from .background import BackgroundCell
 from .cell import ask, can_ask, run_in_turn
 from .commands import Commands
-from .config import duration_s
+from .config import OutputMode, duration_s
 from .errors import ChorusError, ConfigurationError
 from .magic_line import sessions_asked
 from .manager import DEFAULT_NAME, SessionManager
@@ -25,7 +25,7 @@ from .session import Session
 from .side_by_side import Branch, run_side_by_side
 from .turns import Turn, Turns
 
-StripFactory = Callable[[Session, str, Callable[[], None]], Strip]
+StripFactory = Callable[[Session, str, Callable[[], None], OutputMode | None], Strip]
 
 
 @magics_class
@@ -37,7 +37,8 @@ class SandboxMagics(Magics):
     shell : InteractiveShell
     manager : SessionManager
     make_strip : callable
-        Makes the gauge of a cell from its session, ``"on"`` or ``"off"``, and what its button does.
+        Makes the gauge of a cell from its session, ``"on"`` or ``"off"``, what its button does, and
+        the form of its output, where the cell asks for one.
     show_panel : callable
         Shows the panel.
 
@@ -74,6 +75,11 @@ class SandboxMagics(Magics):
         "--env", action="append", metavar="NAME[=VALUE]", help="Pass an environment variable in; may be repeated."
     )
     @argument("--fresh", action="store_true", help="End the session first and make it anew with these options.")
+    @argument(
+        "--output",
+        choices=("safe", "trusted", "text"),
+        help="What this cell shows: safe (the default), trusted (may act in this page) or text.",
+    )
     @argument("--gauge", choices=("on", "off"), default="on", help="The strip above the output.")
     @argument("--bg", action="store_true", help="Return at once, with a handle; the output appears as it comes.")
     @argument(
@@ -147,7 +153,7 @@ class SandboxMagics(Magics):
 
     def _turn_and_strip(self, arguments: Namespace, session: Session) -> tuple[Turn, Strip]:
         turn = self.turns.enter(session)
-        return turn, self._make_strip(session, arguments.gauge, turn.stop)
+        return turn, self._make_strip(session, arguments.gauge, turn.stop, arguments.output)
 
     def session_of(self, line: str) -> Session | None:
         """Return the session that the line of a ``%%sandbox`` cell names, where there is one; none is made."""

@@ -2,7 +2,7 @@
 
 Outputs are hostile input. JupyterLab runs script in the outputs of a cell that was executed in the session, and with
 the page an attacker has the server and the host. So every message is checked for its shape and its size, every
-representation is made harmless by :mod:`chorus_nb.sanitize`, and what is dropped is named in
+representation is made harmless by :mod:`chorus_nb.sanitize` and :mod:`chorus_nb.page`, and what is dropped is named in
 :meth:`OutputFilter.notice`.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 from .agent.wire import Message
 from .config import OutputPolicy
 from .errors import AgentProtocolError
+from .page import SCRIPT_TYPES, OutputPage
 from .sanitize import CLEANERS, clean_text
 from .widgets import VIEW
 
@@ -34,9 +35,9 @@ class OutputFilter:
     Parameters
     ----------
     policy : OutputPolicy
-        How many bytes may pass.
-    display_prefix : str
-        Put before every ``display_id``, so that a sandbox can update its own displays and nobody else's.
+        How many bytes may pass, and in which form.
+    page : OutputPage
+        What this execution's outputs share with the session's earlier ones.
     view : callable, optional
         Takes what a display says to show a widget; returns what shows it in the page, or None where it can't be.
         Without it no widget is shown.
@@ -48,19 +49,18 @@ class OutputFilter:
     """
 
     def __init__(
-        self,
-        policy: OutputPolicy,
-        display_prefix: str,
-        view: Callable[[Any], dict[str, Any] | None] | None = None,
+        self, policy: OutputPolicy, page: OutputPage, view: Callable[[Any], dict[str, Any] | None] | None = None
     ) -> None:
         self.dropped_bytes = 0
         self._limit_bytes = policy.max_bytes
         self._left_bytes = policy.max_bytes
-        self._display_prefix = display_prefix
+        self._page = page
+        page.begin()
         self._view = view
         self._oversized: list[str] = []
         self._refused: dict[str, None] = {}
         self._has_error = False
+        self._represent = {"safe": self._safe, "trusted": self._raw, "text": self._text}[policy.mode]
         self._admit: Mapping[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
             "stream": self._stream,
             "display_data": self._display,
@@ -111,13 +111,13 @@ class OutputFilter:
         return {"name": name, "text": clean_text(text)} if kept else None
 
     def _display(self, content: dict[str, Any]) -> dict[str, Any] | None:
-        data = self._representations(_field(content, "data", dict))
+        data = self._represent(_field(content, "data", dict))
         if not data:
             return None
         shown = {"data": data, "metadata": clean_metadata(_field(content, "metadata", dict, {}), data)}
         display_id = _field(_field(content, "transient", dict, {}), "display_id", str, "")
         if re.fullmatch(r"[A-Za-z0-9_.:-]{1,128}", display_id):
-            shown["transient"] = {"display_id": self._display_prefix + display_id}
+            shown["transient"] = {"display_id": self._page.display_prefix + display_id}
         return shown
 
     def _update(self, content: dict[str, Any]) -> dict[str, Any] | None:
@@ -143,27 +143,49 @@ class OutputFilter:
         self._left_bytes -= sum(map(len, (error["ename"], error["evalue"], *error["traceback"])))
         return error
 
-    def _representations(self, data: dict[str, Any]) -> dict[str, Any]:
+    def _safe(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return what may stand in the page; HTML and script as the page of the session shows them."""
         shown: dict[str, Any] = {}
         refused: list[str] = []
+        active: dict[str, str] = {}
         # What every reader can show goes first, while there is room.
         for mime in sorted(data, key=lambda mime: mime != "text/plain"):
             if mime == VIEW and self._view:
                 continue  # Whoever knows the widgets says what was refused of them.
-            if mime not in CLEANERS:
+            if mime not in CLEANERS and mime not in SCRIPT_TYPES:
                 refused.append(mime)
-            elif self._spend(mime, data[mime]):
-                value = CLEANERS[mime](data[mime])
-                shown |= {} if value is None else {mime: value}
-                refused += [mime] if value is None else []
-        if not shown.keys() - {"text/plain"}:
-            self._refuse(refused)
+            elif not self._spend(mime, data[mime]):
+                continue
+            elif mime in SCRIPT_TYPES:
+                active[mime] = data[mime]
+            elif (value := CLEANERS[mime](data[mime])) is not None:
+                shown[mime] = value
+            else:
+                refused.append(mime)
         for mime in set(refused) & _READABLE_SOURCE:
             shown["text/plain"] = clean_text(data[mime])
-        if self._view and VIEW in data and (view := self._view(data[VIEW])):
-            shown[VIEW] = view
+        shown |= self._widget(data)
         svg = shown.pop("image/svg+xml", None)
-        return {"text/html": svg, **shown} if svg else shown
+        html = self._page.show(active, data.keys(), shown.get("text/plain", "")) if active else svg
+        if not html and not shown.keys() - {"text/plain"}:
+            self._refuse(refused)
+        return {"text/html": html, **shown} if html else shown
+
+    def _raw(self, data: dict[str, Any]) -> dict[str, Any]:
+        shown = {mime: value for mime, value in data.items() if mime != VIEW and self._spend(mime, value)}
+        return shown | self._widget(data)
+
+    def _widget(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return what shows a widget: models have other ids in the page."""
+        view = self._view(data[VIEW]) if self._view and VIEW in data else None
+        return {VIEW: view} if view else {}
+
+    def _text(self, data: dict[str, Any]) -> dict[str, Any]:
+        text = data.get("text/plain")
+        shown = text is not None and self._spend("text/plain", text)
+        if not shown:
+            self._refuse(list(data))
+        return {"text/plain": clean_text(str(text))} if shown else {}
 
     def _spend(self, mime: str, value: Any) -> bool:
         size = len(_payload(mime, value))
@@ -233,7 +255,7 @@ def clean_metadata(metadata: Mapping[str, Any], data: Mapping[str, Any]) -> dict
 
 def _payload(mime: str, value: Any) -> bytes:
     """Return the bytes of one representation. Raises where its type is not the MIME type's."""
-    if mime == "application/json":
+    if mime.endswith("json"):
         try:
             value = json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError):

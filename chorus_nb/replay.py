@@ -11,6 +11,7 @@ from IPython.core import page
 from IPython.display import clear_output, publish_display_data
 
 from .agent.wire import Message
+from .config import OutputMode
 from .errors import ExecutionError, ExecutionInterruptedError
 from .payloads import Page, payloads
 from .publishing import Publisher
@@ -20,6 +21,8 @@ from .telemetry import ResourceSample, ResourceUsage
 
 class Strip(Protocol):
     """What a cell needs of its gauge (:class:`chorus_nb.panel.gauge.Gauge` is one)."""
+
+    output: OutputMode
 
     def begin(self, state: str = "starting") -> None: ...
     def again(self) -> None: ...

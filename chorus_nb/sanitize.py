@@ -1,10 +1,9 @@
-r"""Makes one representation of an output harmless to show: text, HTML, TeX, Markdown, pictures, JSON.
+r"""Makes one representation of an output harmless to show: text, TeX, Markdown, pictures, JSON.
 
 Pure functions. Each takes what a sandbox sent and returns what may stand in the notebook page, or None where that can't
 be told or nothing is left. What is kept is listed; what is not listed goes:
 
 - text keeps its colours and loses every other terminal control;
-- HTML goes through ``nh3``, with the styles, classes and URLs that can reach beyond the output taken out;
 - TeX keeps the commands of :data:`TEX_COMMANDS` (MathJax has ``\href``, ``\style``, ``\require``, ...);
 - Markdown passes where it has no raw HTML, no image and only web links;
 - images are decoded, recognised by their first bytes and encoded again; SVG becomes an image, where script is dead.
@@ -16,16 +15,11 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import unescape
 from typing import Any
 
-import nh3
-
 MAX_JSON_DEPTH = 64
-MAX_HTML_TAGS = 500_000
-MAX_HTML_NESTING_TAGS = 5_000
-"""Tags other than a table's rows and cells."""
-MAX_HTML_ENTITIES = 50_000
 
 
 def clean_text(text: str) -> str:
@@ -41,101 +35,6 @@ _CONTROLS = re.compile(
     r"|[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]"
     r"|(?P<surrogate>[\ud800-\udfff])"
 )
-
-
-def clean_html(html: str) -> str | None:
-    """Return HTML that can only be looked at, or None where that leaves nothing to see."""
-    if not _is_cheap_to_parse(html):
-        return None
-    clean = nh3.clean(
-        _without_surrogates(html),
-        tags=set(_TAGS.split()),
-        clean_content_tags=_CONTENT_TAGS,
-        attributes=_ATTRIBUTES,
-        attribute_filter=_attribute,
-        url_schemes={"http", "https", "data"},
-        url_relative="deny",
-        set_tag_attribute_values={"a": {"target": "_blank"}},
-    ).strip()
-    visible = unescape(re.sub(r"<(?!img |hr|progress)[^\">]*(?:\"[^\"]*\"[^\">]*)*>", "", clean)).strip()
-    return _without_tex_commands(clean) if visible else None
-
-
-def _is_cheap_to_parse(html: str) -> bool:
-    """Refuse what the HTML parser takes quadratic time for: deep nesting, thousands of attributes, entities.
-
-    A tag that is not plainly well formed might go on after its first ``>``, so it counts as too expensive.
-    """
-    rest, tags = _PLAIN_TAG.subn(" ", html)
-    if tags > MAX_HTML_TAGS or html.count("&") > MAX_HTML_ENTITIES or re.search(r"</?[A-Za-z]", rest):
-        return False
-    return len(_NESTING_TAG.findall(html)) <= MAX_HTML_NESTING_TAGS
-
-
-_PLAIN_TAG = re.compile(
-    r"</?[A-Za-z][^\s<>\"'=/`]*+"
-    r"(?:\s++[^\s<>\"'=/`]++(?:\s*+=\s*+(?:\"[^\"<]*+\"|'[^'<]*+'|[^\s<>\"'=`]++))?+){0,64}+\s*+/?>",
-    re.ASCII,
-)
-_NESTING_TAG = re.compile(r"</?(?!(?:t[dhr]|tbody|thead|tfoot|col|colgroup|caption)\b)[A-Za-z]", re.IGNORECASE)
-
-_TAGS = """
-    a abbr b bdi bdo blockquote br caption center cite code col colgroup dd del details dfn div dl dt em figcaption
-    figure h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre progress q rp rt ruby s samp small span strike strong
-    sub summary sup table tbody td tfoot th thead time tr tt u ul var
-"""
-_CONTENT_TAGS = {"script", "style", "title", "template", "noscript", "iframe", "object", "svg", "math", "textarea"}
-_ATTRIBUTES = {
-    "*": {"class", "style", "title", "dir", "lang", "align", "valign"},
-    "a": {"href"},
-    "img": {"src", "alt", "width", "height"},
-    "ol": {"start", "type", "reversed"},
-    "table": {"border", "cellpadding", "cellspacing", "width"},
-    "td": {"colspan", "rowspan", "headers"},
-    "th": {"colspan", "rowspan", "headers", "scope"},
-    "col": {"span"},
-    "colgroup": {"span"},
-    "progress": {"max", "value"},
-    "details": {"open"},
-}
-# Any other class may be one that the page gives a meaning to: overlays, commands, math.
-_CLASS = re.compile(
-    r"dataframe|blank|data|index_name|col_heading|row_heading|(?:level|row|col)\d{1,6}|(?:mathjax|tex2jax)_ignore"
-)
-_STYLE_NAME = re.compile(
-    r"(?:background-)?color|display|font-(?:family|size|style|weight)|text-(?:align|decoration)|vertical-align"
-    r"|white-space|(?:min-|max-)?(?:width|height)|overflow(?:-[xy])?|table-layout|padding(?:-(?:top|right|bottom|left))?"
-    r"|border(?:-(?:top|right|bottom|left|collapse|spacing|radius|color|width|style))?",
-    re.IGNORECASE,
-)
-# No quotes, escapes, comments or functions but colours: nothing that CSS could read otherwise, and no url().
-_STYLE_VALUE = re.compile(r"(?:[-\w#.%, ]|\b(?:rgb|hsl)a?\([-\d.%,/ ]*\)){1,200}", re.IGNORECASE | re.ASCII)
-
-
-def _attribute(tag: str, name: str, value: str) -> str | None:
-    """Return the value an attribute may have; ``nh3`` asks for each that :data:`_ATTRIBUTES` lists."""
-    if name == "href":
-        return value if re.match(r"https?://", value, re.IGNORECASE) else None
-    if name == "src":
-        return _image_url(value)
-    if name == "class":
-        return " ".join(word for word in value.split() if _CLASS.fullmatch(word)) or None
-    if name == "style":
-        return _style(value)
-    return value
-
-
-def _image_url(url: str) -> str | None:
-    head, _, data = url.partition(",")
-    mime = head.removeprefix("data:").removesuffix(";base64")
-    clean = clean_image(mime, data) if head == f"data:{mime};base64" and mime in _IMAGE_MAGIC else None
-    return clean and f"{head},{clean}"
-
-
-def _style(value: str) -> str | None:
-    declarations = (map(str.strip, declaration.partition(":")[::2]) for declaration in value.split(";"))
-    kept = (f"{n}: {v}" for n, v in declarations if _STYLE_NAME.fullmatch(n) and _STYLE_VALUE.fullmatch(v))
-    return "; ".join(kept) or None
 
 
 # MathJax has more commands than these: ones that set links, styles, ids and whole attributes, load extensions, or
@@ -169,21 +68,10 @@ _TEX_COMMANDS = """
 """
 TEX_COMMANDS = frozenset(_TEX_COMMANDS.split())
 _TEX_COMMAND = re.compile(r"\\([A-Za-z@]+)")
-_HTML_OR_TEX_COMMAND = re.compile(r"<[^\">]*(?:\"[^\"]*\"[^\">]*)*>|\\([A-Za-z@]+)")
 
 
 def _is_plain_tex(text: str) -> bool:
     return all(name in TEX_COMMANDS for name in _TEX_COMMAND.findall(text))
-
-
-def _without_tex_commands(html: str) -> str:
-    """Cut unknown TeX commands in two by an empty element: looks the same, and no typesetter reads across it."""
-
-    def cut(match: re.Match[str]) -> str:
-        name = match[1]
-        return match[0] if name is None or name in TEX_COMMANDS else f"\\<span></span>{name}"
-
-    return _HTML_OR_TEX_COMMAND.sub(cut, html)
 
 
 def clean_latex(source: str) -> str | None:
@@ -211,19 +99,23 @@ _RICH_MARKDOWN = re.compile(r"!\[|\](?=[(:])(?!(?:\( ?|: ?)https?://)|[`~]{3} ?\
 _MATH = re.compile(r"\$|\\[(\[]|\\begin|@@")
 
 _IMAGE_MAGIC = {
-    "image/png": (b"\x89PNG\r\n\x1a\n",),
-    "image/jpeg": (b"\xff\xd8\xff",),
-    "image/gif": (b"GIF87a", b"GIF89a"),
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+    "image/bmp": re.compile(rb"BM"),
 }
 
 
 def clean_image(mime: str, data: str) -> str | None:
     """Return base64 of a raster image, or None where it is not one of that type."""
+    if mime not in _IMAGE_MAGIC:
+        return None
     try:
         image = base64.b64decode(re.sub(r"[ \t\r\n]+", "", data), validate=True)
     except (binascii.Error, ValueError):
         return None
-    return base64.b64encode(image).decode() if image.startswith(_IMAGE_MAGIC[mime]) else None
+    return base64.b64encode(image).decode() if _IMAGE_MAGIC[mime].match(image) else None
 
 
 def clean_json(value: object) -> object | None:
@@ -240,23 +132,21 @@ def clean_svg(svg: str) -> str | None:
     """Return HTML that shows SVG as an image: there browsers run no script in it and load nothing for it."""
     if "<svg" not in svg:
         return None
-    data = base64.b64encode(_without_surrogates(svg).encode()).decode()
+    data = base64.b64encode(without_surrogates(svg).encode()).decode()
     return f'<img src="data:image/svg+xml;base64,{data}">'
 
 
 CLEANERS: Mapping[str, Callable[[Any], Any]] = {
     "text/plain": clean_text,
-    "text/html": clean_html,
     "text/markdown": clean_markdown,
     "text/latex": clean_latex,
     "image/svg+xml": clean_svg,
-    "image/png": lambda data: clean_image("image/png", data),
-    "image/jpeg": lambda data: clean_image("image/jpeg", data),
-    "image/gif": lambda data: clean_image("image/gif", data),
+    **{mime: partial(clean_image, mime) for mime in _IMAGE_MAGIC},
     "application/json": clean_json,
 }
 """What makes each MIME type fit to show: takes its payload, returns what may be shown, or None."""
 
 
-def _without_surrogates(text: str) -> str:
+def without_surrogates(text: str) -> str:
+    """Return text that can be encoded."""
     return text.encode("utf-8", "replace").decode()

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from .agent.wire import Message
 from .asking import InputHandler
-from .config import SandboxConfig
+from .config import OutputMode, SandboxConfig
 from .conversation import Conversation, Request, Signal
 from .engines.base import Container, ContainerSpec, Engine, EngineCapabilities
 from .engines.owner import owner_label
@@ -49,6 +49,7 @@ from .launch import (
 )
 from .notices import Notices, SampleListener
 from .outputs import OutputFilter
+from .page import OutputPage
 from .sanitize import clean_text
 from .telemetry import ResourceSample, ResourceUsage
 from .widgets import WidgetPage
@@ -103,11 +104,11 @@ class Session:
         self._execution: Execution | None = None
         self._loss: ChorusError | None = None
         self._no_python: ImageUnsupportedError | None = None
-        # Nobody in the sandbox knows it, so its displays can't be given the id of one of the notebook's own.
-        self._display_prefix = f"{uuid.uuid4().hex}-"
+        # Nobody in the sandbox knows the prefix, so its displays can't be given the id of one of the notebook's own.
+        self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-")
         self._notices = Notices()
         self.late = LateOutput()
-        self.page: WidgetPage | None = None
+        self.widgets: WidgetPage | None = None
         """Who shows its widgets."""
 
     # What it is
@@ -268,6 +269,7 @@ class Session:
         store_history: bool = True,
         execution_count: int | None = None,
         user_expressions: Mapping[str, str] | None = None,
+        output: OutputMode | None = None,
         on_message: MessageHandler,
         on_input: InputHandler | None = None,
         on_late: MessageHandler | None = None,
@@ -284,6 +286,8 @@ class Session:
             As in a Jupyter ``execute_request``.
         execution_count : int, optional
             The number of the cell; the one after that of the last cell when left out.
+        output : str, optional
+            In which form its displays pass, where that is not the session's :attr:`OutputPolicy.mode`.
         on_message : callable
             Gets each output message in order, in the calling thread, after the output policy.
         on_input : callable, optional
@@ -310,7 +314,7 @@ class Session:
             "allow_stdin": bool(on_input),
         }
         timeout_s = min((limit for limit in (timeout_s, self.timeout_s) if limit), default=None)
-        return self._run(Request("execute_request", content), timeout_s, on_message, on_input, on_late)
+        return self._run(Request("execute_request", content), timeout_s, on_message, on_input, on_late, output)
 
     def command(self, argv: list[str], *, timeout_s: float | None = None, on_message: MessageHandler) -> Outcome:
         """Run a program beside the namespace; as :meth:`execute`, with ``exit_code`` in the reply."""
@@ -323,6 +327,7 @@ class Session:
         on_message: MessageHandler,
         on_input: InputHandler | None = None,
         on_late: MessageHandler | None = None,
+        output: OutputMode | None = None,
     ) -> Outcome:
         with self._turn():
             self.report_loss()
@@ -330,10 +335,9 @@ class Session:
             assert self._conversation is not None
             if self._no_python and request.msg_type == "execute_request":
                 raise only_scripts(self._no_python)
-            policy = self.config.output
-            request.content["max_output_bytes"] = policy.max_bytes
+            request.content["max_output_bytes"] = self.config.output.max_bytes
             self.last_usage = None
-            self._execution = Execution(self, self._conversation, request, self.output_filter())
+            self._execution = Execution(self, self._conversation, request, self.output_filter(output))
             try:
                 return self._execution.run(timeout_s, on_message, on_input, on_late)
             except AgentProtocolError:
@@ -367,13 +371,14 @@ class Session:
 
     # Its widgets
 
-    def output_filter(self) -> OutputFilter:
+    def output_filter(self, output: OutputMode | None = None) -> OutputFilter:
         """Return what the output of one cell, or of one callback of a widget, has to pass."""
-        return OutputFilter(self.config.output, self._display_prefix, self.page.view if self.page else None)
+        policy = self.config.output.model_copy(update={"mode": output} if output else {})
+        return OutputFilter(policy, self._outputs, self.widgets.view if self.widgets else None)
 
     def take_comm(self, message: Message) -> bool:
         """Hand a message to whoever shows the widgets; False where it is none of theirs."""
-        return self.page is not None and self.page.take(message)
+        return self.widgets is not None and self.widgets.take(message)
 
     def tell_comm(self, request: Request, msg_id: str) -> None:
         """Send the sandbox what the page says to a widget. Raises ``WireError`` where it is larger than may be."""
@@ -382,8 +387,8 @@ class Session:
 
     def close_widgets(self) -> None:
         """Close its widgets in the page: the process that had them is gone."""
-        if self.page:
-            self.page.close()
+        if self.widgets:
+            self.widgets.close()
 
     # Asking it things
 

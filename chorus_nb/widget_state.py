@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from .sanitize import TEX_COMMANDS, clean_html
+from .markup import clean_html
+from .sanitize import TEX_COMMANDS
 
 MAX_ITEMS = 10_000
 """Entries of a list: options, tags, children."""

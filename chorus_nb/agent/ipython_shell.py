@@ -181,7 +181,8 @@ class ZMQInteractiveShell(InteractiveShell):
     def _format_user_obj(self, obj: Any) -> Dict[str, Any]:
         """Return the value of a user expression, as an ``execute_reply`` has it."""
         data, metadata = self.display_formatter.format(obj)
-        return {"status": "ok", "data": encode_data(data), "metadata": metadata}
+        text = {mime: value for mime, value in data.items() if not isinstance(value, bytes)}
+        return {"status": "ok", "data": text, "metadata": metadata}
 
     def do_complete(self, code: str, cursor_pos: int) -> Dict[str, Any]:
         """Return the content of ``complete_reply``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from chorus_nb.panel.format import format_bytes, format_bytes_pair, format_duration, printable
@@ -65,6 +65,8 @@ class StripFigures:
         CPU use over time, each point in [0, 1] of what is allowed.
     alt
         The same in words, for screen readers.
+    remark
+        What is unusual about the output: ``"trusted"``, ``"text"``, or nothing.
     """
 
     name: str
@@ -73,10 +75,25 @@ class StripFigures:
     columns: tuple[Column, ...]
     history: tuple[float, ...]
     alt: str
+    remark: str = ""
+
+    @property
+    def status(self) -> str:
+        """What is written below the name: the remark first, so that no long state crowds it out."""
+        return f"{self.remark}: {self.state}" if self.remark else self.state
+
+    def remarked(self, remark: str) -> StripFigures:
+        """Return the same figures with a remark, in words too."""
+        return replace(self, remark=remark, alt=f"{self.alt} ({remark} output)") if remark else self
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON-ready values for the widget."""
-        return {**asdict(self), "columns": [asdict(column) for column in self.columns], "history": list(self.history)}
+        return {
+            **asdict(self),
+            "status": self.status,
+            "columns": [asdict(column) for column in self.columns],
+            "history": list(self.history),
+        }
 
 
 class Meter:
@@ -170,9 +187,9 @@ class Meter:
             self._samples_per_point *= 2
 
 
-def summary_line(name: str, state: str, usage: ResourceUsage | None, elapsed_s: float) -> str:
+def summary_line(name: str, state: str, usage: ResourceUsage | None, elapsed_s: float, remark: str = "") -> str:
     """Say the figures of one execution in one plain line, for terminals."""
-    head = f"[sandbox {printable(name)}] {printable(state)} in "
+    head = f"[sandbox {printable(name)}{remark and f', {remark} output'}] {printable(state)} in "
     if usage is None:
         return head + format_duration(elapsed_s)
     limit = usage.memory_limit_bytes

@@ -29,6 +29,7 @@ from chorus_nb.panel.picture import picture_metadata, render_png
 from chorus_nb.panel.threads import start_thread
 
 if TYPE_CHECKING:
+    from chorus_nb.config import OutputMode
     from chorus_nb.panel.strip import StripWidget
     from chorus_nb.telemetry import ResourceSample, ResourceUsage
 
@@ -52,6 +53,9 @@ class Gauge:
         Called once, on a thread of its own, when the strip's Stop button is pressed.
     mode
         ``"off"`` shows nothing anywhere.
+    output
+        In which form the cell's output is shown. Where that is not the usual one, the strip, its picture and its text
+        say so.
     """
 
     def __init__(
@@ -61,10 +65,13 @@ class Gauge:
         memory_limit_bytes: int | None,
         on_stop: Callable[[], None],
         mode: Literal["on", "off"] = "on",
+        output: OutputMode = "safe",
     ) -> None:
         self._name = session_name
         self._on_stop = on_stop
         self._mode = mode
+        self.output = output
+        self._remark = "" if output == "safe" else output
         self._meter = Meter(cpus, memory_limit_bytes)
         self._state = "starting"
         self._started_s = time.monotonic()
@@ -81,7 +88,7 @@ class Gauge:
         self._started_s = time.monotonic()
         if self._mode == "off" or not has_kernel():
             return
-        self._show_picture(self._meter.live(self._name, state, None), update=False)
+        self._show_picture(self._meter.live(self._name, state, None).remarked(self._remark), update=False)
         self._publisher = start_thread("chorus-gauge", self._publish)
 
     def again(self) -> None:
@@ -117,11 +124,11 @@ class Gauge:
         if self._mode == "off":
             return
         if self._publisher is None:
-            print(summary_line(self._name, state, usage, elapsed_s), file=sys.stderr)
+            print(summary_line(self._name, state, usage, elapsed_s, self._remark), file=sys.stderr)
             return
         self._publisher.join(_JOIN_TIMEOUT_S)
         with self._lock:
-            figures = self._meter.final(self._name, state, usage, elapsed_s)
+            figures = self._meter.final(self._name, state, usage, elapsed_s).remarked(self._remark)
         record = {
             "session": figures.name,
             "state": figures.state,
@@ -149,7 +156,7 @@ class Gauge:
 
     @property
     def _text(self) -> str:
-        return f"sandbox {printable(self._name)}"
+        return f"sandbox {printable(self._name)}" + (f", {self._remark} output" if self._remark else "")
 
     def _publish(self) -> None:
         if self._ended.wait(LIVE_AFTER_S):
@@ -177,7 +184,8 @@ class Gauge:
 
     def _live_figures(self) -> StripFigures:
         with self._lock:
-            return self._meter.live(self._name, self._state, time.monotonic() - self._started_s)
+            figures = self._meter.live(self._name, self._state, time.monotonic() - self._started_s)
+        return figures.remarked(self._remark)
 
     def _stop(self) -> None:
         if not self._ended.is_set():

@@ -103,7 +103,7 @@ function createStrip() {
       dot.dataset.tone = state.dataset.tone = figures.tone;
       setText(name, figures.name);
       name.title = figures.name;
-      setText(state, figures.state);
+      setText(state, figures.status);
       figures.columns.forEach((column, i) => {
         columns[i] ??= createColumn(column.width_px);
         if (!columns[i].node.parentNode) picture.insertBefore(columns[i].node, history.svg);

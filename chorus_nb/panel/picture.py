@@ -108,7 +108,7 @@ def _draw_text(draw: ImageDraw, figures: StripFigures) -> None:
     _text(draw, left_px, 14, figures.name, 12, _GREY, room_px)
     # Pillow's font has one weight: twice, half a pixel apart, is bold.
     _text(draw, left_px + 0.5, 14, figures.name, 12, _GREY, room_px)
-    _text(draw, left_px, 26, figures.state, 10, _TONES[figures.tone], room_px)
+    _text(draw, left_px, 26, figures.status, 10, _TONES[figures.tone], room_px)
     left_px = _PADDING_PX + NAME_WIDTH_PX
     for column in figures.columns:
         _text(draw, left_px, 10.5, column.label, 9, _GREY, column.width_px - 6)

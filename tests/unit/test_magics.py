@@ -79,9 +79,30 @@ def test_a_cell_does_not_ask_where_the_front_end_can_not(notebook: Notebook, mon
 
 
 def test_what_the_policy_drops_is_named(notebook: Notebook) -> None:
-    notebook.run("%%sandbox\nfrom IPython.display import Javascript\ndisplay(Javascript('alert(1)'))")
+    notebook.run("%%sandbox\ndisplay({'application/vnd.x+json': {'a': 'alert(1)'}}, raw=True)")
     assert "alert" not in repr([output.data for output in notebook.outputs])
-    assert "Not shown: application/javascript" in notebook.stderr
+    assert "Not shown: application/vnd.x+json" in notebook.stderr
+
+
+SCRIPT = "from IPython.display import HTML\ndisplay(HTML('<script>alert(1)</script>'))"
+
+
+def test_output_is_chosen_cell_by_cell_and_the_plain_line_says_so(notebook: Notebook) -> None:
+    lines = []
+    for option, passes in (("", False), ("--output trusted", True), ("--output text", False), ("", False)):
+        notebook.run(f"%%sandbox {option}\n{SCRIPT}")
+        assert passes == any("<script>alert(1)" in output.data.get("text/html", "") for output in notebook.outputs)
+        lines.append(notebook.stderr.partition("]")[0])
+    assert lines == [f"[sandbox default{remark}" for remark in ("", ", trusted output", ", text output", "")]
+    assert len(notebook.manager.sessions()) == 1, "it is no option of the container and needs no other one"
+
+
+def test_a_session_may_be_started_with_another_form_of_output(notebook: Notebook) -> None:
+    notebook.run("%sandbox start seen --output trusted")
+    notebook.run(f"%%sandbox seen\n{SCRIPT}")
+    assert "trusted output" in notebook.stderr
+    notebook.run(f"%%sandbox seen --output safe\n{SCRIPT}")
+    assert "trusted output" not in notebook.stderr
 
 
 def test_an_error_shows_the_sandboxes_traceback_and_keeps_what_was_printed(notebook: Notebook) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import json
+import random
 import re
 import time
+from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,11 +19,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chorus_nb import frame
 from chorus_nb.agent.wire import Message
 from chorus_nb.config import OutputPolicy
 from chorus_nb.errors import AgentProtocolError
+from chorus_nb.markup import clean_html
 from chorus_nb.outputs import MAX_ERROR_LINES, OutputFilter
-from chorus_nb.sanitize import clean_html, clean_latex, clean_markdown, clean_text
+from chorus_nb.page import OutputPage
+from chorus_nb.sanitize import clean_latex, clean_markdown, clean_text
+from chorus_nb.stylesheets import clean_sheet
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"pixels").decode()
 FORBIDDEN_TAGS = """
@@ -29,7 +38,9 @@ ALLOWED_LINKS = {"http", "https"}
 
 
 def admit(msg_type: str, *, limit: int = 10 * 2**20, **content: Any) -> dict[str, Any] | None:
-    message = OutputFilter(OutputPolicy(max_bytes=limit), "s1-").admit(Message(msg_type=msg_type, content=content))
+    message = OutputFilter(OutputPolicy(max_bytes=limit), OutputPage("s1-")).admit(
+        Message(msg_type=msg_type, content=content)
+    )
     return None if message is None else message.content
 
 
@@ -63,7 +74,9 @@ class Inspector(HTMLParser):
         self.texts.append(data)
 
     def _attribute(self, tag: str, name: str, value: str) -> None:
-        if name.startswith(("on", "data-")) or name in {"id", "name", "srcdoc", "srcset", "ping"}:
+        if name.startswith(("on", "data-")) or name in {"name", "srcdoc", "srcset", "ping"}:
+            self.faults.append(f"{tag} {name}")
+        if name == "id" and not re.fullmatch(r"sandbox-[\w-]+", value):
             self.faults.append(f"{tag} {name}")
         if name in {"href", "action", "formaction", "xlink:href", "background", "poster", "cite"}:
             scheme = urlsplit(re.sub(r"[\x00-\x20]", "", value)).scheme.lower()
@@ -75,8 +88,45 @@ class Inspector(HTMLParser):
             r"position|z-index|url|expression|behavior|import|transform|margin|@|\\", value
         ):
             self.faults.append(f"{tag} style={value}")
-        if name == "class" and re.search(r"jp-|lm-|modal|mathjax_process|tex2jax_process", value):
+        if name == "class" and re.search(
+            r"(^|\s)(?!sandbox-)\S*(jp-|lm-|modal|mathjax_process|tex2jax_process)", value
+        ):
             self.faults.append(f"{tag} class={value}")
+
+
+FRAME = re.compile(
+    r'<div class="mathjax_ignore tex2jax_ignore"><iframe sandbox="allow-scripts" style="[\w:;% ]*" '
+    r'srcdoc="(?P<outer>[^"<>]*)"><pre>(?P<text>[^<>$\\]*)</pre></iframe><script>(?P<script>.*)</script></div>',
+    re.DOTALL,
+)
+FRAME_FILES = Path(frame.__file__).parent
+SHEET_LINE = re.compile(r"(:where\(\.sandbox-[0-9a-f]{12}\) [^{}<>,]+(, )?)+ \{[^{}<>@\\]*\}")
+
+
+def framed_content(html: str) -> str | None:
+    """Return what a frame has in it, after our own part, or None where HTML is not exactly one of our frames."""
+    match = FRAME.fullmatch(html)
+    if not match or match["script"] != (FRAME_FILES / "page.js").read_text():
+        return None
+    before, after = (FRAME_FILES / "outer.html").read_text().split("PARTS")
+    outer = unescape(match["outer"])
+    assert outer.startswith(before)
+    assert outer.endswith(after)
+    parts = outer.removeprefix(before).removesuffix(after)
+    assert re.fullmatch(r'\["[A-Za-z0-9+/=]+"(, "[A-Za-z0-9+/=]+")+\]', parts)
+    _, *content = (gzip.decompress(base64.b64decode(part)).decode() for part in json.loads(parts))
+    return "".join(content)
+
+
+def faults(html: str) -> list[str]:
+    """List what of HTML could act in the page: nothing where it is one of our frames, or a style sheet of its own."""
+    if framed_content(html) is not None:
+        return []
+    head, mark, rest = html.partition("\n</style>\n")
+    opening, *lines = head.split("\n")
+    if mark and re.fullmatch(r'<div class="sandbox-[0-9a-f]{12}" style="overflow-y: clip"><style>', opening):
+        html = rest if all(map(SHEET_LINE.fullmatch, lines)) else html
+    return Inspector(html).faults
 
 
 HTML_ATTACKS = [
@@ -167,21 +217,22 @@ def test_html_that_attacks_the_page_is_disarmed(attack: str) -> None:
     for html in (attack, f"<div><p>before</p>{attack}<p>after</p></div>", f"<table><tr><td>{attack}"):
         shown = show(text__html=html, text__plain="<fallback>")
         assert shown["text/plain"] == "<fallback>"
-        inspector = Inspector(shown.get("text/html", ""))
-        assert not inspector.faults
+        assert not faults(shown.get("text/html", ""))
         assert "alert(1)</script" not in shown.get("text/html", "")
 
 
 def test_the_inspector_sees_what_it_is_there_for() -> None:
     """The check above is worth something only if it fails on attacks that were let through."""
-    missed = [attack for attack in HTML_ATTACKS if not Inspector(attack).faults]
+    missed = [attack for attack in HTML_ATTACKS if not faults(attack)]
     assert len(missed) < len(HTML_ATTACKS) // 4, missed
 
 
 @given(st.lists(st.sampled_from(HTML_ATTACKS), min_size=2, max_size=4), st.data())
 def test_no_mixture_of_attacks_gets_through(attacks: list[str], data: st.DataObject) -> None:
     cut = [attack[: data.draw(st.integers(0, len(attack)))] for attack in attacks]
-    assert not Inspector(clean_html("".join(cut)) or "").faults
+    source = "".join(cut)
+    assert not faults(clean_html(source) or "")
+    assert not faults(show(text__html=source).get("text/html", ""))
 
 
 TEX_ATTACKS = [
@@ -284,7 +335,6 @@ def test_plain_markdown_passes_unchanged() -> None:
 @pytest.mark.parametrize(
     "mime",
     [
-        "application/javascript",
         "application/vnd.jupyter.widget-view+json",
         "application/vnd.jupyter.widget-state+json",
         "application/vnd.plotly.v1+json",
@@ -293,14 +343,14 @@ def test_plain_markdown_passes_unchanged() -> None:
         "application/geo+json",
         "text/vnd.mermaid",
         "video/mp4",
-        "image/bmp",
+        "image/tiff",
         "TEXT/HTML",
         "text/html; charset=utf-8",
         "<script>alert(1)</script>",
     ],
 )
 def test_other_types_are_dropped_and_named_while_their_text_stays(mime: str) -> None:
-    outputs = OutputFilter(OutputPolicy(), "s1-")
+    outputs = OutputFilter(OutputPolicy(), OutputPage("s1-"))
     content = {"data": {mime: "alert(1)", "text/plain": "Figure"}, "metadata": {mime: {"isolated": True}}}
     message = outputs.admit(Message(msg_type="display_data", content=content))
     assert message is not None
@@ -311,20 +361,20 @@ def test_other_types_are_dropped_and_named_while_their_text_stays(mime: str) -> 
 
 
 def test_nothing_is_said_of_a_type_that_a_picture_stands_in_for() -> None:
-    outputs = OutputFilter(OutputPolicy(), "s1-")
+    outputs = OutputFilter(OutputPolicy(), OutputPage("s1-"))
     data = {"application/vnd.plotly.v1+json": {}, "image/png": PNG, "text/plain": "Figure"}
     outputs.admit(Message(msg_type="display_data", content={"data": data, "metadata": {}}))
     assert outputs.notice() is None
 
 
 def test_a_dataframe_looks_as_it_does_in_the_notebook() -> None:
-    frame = pd.DataFrame({"name": ["a<b", "<script>alert(1)</script>"], "n": [1, 2]})
-    shown = show(text__html=frame._repr_html_(), text__plain=str(frame))["text/html"]
+    table = pd.DataFrame({"name": ["a<b", "<script>alert(1)</script>"], "n": [1, 2]})
+    shown = show(text__html=table._repr_html_(), text__plain=str(table))["text/html"]
     assert '<table border="1" class="dataframe">' in shown
     assert '<tr style="text-align: right">' in shown
     assert "a&lt;b" in shown
-    assert "vertical-align" not in shown
-    assert "".join(Inspector(shown).texts).split() == [
+    assert re.search(r":where\(\.sandbox-\w+\) \.dataframe thead th \{text-align: right\}", shown)
+    assert "".join(Inspector(shown.partition("</style>")[2]).texts).split() == [
         "name",
         "n",
         "0",
@@ -334,12 +384,141 @@ def test_a_dataframe_looks_as_it_does_in_the_notebook() -> None:
         "<script>alert(1)</script>",
         "2",
     ]
-    assert not Inspector(shown).faults
+    assert not faults(shown)
 
 
 def test_a_dataframe_with_groups_keeps_its_spans() -> None:
-    frame = pd.DataFrame({("a", "x"): [1], ("a", "y"): [2]})
-    assert 'colspan="2"' in show(text__html=frame.to_html())["text/html"]
+    table = pd.DataFrame({("a", "x"): [1], ("a", "y"): [2]})
+    assert 'colspan="2"' in show(text__html=table.to_html())["text/html"]
+
+
+def test_a_styled_dataframe_keeps_its_style_sheet_under_names_of_its_own() -> None:
+    style = pd.DataFrame({"a": [1, 2]}).style.set_uuid("x").highlight_max(color="red").bar(color="#123456")
+    shown = show(text__html=style.to_html())["text/html"]
+    assert re.search(
+        r"#sandbox-T_x_row1_col0 \{background-color: red; width: 10em; background: linear-gradient\(", shown
+    )
+    assert '<td id="sandbox-T_x_row1_col0" class="data row1 col0">' in shown
+    assert not faults(shown)
+
+
+@pytest.mark.parametrize(
+    "sheet",
+    [
+        "@import url(//evil.example)",
+        "p {color: red} body {display: none} @media all {p {color: blue}}",
+        "p {position: fixed}",
+        "p {margin: -999px}",
+        "p {z-index: 9}",
+        "p {background: url(//evil.example/p)}",
+        "p {background: image-set('//evil.example/p')}",
+        "p {color: red; } </style><script>alert(1)</script>",
+        "p::after {content: 'log in again'}",
+        "+ div {color: red}",
+        "~ .jp-Cell {color: red}",
+        "> p, ~ div {color: red}",
+        ":is(p, body) {color: red}",
+        "p:has(~ div) {color: red}",
+        "[data-token^=a] {color: red}",
+        "p {color: red",
+        "p {color: expression(alert(1))}",
+        "p {c\\olor: red}",
+        "/* x */ p {color: red}",
+        "p {--x: url(//evil.example)}",
+        "p {color: var(--x)}",
+    ],
+)
+def test_a_style_sheet_that_may_do_more_goes_into_a_frame(sheet: str) -> None:
+    shown = show(text__html=f"<style>{sheet}</style><p class=jp-Cell>x</p>")["text/html"]
+    content = framed_content(shown)
+    assert content is not None
+    assert sheet.split("</style>")[0] in content
+
+
+@pytest.mark.parametrize(
+    ("selector", "clean"),
+    [
+        ("body", ":where(.S) body"),
+        ("*", ":where(.S) *"),
+        ("p, .jp-Cell > p", ":where(.S) p, :where(.S) .sandbox-jp-Cell > p"),
+        (".dataframe tr:nth-child(2n + 1):hover", ":where(.S) .dataframe tr:nth-child(2n + 1):hover"),
+        ("a#x.y ~ b", ":where(.S) a#sandbox-x.sandbox-y ~ b"),
+    ],
+)
+def test_rules_apply_below_their_own_output_only(selector: str, clean: str) -> None:
+    assert clean_sheet(f"{selector} {{ color: red; }}", "S") == f"{clean} {{color: red}}"
+
+
+@pytest.mark.parametrize("mime", ["application/javascript", "text/javascript"])
+def test_javascript_runs_in_a_frame_with_its_element(mime: str) -> None:
+    code = "element.textContent = '</script><b>'"
+    shown = show(**{mime.replace("/", "__"): code, "text__plain": "<$x$ & \\href>"})
+    content = framed_content(shown["text/html"]) or ""
+    assert json.dumps(code).replace("<", "\\u003c") in content
+    assert "<pre>&lt;&#36;x&#36; &amp; &#92;href&gt;</pre>" in shown["text/html"]
+
+
+def test_html_that_would_lose_something_goes_whole_into_a_frame() -> None:
+    source = "<div id=chart></div><script>draw('chart')</script>"
+    shown = show(text__html=source, text__plain="Chart")
+    assert framed_content(shown["text/html"]) == source
+    assert shown["text/plain"] == "Chart"
+    assert show(text__html=source, text__plain="Chart") == shown, "the same output is the same again, for nbval"
+
+
+def test_a_library_is_put_into_every_later_frame_of_the_session_and_no_other() -> None:
+    page = OutputPage("s1-")
+    library = f"<script>window.Library = {{}}; /* {'x' * 2**15} */</script>"
+    figure = "<div id=f></div><script>Library.draw('f')</script>"
+
+    def display(page: OutputPage, **data: str) -> str | None:
+        bundle = {mime.replace("__", "/"): value for mime, value in data.items()}
+        message = Message(msg_type="display_data", content={"data": bundle, "metadata": {}})
+        shown = OutputFilter(OutputPolicy(), page).admit(message)
+        return framed_content(shown.content["data"]["text/html"]) if shown else None
+
+    assert display(page, text__html=library) is None
+    assert display(page, text__html=library) is None, "once is enough"
+    assert display(page, text__html=figure) == library + figure
+    assert display(page, application__javascript="Library.draw()", text__plain="x").startswith(library)  # type: ignore[union-attr]
+    assert display(page, text__html="<marquee>no script</marquee>") == "<marquee>no script</marquee>"
+    assert display(OutputPage("s2-"), text__html=figure) == figure
+
+
+def test_libraries_of_a_session_are_bounded() -> None:
+    page = OutputPage("")
+    outputs = OutputFilter(OutputPolicy(max_bytes=2**30), page)
+    for number in range(40):
+        noise = base64.b64encode(random.Random(number).randbytes(2**20)).decode()
+        outputs.admit(Message("display_data", {"data": {"text/html": f"<script>'{noise}'</script>"}, "metadata": {}}))
+    outputs = OutputFilter(OutputPolicy(), page)
+    shown = outputs.admit(Message("display_data", {"data": {"text/html": "<script>x</script>"}, "metadata": {}}))
+    assert shown is not None
+    assert 2**23 < len(shown.content["data"]["text/html"]) < 2**25
+
+
+def test_an_empty_element_waits_for_the_script_that_fills_it() -> None:
+    outputs = OutputFilter(OutputPolicy(), OutputPage(""))
+    place = {"text/html": '<div id="p1" data-root-id="7"></div>'}
+    assert outputs.admit(Message("display_data", {"data": place, "metadata": {}})) is None
+    code = {"application/javascript": "draw('p1')"}
+    shown = outputs.admit(Message("display_data", {"data": code, "metadata": {}}))
+    assert shown is not None
+    assert (framed_content(shown.content["data"]["text/html"]) or "").startswith(place["text/html"])
+
+
+def test_trusted_passes_every_type_as_it_is_and_text_only_text() -> None:
+    data = {"text/html": "<script>run()</script>", "application/vnd.x+json": {"a": [1]}, "text/plain": "x"}
+    message = Message("display_data", {"data": data, "metadata": {}})
+    trusted = OutputFilter(OutputPolicy(mode="trusted"), OutputPage("")).admit(message)
+    assert trusted is not None
+    assert trusted.content["data"] == data
+    text = OutputFilter(OutputPolicy(mode="text"), OutputPage("")).admit(message)
+    assert text is not None
+    assert text.content["data"] == {"text/plain": "x"}
+    bounded = OutputFilter(OutputPolicy(mode="trusted", max_bytes=1024), OutputPage(""))
+    assert bounded.admit(Message("display_data", {"data": {"text/html": "x" * 5000}, "metadata": {}})) is None
+    assert "dropped" in (bounded.notice() or "")
 
 
 def test_a_link_to_the_web_opens_apart() -> None:
@@ -349,9 +528,9 @@ def test_a_link_to_the_web_opens_apart() -> None:
     assert 'rel="noopener noreferrer"' in html
 
 
-def test_html_with_nothing_left_to_see_falls_back_to_text() -> None:
-    assert show(text__html="<div><script>draw()</script></div>", text__plain="Plot") == {"text/plain": "Plot"}
-    assert admit("display_data", data={"text/html": "<script>draw()</script>"}, metadata={}) is None
+def test_html_with_nothing_to_see_falls_back_to_text() -> None:
+    assert show(text__html="<div><p></p></div>", text__plain="Plot") == {"text/plain": "Plot"}
+    assert admit("display_data", data={"text/html": "<div></div>"}, metadata={}) is None
 
 
 def test_an_inline_picture_stays_in_html() -> None:
@@ -414,7 +593,7 @@ def test_no_control_survives_cleaning(text: str) -> None:
 
 
 def test_output_beyond_the_limit_is_counted_and_explained() -> None:
-    outputs = OutputFilter(OutputPolicy(max_bytes=10 * 2**20), "s1-")
+    outputs = OutputFilter(OutputPolicy(max_bytes=10 * 2**20), OutputPage("s1-"))
     messages = [Message(msg_type="stream", content={"name": "stdout", "text": "é" * 2**19}) for _ in range(100)]
     admitted = [message for message in map(outputs.admit, messages) if message]
     shown = sum(len(message.content["text"].encode()) for message in admitted)
@@ -426,7 +605,7 @@ def test_output_beyond_the_limit_is_counted_and_explained() -> None:
 
 
 def test_a_display_beyond_the_limit_is_dropped_whole_and_named() -> None:
-    outputs = OutputFilter(OutputPolicy(max_bytes=2**20), "s1-")
+    outputs = OutputFilter(OutputPolicy(max_bytes=2**20), OutputPage("s1-"))
     data = {"image/png": PNG + "A" * 3 * 2**20, "text/plain": "<Figure>"}
     message = outputs.admit(Message(msg_type="display_data", content={"data": data, "metadata": {}}))
     assert message is not None
@@ -443,14 +622,14 @@ def test_a_display_beyond_the_limit_is_dropped_whole_and_named() -> None:
     ],
 )
 def test_a_flood_of_empty_messages_ends(msg_type: str, content: dict[str, Any]) -> None:
-    outputs = OutputFilter(OutputPolicy(max_bytes=1024), "s1-")
+    outputs = OutputFilter(OutputPolicy(max_bytes=1024), OutputPage("s1-"))
     # An empty stream message costs the notebook as much as any other.
     admitted = [outputs.admit(Message(msg_type=msg_type, content=content)) for _ in range(1000)]
     assert sum(message is not None for message in admitted) < 100
 
 
 def test_the_first_error_is_shown_after_the_limit() -> None:
-    outputs = OutputFilter(OutputPolicy(max_bytes=1024), "s1-")
+    outputs = OutputFilter(OutputPolicy(max_bytes=1024), OutputPage("s1-"))
     outputs.admit(Message(msg_type="stream", content={"name": "stdout", "text": "x" * 5000}))
     error = Message(msg_type="error", content={"ename": "E", "evalue": "v", "traceback": ["E: v"]})
     assert outputs.admit(error) is not None
@@ -507,7 +686,7 @@ def test_a_message_is_rebuilt_without_its_extras() -> None:
         buffers=[b"evil"],
         parent_id="p",
     )
-    shown = OutputFilter(OutputPolicy(), "s1-").admit(message)
+    shown = OutputFilter(OutputPolicy(), OutputPage("s1-")).admit(message)
     assert shown is not None
     assert shown.content == {"data": {"text/plain": "1"}, "metadata": {}, "execution_count": 3}
     assert (shown.metadata, shown.buffers, shown.parent_id) == ({}, [], "p")
