@@ -75,6 +75,10 @@ class Mode:
         transformers.insert(here, self._transform_lines)
         self._shell.events.register("post_run_cell", self._cell_ended)
         setattr(self._shell, _RUN, self.run)
+        left_on = self._shell.__dict__.get(_LEFT_ON)
+        if left_on is not None:
+            # Now, so that no cell runs here where the rest of the load fails.
+            self.turn_on(left_on)
 
     def uninstall(self) -> None:
         """Leave the shell as it was."""

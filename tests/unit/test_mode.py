@@ -180,13 +180,13 @@ def test_a_session_that_was_stopped_starts_anew(notebook: Notebook) -> None:
 
 def test_reloading_keeps_it_on_and_unloading_ends_it(notebook: Notebook) -> None:
     notebook.run("%sandbox on")
-    # As %reload_ext does: both within one cell.
-    notebook.shell.user_ns["reload"] = lambda: (notebook.magics.mode.uninstall(), notebook.magics.mode.install())
-    notebook.shell.user_ns["resume"] = notebook.magics.mode.resume
-    notebook.run("%%host\nreload()\nresume()")
+    mode = notebook.magics.mode
+    notebook.shell.user_ns["unload"] = mode.uninstall
+    notebook.shell.user_ns["load"] = lambda: (mode.install(), mode.resume())
+    notebook.run("%%host\nunload()\nload()")  # As %reload_ext does: both within one cell.
     assert not runs_here(notebook, "mark = 1")
-    notebook.run("%%host\nreload()")
-    notebook.run("resume()")
+    notebook.run("%%host\nunload()")
+    notebook.run("load()")
     assert runs_here(notebook, "mark = 1")
 
 
