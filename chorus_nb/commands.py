@@ -110,7 +110,7 @@ class Commands:
 
     def _start(self, line: str) -> None:
         arguments = self._parse(line)
-        _refuse(arguments, "%sandbox start")
+        _refuse(arguments, "%sandbox start", "output")
         for session in self._ensure(arguments):
             session.start()
             print(f"The session {session.name!r} is ready.")
@@ -180,8 +180,8 @@ class Commands:
         print(HELP)
 
 
-def _refuse(arguments: Namespace, command: str) -> None:
-    for option in ("bg", "matrix"):
+def _refuse(arguments: Namespace, command: str, *also: str) -> None:
+    for option in ("bg", "matrix", *also):
         if getattr(arguments, option):
             raise ConfigurationError(
                 f"{command} can't take --{option}: it belongs to one cell.",
