@@ -6,7 +6,7 @@ import getpass
 from typing import Any
 
 from .asking import InputHandler
-from .comm_relay import output_mode, page_of
+from .comm_relay import output_mode, relay_of
 from .errors import (
     ChorusError,
     ExecutionInterruptedError,
@@ -64,9 +64,9 @@ def run_begun_cell(
     session: Session, code: str, timeout_s: float | None, strip: Strip, replay: Replay, on_input: InputHandler | None
 ) -> RichOutput | None:
     """Run a cell whose strip is shown already, and show its output by ``replay``."""
-    page = page_of(session)
-    if page:
-        replay.capture = page.begin_cell(output_mode(session))
+    relay = relay_of(session)
+    if relay:
+        replay.capture = relay.begin_cell(output_mode(session))
     state = "failed"
     session.add_sample_listener(strip.sample)
     started = False
@@ -76,7 +76,7 @@ def run_begun_cell(
         started = True
         strip.state("running")
         outcome = session.execute(code, timeout_s=timeout_s, on_message=replay, on_input=on_input)
-        notice = (outcome.notice or "") + (page.end_cell() if page else "")
+        notice = (outcome.notice or "") + (relay.end_cell() if relay else "")
         if notice:
             replay.stream("stderr", notice)
         error = replay.error(interrupted=outcome.interrupted)

@@ -46,7 +46,7 @@ from .notices import Notices, SampleListener
 from .outputs import OutputFilter
 from .sanitize import clean_text
 from .telemetry import ResourceSample, ResourceUsage
-from .widgets import WidgetPage
+from .widgets import WidgetRelay
 
 State = Literal["new", "starting", "idle", "busy", "dead", "closed"]
 MessageHandler = Callable[[Message], None]
@@ -97,7 +97,7 @@ class Session:
         # Nobody in the sandbox knows it, so its displays can't be given the id of one of the notebook's own.
         self._display_prefix = f"{uuid.uuid4().hex}-"
         self._notices = Notices()
-        self.page: WidgetPage | None = None
+        self.widget_relay: WidgetRelay | None = None
         """Who shows its widgets."""
 
     # What it is
@@ -324,11 +324,13 @@ class Session:
 
     def output_filter(self) -> OutputFilter:
         """Return what the output of one cell, or of one callback of a widget, has to pass."""
-        return OutputFilter(self.config.output, self._display_prefix, self.page.view if self.page else None)
+        return OutputFilter(
+            self.config.output, self._display_prefix, self.widget_relay.view if self.widget_relay else None
+        )
 
     def take_comm(self, message: Message) -> bool:
         """Hand a message to whoever shows the widgets; False where it is none of theirs."""
-        return self.page is not None and self.page.take(message)
+        return self.widget_relay is not None and self.widget_relay.take(message)
 
     def tell_comm(self, request: Request, msg_id: str) -> None:
         """Send the sandbox what the page says to a widget. Raises ``WireError`` where it is larger than may be."""
@@ -337,8 +339,8 @@ class Session:
 
     def close_widgets(self) -> None:
         """Close its widgets in the page: the process that had them is gone."""
-        if self.page:
-            self.page.close()
+        if self.widget_relay:
+            self.widget_relay.close()
 
     # Asking it things
 
