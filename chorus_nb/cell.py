@@ -6,7 +6,7 @@ import getpass
 from typing import Any
 
 from .asking import InputHandler
-from .comm_relay import output_mode, page_of
+from .comm_relay import relay_of
 from .errors import (
     ChorusError,
     ExecutionInterruptedError,
@@ -72,9 +72,9 @@ def run_begun_cell(
     **asked: Any,
 ) -> RichOutput | None:
     """Run a cell whose strip is shown already, and show its output by ``replay``."""
-    page = page_of(session)
-    if page:
-        replay.capture = page.begin_cell(output_mode(session))
+    relay = relay_of(session)
+    if relay:
+        replay.capture = relay.begin_cell(strip.output)
     state = "failed"
     session.add_sample_listener(strip.sample)
     started = False
@@ -90,7 +90,7 @@ def run_begun_cell(
             asked |= {"output": strip.output, "on_input": on_input, "on_late": replay.on_late}
             outcome = session.execute(code, timeout_s=timeout_s, on_message=replay, **asked)
             replay.payloads(outcome.reply, session.name)
-        notice = (outcome.notice or "") + (page.end_cell() if page else "")
+        notice = (outcome.notice or "") + (relay.end_cell() if relay else "")
         if notice:
             replay.stream("stderr", notice)
         error = script_error(outcome, session.config.limits) if argv else replay.error(interrupted=outcome.interrupted)

@@ -39,21 +39,16 @@ HEARD_TIMEOUT_S = 600.0
 _PROTOCOL_VERSION = "2.1.0"
 
 
-def page_of(session: Session) -> Page | None:
+def relay_of(session: Session) -> Relay | None:
     """Return what shows the session's widgets, where there is a page to show them."""
     shell = get_ipython()
     has_comms = hasattr(getattr(shell, "kernel", None), "comm_manager")
-    if session.widgets is None and has_comms:
-        session.widgets = Page(session, shell)
-    return session.widgets if isinstance(session.widgets, Page) else None
+    if session.widget_relay is None and has_comms:
+        session.widget_relay = Relay(session, shell)
+    return session.widget_relay if isinstance(session.widget_relay, Relay) else None
 
 
-def output_mode(session: Session) -> str:
-    """Return the output policy's mode: ``safe``, ``trusted`` or ``text``."""
-    return session.config.output.mode
-
-
-class Page:
+class Relay:
     """Shows the widgets of one session.
 
     Parameters
@@ -167,7 +162,8 @@ class Page:
         except AgentProtocolError:
             return
         if admitted:
-            self._models.takes(publisher.message_id, message.msg_type)
+            with self._lock:
+                self._models.takes(publisher.message_id, message.msg_type)
             publisher.publish(admitted.msg_type, admitted.content)
 
     def _clean_output(self, output: dict[str, Any]) -> dict[str, Any] | None:
@@ -260,6 +256,9 @@ class Page:
                 self._publish(Told(model, "update", dict(model.state)), publisher)
                 return
             sent = self._models.to_sandbox(page_id, data, buffers)
+            if model and kind == "comm_close":
+                self._models.forget(model)
+                self._forget(model)
             msg_id, parent = new_id(), _Parent(publisher, self._session.output_filter())
             self._remember(msg_id, parent)
         if sent is not None and self._send(Request(kind, sent, tuple(buffers)), msg_id, publisher):

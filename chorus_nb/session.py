@@ -52,7 +52,7 @@ from .outputs import OutputFilter
 from .page import OutputPage
 from .sanitize import clean_text
 from .telemetry import ResourceSample, ResourceUsage
-from .widgets import WidgetPage
+from .widgets import WidgetRelay
 
 State = Literal["new", "starting", "idle", "busy", "dead", "closed"]
 MessageHandler = Callable[[Message], None]
@@ -108,7 +108,7 @@ class Session:
         self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-")
         self._notices = Notices()
         self.late = LateOutput()
-        self.widgets: WidgetPage | None = None
+        self.widget_relay: WidgetRelay | None = None
         """Who shows its widgets."""
 
     # What it is
@@ -374,11 +374,11 @@ class Session:
     def output_filter(self, output: OutputMode | None = None) -> OutputFilter:
         """Return what the output of one cell, or of one callback of a widget, has to pass."""
         policy = self.config.output.model_copy(update={"mode": output} if output else {})
-        return OutputFilter(policy, self._outputs, self.widgets.view if self.widgets else None)
+        return OutputFilter(policy, self._outputs, self.widget_relay.view if self.widget_relay else None)
 
     def take_comm(self, message: Message) -> bool:
         """Hand a message to whoever shows the widgets; False where it is none of theirs."""
-        return self.widgets is not None and self.widgets.take(message)
+        return self.widget_relay is not None and self.widget_relay.take(message)
 
     def tell_comm(self, request: Request, msg_id: str) -> None:
         """Send the sandbox what the page says to a widget. Raises ``WireError`` where it is larger than may be."""
@@ -387,8 +387,8 @@ class Session:
 
     def close_widgets(self) -> None:
         """Close its widgets in the page: the process that had them is gone."""
-        if self.widgets:
-            self.widgets.close()
+        if self.widget_relay:
+            self.widget_relay.close()
 
     # Asking it things
 

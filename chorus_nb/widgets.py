@@ -44,7 +44,7 @@ MAX_NAMED = 8
 _METHODS = ("update", "echo_update")
 
 
-class WidgetPage(Protocol):
+class WidgetRelay(Protocol):
     """Who shows a session's widgets; a session without one has no widgets."""
 
     def take(self, message: Message) -> bool:
@@ -221,7 +221,7 @@ class Models:
         if model is None:
             return None
         if message.msg_type == "comm_close":
-            self._forget(comm_id)
+            self.forget(model)
             return Told(model, "close")
         return self._told(model, data, message.buffers)
 
@@ -249,9 +249,9 @@ class Models:
         if len(self._refused) < MAX_NAMED:
             self._refused[named if re.fullmatch(r"[\w@/. ()-]{1,100}", named, re.ASCII) else "an unnamed one"] = None
 
-    def _forget(self, comm_id: str) -> None:
-        model = self._models.pop(comm_id)
-        del self._inner_ids[model.page_id]
+    def forget(self, model: Model) -> None:
+        """Know a widget no longer: it was closed."""
+        del self._models[self._inner_ids.pop(model.page_id)]
         self._bytes -= model.size_bytes
 
     def _told(self, model: Model, data: dict[str, Any], buffers: list[bytes]) -> Told | None:

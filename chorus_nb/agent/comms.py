@@ -34,6 +34,11 @@ class Kernel:
         """Return the message that is being worked on, as far as anybody here needs it: its id."""
         return {"header": {"msg_id": self._outbox.parent_id}} if self._outbox.parent_id else {}
 
+    @property
+    def _parent_header(self) -> Dict[str, Any]:
+        """What ipywidgets 7 looks at."""
+        return self.get_parent()
+
 
 class Comms:
     """The worker's comms.
