@@ -88,6 +88,10 @@ class LockedShell(ZMQInteractiveShell):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise PermissionError("The sandbox kernel runs no code on the host.")
 
+    def set_next_input(self, text: str, replace: bool = False) -> None:
+        """Have the front end put text into a cell: every cell is the sandbox's, so it needs no line that says so."""
+        super().set_next_input(text.removeprefix(f"%%sandbox {DEFAULT_NAME}\n"), replace)
+
     run_cell = run_cell_async = run_code = run_ast_nodes = run_line_magic = run_cell_magic = _refuse
     ex = ev = system = getoutput = safe_execfile = user_expressions = complete = object_inspect_mime = _refuse
 
