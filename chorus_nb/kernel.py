@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ipykernel.ipkernel import IPythonKernel
+from ipykernel.jsonutil import encode_images, json_clean
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
-from IPython.core.error import UsageError
 from traitlets import Instance, Type, default
 
 from . import introspection
@@ -172,7 +172,8 @@ class SandboxKernel(IPythonKernel):
             result = self._run(code, silent=silent, store_history=store_history, execution_count=count)
             if result is not None and not silent:
                 self._show(result, count)
-        except (ChorusError, UsageError, KeyboardInterrupt) as failure:
+        except (Exception, KeyboardInterrupt) as failure:
+            # Whatever it is: a front end that gets no reply waits for ever.
             error = error_content(failure)
             self._send("error", error)
         if store_history:
@@ -205,12 +206,13 @@ class SandboxKernel(IPythonKernel):
             return {}
         try:
             return introspection.evaluate(self._session, expressions)
-        except (ChorusError, KeyboardInterrupt) as failure:
+        except (Exception, KeyboardInterrupt) as failure:
             return {name: {**error_content(failure), "status": "error"} for name in expressions}
 
     def _show(self, result: RichOutput, count: int) -> None:
         data, metadata = self.shell.display_formatter.format(result)
-        self._send("execute_result", {"data": data, "metadata": metadata, "execution_count": count})
+        content = {"data": encode_images(data), "metadata": metadata, "execution_count": count}
+        self._send("execute_result", json_clean(content))
 
     def _send(self, msg_type: str, content: dict[str, Any]) -> None:
         sys.stdout.flush()
