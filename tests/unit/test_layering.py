@@ -24,6 +24,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("launch", "execution", "files", "introspection"),
     ("session",),
     ("manager",),
+    ("notebook_sessions",),
     ("sandbox",),
     ("async_sandbox",),
     ("magic_line",),
@@ -34,6 +35,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("magics", "panel", "run_notebook"),
     ("_extension", "cli"),
     ("kernel",),
+    ("kernel_launcher",),
     ("__init__", "__main__"),
 ]
 FACES = {
