@@ -5,81 +5,33 @@ session; every cell, completion, inspection and user expression is answered by t
 evaluated here: the host's shell refuses to run code at all, no import of this process may come from the notebook's
 folder, and of the cells only our own magics, taken apart by :mod:`chorus_nb.host_cells`, are for the host.
 
-Run as ``python -P -m chorus_nb.kernel -f CONNECTION_FILE [options of a sandbox]``.
+:mod:`chorus_nb.kernel_launcher` starts it.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
-from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NoReturn
 
 from ipykernel.ipkernel import IPythonKernel
+from ipykernel.jsonutil import encode_images, json_clean
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
-from IPython.core.error import UsageError
 from traitlets import Instance, Type, default
 
 from . import introspection
 from ._extension import attach, make_strip
 from ._version import __version__
 from .cell import ask, can_ask, run_in_turn
-from .config import SandboxConfig
-from .errors import ChorusError, ConfigurationError, ExecutionError, PolicyLoosenedError
+from .errors import ChorusError, ConfigurationError, ExecutionError
 from .host_cells import sandbox_cell, sandbox_commands
 from .kernel_requests import complete_reply, inspect_reply
-from .manager import DEFAULT_NAME, SessionManager
-from .options import add_policy_arguments, given
-from .policy_files import NotebookPolicy, notebook_policy
-from .repository import find_repository
+from .manager import DEFAULT_NAME
+from .notebook_sessions import NotebookSessions
 from .sandbox import RichOutput
 from .session import Session
-
-MAX_SESSIONS = 8
-"""How many sandboxes the cells of one notebook may make: each may use as much as the first."""
-
-
-class NotebookSessions(SessionManager):
-    """The sessions of a notebook whose cells are not trusted: none is looser than the notebook's policy.
-
-    Parameters
-    ----------
-    arguments : Namespace
-        The options of the kernel's command line.
-    """
-
-    def __init__(self, arguments: Namespace) -> None:
-        super().__init__()
-        self._arguments = arguments
-        self._policy: NotebookPolicy | None = None
-
-    @property
-    def policy(self) -> NotebookPolicy:
-        """What holds for the notebook. Raises ``ConfigurationError`` as long as that can't be said."""
-        if self._policy is None:
-            self._policy = notebook_policy(given(self._arguments), Path.cwd(), notebook_file())
-        return self._policy
-
-    def configured(self, options: Mapping[str, Any]) -> SandboxConfig:
-        policy = self.policy
-        folder = policy.config.repository.path or find_repository(Path.cwd())
-        return policy.tightened(options, "This cell", folder).config
-
-    def _new(self, name: str, config: SandboxConfig) -> Session:
-        if len([session for session in self.sessions() if session.name != name]) >= MAX_SESSIONS:
-            raise PolicyLoosenedError(
-                f"This notebook has {MAX_SESSIONS} sessions, and may have no more.",
-                next_step="Use one of them: %sandbox list.",
-                option="sessions",
-            )
-        session = super()._new(name, config)
-        session.timeout_s = self.policy.timeout_s
-        return session
 
 
 class LockedShell(ZMQInteractiveShell):
@@ -87,6 +39,10 @@ class LockedShell(ZMQInteractiveShell):
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise PermissionError("The sandbox kernel runs no code on the host.")
+
+    def set_next_input(self, text: str, replace: bool = False) -> None:
+        """Have the front end put text into a cell: every cell is the sandbox's, so it needs no line that says so."""
+        super().set_next_input(text.removeprefix(f"%%sandbox {DEFAULT_NAME}\n"), replace)
 
     run_cell = run_cell_async = run_code = run_ast_nodes = run_line_magic = run_cell_magic = _refuse
     ex = ev = system = getoutput = safe_execfile = user_expressions = complete = object_inspect_mime = _refuse
@@ -102,23 +58,14 @@ class SandboxKernel(IPythonKernel):
     sessions = Instance(NotebookSessions)
 
     @default("sessions")
-    def _default_sessions(self) -> NotebookSessions:
-        return NotebookSessions(self.parent.arguments)
+    def _default_sessions(self) -> object:
+        return self.parent.sessions
 
     def start(self) -> None:
-        """Begin to serve, with the sandbox on its way."""
+        """Begin to serve."""
         self._magics = attach(self.shell, self.sessions)
         self._figures: dict[str, Any] | None = None
-        with suppress(ChorusError):
-            session = self._session
-            threading.Thread(target=self._prepare, args=(session,), name="chorus-prepare", daemon=True).start()
         super().start()
-
-    def _prepare(self, session: Session) -> None:
-        # Nobody has asked for anything yet: the first cell says what went wrong.
-        with suppress(ChorusError):
-            self.sessions.sweep()
-            session.start()
 
     @property
     def _session(self) -> Session:
@@ -168,7 +115,8 @@ class SandboxKernel(IPythonKernel):
             result = self._run(code, silent=silent, store_history=store_history, execution_count=count)
             if result is not None and not silent:
                 self._show(result, count)
-        except (ChorusError, UsageError, KeyboardInterrupt) as failure:
+        except (Exception, KeyboardInterrupt) as failure:
+            # Whatever it is: a front end that gets no reply waits for ever.
             error = error_content(failure)
             self._send("error", error)
         if store_history:
@@ -201,12 +149,13 @@ class SandboxKernel(IPythonKernel):
             return {}
         try:
             return introspection.evaluate(self._session, expressions)
-        except (ChorusError, KeyboardInterrupt) as failure:
+        except (Exception, KeyboardInterrupt) as failure:
             return {name: {**error_content(failure), "status": "error"} for name in expressions}
 
     def _show(self, result: RichOutput, count: int) -> None:
         data, metadata = self.shell.display_formatter.format(result)
-        self._send("execute_result", {"data": data, "metadata": metadata, "execution_count": count})
+        content = {"data": encode_images(data), "metadata": metadata, "execution_count": count}
+        self._send("execute_result", json_clean(content))
 
     def _send(self, msg_type: str, content: dict[str, Any]) -> None:
         sys.stdout.flush()
@@ -296,19 +245,12 @@ def error_content(error: BaseException) -> dict[str, Any]:
     return {"ename": name, "evalue": text, "traceback": lines}
 
 
-def notebook_file() -> Path | None:
-    """Return the notebook that this is the kernel of, where whoever started it says so, as Jupyter's servers do."""
-    name = os.environ.get("JPY_SESSION_NAME", "")
-    path = Path.cwd() / name
-    return path if name.endswith(".ipynb") and path.exists() else None
-
-
 class SandboxKernelApp(IPKernelApp):
     """Starts the kernel."""
 
     name = "chorus-nb-kernel"
     kernel_class = Type(SandboxKernel)
-    arguments = Instance(Namespace)
+    sessions = Instance(NotebookSessions)
 
     def init_path(self) -> None:
         """Leave the notebook's folder out: a file there must not stand in for a module of the host."""
@@ -323,15 +265,8 @@ class SandboxKernelApp(IPKernelApp):
         """As for extensions: startup files define names that no cell would see."""
 
 
-def main(words: list[str] | None = None) -> None:
-    """Be the kernel."""
-    parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    add_policy_arguments(parser)
-    arguments, rest = parser.parse_known_args(words)
-    app = SandboxKernelApp.instance(arguments=arguments)
-    app.initialize(rest)
+def serve(words: list[str], sessions: NotebookSessions) -> None:
+    """Be the kernel that the words of a command line describe, until a front end ends it."""
+    app = SandboxKernelApp.instance(sessions=sessions)
+    app.initialize(words)
     app.start()
-
-
-if __name__ == "__main__":
-    main()

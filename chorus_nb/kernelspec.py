@@ -29,7 +29,7 @@ def kernel_json(options: Sequence[str] = (), display_name: str = DISPLAY_NAME) -
         What front ends show.
     """
     # -P: a module in the notebook's folder must not stand in for one that the kernel imports.
-    argv = [sys.executable, "-P", "-m", "chorus_nb.kernel", "-f", "{connection_file}", *options]
+    argv = [sys.executable, "-P", "-m", "chorus_nb.kernel_launcher", "-f", "{connection_file}", *options]
     return {
         "argv": argv,
         "display_name": display_name,

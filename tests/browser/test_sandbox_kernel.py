@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from chorus_nb import kernelspec
 
 from .conftest import NotebookOpener
-from .lab import NotebookPage, write_notebook
+from .lab import write_notebook
 from .server import LabServer
 
 CELLS = [
@@ -29,17 +29,21 @@ PLOT, TABLE, ERROR, INPUT, LONG, TAB, STATUS = range(1, 8)
 
 
 @pytest.fixture
-def page(server: LabServer, open_notebook: NotebookOpener, tmp_path: Path) -> NotebookPage:
+def path(server: LabServer, tmp_path: Path) -> Path:
+    """A notebook on the sandbox kernel, below the server's root."""
     kernelspec.install(prefix=str(tmp_path))
     # Where the server looks, which has nothing of this process's paths.
     kernels = server.root.with_name("home") / "data" / "kernels"
     shutil.copytree(tmp_path / "share" / "jupyter" / "kernels", kernels, dirs_exist_ok=True)
     path = server.root / "sandbox-kernel.ipynb"
     write_notebook(path, CELLS, kernel="chorus-nb")
-    return open_notebook(path)
+    return path
 
 
-def test_a_notebook_on_the_sandbox_kernel_is_used_as_any_other(page: NotebookPage, tmp_path: Path) -> None:
+def test_a_notebook_on_the_sandbox_kernel_is_used_as_any_other(
+    path: Path, open_notebook: NotebookOpener, tmp_path: Path
+) -> None:
+    page = open_notebook(path)
     expect(page.page.locator(".jp-KernelName, .jp-Toolbar-kernelName").first).to_contain_text("Python 3 (sandbox)")
     assert page.execute_cell(0).text.strip() == "/workspace False"
     assert {"image/png", "text/plain"} in page.execute_cell(PLOT).mime_types
@@ -74,3 +78,20 @@ def test_a_notebook_on_the_sandbox_kernel_is_used_as_any_other(page: NotebookPag
     page.screenshot(tmp_path / "notebook.png")
     page.restart_kernel()
     assert page.execute_cell(TAB).error_names == ["NameError"]
+
+
+def test_in_notebook_7_too(path: Path, server: LabServer, browser: Browser, tmp_path: Path) -> None:
+    page = browser.new_context().new_page()
+    try:
+        page.goto(f"{server.url}/notebooks/{path.name}?token={server.token}")
+        expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")).to_be_attached(timeout=60_000)
+        page.locator(".jp-Notebook .jp-Cell").first.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        page.keyboard.press("Shift+Enter")
+        outputs = page.locator(".jp-Cell-outputArea")
+        expect(outputs.nth(0)).to_contain_text("/workspace False", timeout=60_000)
+        expect(outputs.nth(PLOT).locator("img")).to_be_visible(timeout=60_000)
+        page.screenshot(path=tmp_path / "notebook7.png")
+    finally:
+        page.context.close()
+        server.shut_kernel_down(path)

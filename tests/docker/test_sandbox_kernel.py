@@ -209,6 +209,11 @@ def test_sandbox_lines_look_after_the_session(shared: Kernel) -> None:
     shared.ok("%sandbox stop other")
 
 
+def test_a_cell_that_is_too_large_is_refused_and_the_next_one_runs(shared: Kernel) -> None:
+    assert shared.run("x = '" + "y" * 20_000_000 + "'")["status"] == "error"
+    shared.ok("1")
+
+
 # Hostile notebooks
 
 
@@ -284,7 +289,11 @@ def test_a_module_in_the_folder_does_not_stand_in_for_one_of_the_host(
         "json nh3 jedi anywidget ipywidgets PIL matplotlib debugpy psutil pandas comm docker chorus_nb zmq tomllib"
     )
     for name in modules.split():
-        (tmp_path / f"{name}.py").write_text(f"import os\ntry: open({str(marker)!r}, 'w')\nexcept OSError: pass\n")
+        (tmp_path / f"{name}.py").write_text(f"try: open({str(marker)!r}, 'w')\nexcept OSError: pass\n")
+    for name in ("ipython_config", "ipython_kernel_config", "jupyter_config", "startup/00-first"):
+        for folder in (tmp_path, tmp_path / "profile_default"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}.py").write_text(f"open({str(marker)!r}, 'w')\n")
     kernel = make_kernel("--gauge=on")
     kernel.ok("import time; time.sleep(0.5)")
     kernel.run("%sandbox panel")

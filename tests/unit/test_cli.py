@@ -87,7 +87,7 @@ def test_the_kernelspec_starts_our_kernel_with_the_options(tmp_path: Path, capsy
     assert str(folder) in capsys.readouterr().out
     spec = json.loads((folder / "kernel.json").read_text())
     assert spec["display_name"] == "Python 3 (sandbox)"
-    assert spec["argv"][:4] == [sys.executable, "-P", "-m", "chorus_nb.kernel"]
+    assert spec["argv"][:4] == [sys.executable, "-P", "-m", "chorus_nb.kernel_launcher"]
     assert "--memory=4g" in spec["argv"]
     assert (folder / "logo-svg.svg").exists()
 

@@ -28,6 +28,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("launch", "execution", "late", "files", "introspection"),
     ("session",),
     ("manager",),
+    ("notebook_sessions",),
     ("sandbox",),
     ("async_sandbox",),
     ("magic_line",),
@@ -39,6 +40,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("magics", "panel", "run_notebook"),
     ("_extension", "cli"),
     ("kernel",),
+    ("kernel_launcher",),
     ("__init__", "__main__"),
 ]
 FACES = {

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from chorus_nb.errors import ConfigurationError, ExecutionError, PolicyLoosenedError
-from chorus_nb.kernel import MAX_SESSIONS, LockedShell, NotebookSessions, error_content, notebook_file
+from chorus_nb.kernel import LockedShell, error_content
+from chorus_nb.notebook_sessions import MAX_SESSIONS, NotebookSessions, notebook_file
 from chorus_nb.options import add_policy_arguments
 
 
