@@ -28,6 +28,7 @@ from .streams import Outbox, error_content
 _MAY_AWAIT = re.compile(r"\b(?:await|async)\b")
 
 
+_getpid = os.getpid  # A cell may patch the module.
 _ENVIRONMENT = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     # As under ipykernel: programs write in colour, and never wait in a pager.
@@ -89,7 +90,7 @@ class CellCompiler(CachingCompiler):
 
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
         name = "%d.py" % zlib.crc32(raw_code.encode("utf-8", "replace"))
-        return os.path.join(tempfile.gettempdir(), "ipykernel_%d" % os.getpid(), name)
+        return os.path.join(tempfile.gettempdir(), "ipykernel_%d" % _getpid(), name)
 
 
 # Libraries tell a notebook from a terminal by the name of this class.

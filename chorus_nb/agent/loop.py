@@ -15,6 +15,7 @@ from typing import Any, Callable, Coroutine, Generator, Optional
 
 from .streams import Interrupts
 
+_getpid = os.getpid  # A cell may patch the module.
 _OURS = (__name__.partition(".")[0], "asyncio", "selectors")
 
 
@@ -23,10 +24,10 @@ class _Selector(selectors.DefaultSelector):
 
     def __init__(self) -> None:
         super().__init__()
-        self._pid = os.getpid()
+        self._pid = _getpid()
 
     def select(self, timeout: Optional[float] = None) -> Any:
-        if os.getpid() != self._pid:
+        if _getpid() != self._pid:
             os._exit(0)
         return super().select(timeout)
 

@@ -23,6 +23,9 @@ from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 
 from .wire import MAX_BUFFERS_BYTES, MAX_JSON_BYTES, Message, WireError, encode
 
+# A cell may patch the modules.
+_read, _write, _monotonic = os.read, os.write, time.monotonic
+_get_ident, _Thread = threading.get_ident, threading.Thread
 _GATHER_S = 0.04
 _GATHER_CHARS = 2**15
 _LINES_AT_ONCE = 64
@@ -67,7 +70,7 @@ class Interrupts:
         self.active = False
         self.elsewhere: Callable[[Optional[types.FrameType]], bool] = lambda _: False
         """While it is not active: whether it is to be raised all the same, in this frame."""
-        self._main = threading.get_ident()
+        self._main = _get_ident()
         self._guards = 0
         self._pending = False
 
@@ -82,11 +85,11 @@ class Interrupts:
         return self.active or self.elsewhere(frame)
 
     def __enter__(self) -> None:
-        if threading.get_ident() == self._main:
+        if _get_ident() == self._main:
             self._guards += 1
 
     def __exit__(self, *_: Any) -> None:
-        if threading.get_ident() != self._main:
+        if _get_ident() != self._main:
             return
         self._guards -= 1
         if self._pending and not self._guards:
@@ -198,7 +201,7 @@ class Outbox:
     def write(self, name: str, text: str) -> None:
         """Gather text of ``stdout`` or ``stderr``. Takes no lock: a deque's ends are safe, and cells print a lot."""
         if self.forked:
-            os.write(1 if name == "stdout" else 2, text.encode("utf-8", "replace"))
+            _write(1 if name == "stdout" else 2, text.encode("utf-8", "replace"))
             return
         first = not self._texts
         self._texts.append(((self.parent_id, name), text))
@@ -210,7 +213,7 @@ class Outbox:
 
     def _is_unhurried(self) -> bool:
         """Whether few lines came lately: those go at once, so that they are not lost if the process is."""
-        now_s = time.monotonic()
+        now_s = _monotonic()
         if now_s - self._window_s > _GATHER_S:
             self._window_s, self._lines = now_s, 0
         self._lines += 1
@@ -229,7 +232,7 @@ class Outbox:
         with self.interrupts, self._lock:
             if self._latest_id:
                 self.send("sync", {})
-                os.read(self._acknowledgements, 1)
+                _read(self._acknowledgements, 1)
 
     def _take_texts(self) -> bytes:
         """Return the frames of what was gathered."""
@@ -246,7 +249,7 @@ class Outbox:
 
     def _flush_soon(self) -> None:
         if self._flusher is None or not self._flusher.is_alive():
-            self._flusher = threading.Thread(target=self._flush_for_ever, name="chorus-flush", daemon=True)
+            self._flusher = _Thread(target=self._flush_for_ever, name="chorus-flush", daemon=True)
             self._flusher.start()
         self._wake.set()
 
