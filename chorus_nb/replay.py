@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -73,10 +74,14 @@ class Replay:
 
     def payloads(self, reply: Mapping[str, Any], session_name: str) -> None:
         """Show help in the pager, and put text that is for the next cell there, to run in the same sandbox."""
+        # Payloads leave with the reply of the cell that runs in the main thread, which may be another.
+        here = threading.current_thread() is threading.main_thread()
         for payload in payloads(reply):
-            if isinstance(payload, Page):
+            if isinstance(payload, Page) and here:
                 page.page({"text/plain": payload.text}, start=payload.start)
-            elif self._shell is not None:
+            elif isinstance(payload, Page):
+                self.display({"data": {"text/plain": payload.text}, "metadata": {}})
+            elif self._shell is not None and here:
                 self._shell.set_next_input(f"%%sandbox {session_name}\n{payload.text}", payload.replace)
 
     @property
