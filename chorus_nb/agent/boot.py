@@ -62,7 +62,7 @@ SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
 
 # In the order of their imports.
 _SUPERVISOR = ("wire", "posix", "cgroup", "report", "pump", "plain_start", "forks", "commands", "lookups", "supervisor")
-_SHELLS = ("introspection", "plain_shell", "ipython_introspection", "ipython_shell")
+_SHELLS = ("introspection", "plain_shell", "cell_names", "ipython_introspection", "ipython_shell")
 _TEMPLATE = ("wire", "posix", "streams", "asking", "loop", *_SHELLS, "worker", "files", "template")
 _OPTIONAL = ("ipython_introspection", "ipython_shell")
 """What may fail to import: the image need not have IPython, and whatever it has may be broken."""

@@ -9,6 +9,7 @@ from typing import Any, ContextManager, Dict, Optional
 
 import IPython
 from IPython.core import page
+from IPython.core.compilerop import CachingCompiler
 from IPython.core.async_helpers import _asyncio_runner
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
@@ -18,6 +19,7 @@ from traitlets import Type
 from traitlets.config import Config
 
 from . import ipython_introspection
+from .cell_names import cell_file_name
 from .streams import Outbox, error_content
 
 # Looking closer costs a compilation.
@@ -75,12 +77,20 @@ class SandboxDisplayHook(DisplayHook):
         pass
 
 
+class CellCompiler(CachingCompiler):
+    """Names cells as ipykernel does."""
+
+    def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
+        return cell_file_name(raw_code)
+
+
 # Libraries tell a notebook from a terminal by the name of this class.
 class ZMQInteractiveShell(InteractiveShell):
     """The shell of a worker."""
 
     displayhook_class = Type(SandboxDisplayHook)
     display_pub_class = Type(SandboxDisplayPublisher)
+    compiler_class = Type(CellCompiler)
     outbox: Outbox
     last_error: Dict[str, Any]
     # `!program` on our descriptors: a hundred times as fast as IPython's pseudo-terminal, with stderr kept apart.
