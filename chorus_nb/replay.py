@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from IPython import get_ipython
 from IPython.display import clear_output, publish_display_data
 
 from .agent.wire import Message
@@ -30,7 +31,7 @@ class Replay:
     Attributes
     ----------
     result : RichOutput or None
-        The value of the cell's last expression: for ``Out[n]``.
+        The value of the cell's last expression: for ``Out[n]``. None also where it is shown already.
     """
 
     def __init__(self, strip: Strip) -> None:
@@ -51,6 +52,8 @@ class Replay:
         if self._clear_first and message.msg_type != "clear_output":
             self._clear_first = False
             self._clear_now()
+        if self.result is not None:
+            self._show_result()
         self._show[message.msg_type](message)
 
     def error(self, *, interrupted: bool) -> ExecutionError | None:
@@ -90,6 +93,11 @@ class Replay:
 
     def _result(self, message: Message) -> None:
         self.result = RichOutput(message.content["data"], message.content["metadata"])
+
+    def _show_result(self) -> None:
+        """Show the result ahead of what follows it, figures for one: the value of a magic is shown at its end."""
+        result, self.result = self.result, None
+        get_ipython().displayhook(result)
 
     def _keep_error(self, message: Message) -> None:
         self._error = message
