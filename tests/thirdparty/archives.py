@@ -21,7 +21,7 @@ CACHE = REPOSITORY / ".third-party"
 PINS = Path(__file__).with_name("archives.txt")
 BACKENDS = ("flit_core.buildapi", "hatchling.build", "mesonpy", "setuptools.build_meta")
 
-STAND_IN = '''\
+STAND_IN = """\
 import email, pathlib, re, sys
 
 def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
@@ -34,7 +34,7 @@ def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
     return folder.name
 
 __legacy__ = sys.modules[__name__]
-'''
+"""
 
 
 class Pin(NamedTuple):

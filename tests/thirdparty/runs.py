@@ -1,48 +1,116 @@
-"""Runs the notebooks of the catalogue natively and in the sandbox, and has nbval compare."""
+"""Runs the notebooks of the catalogue natively and in the sandbox, and has nbval compare.
+
+The native run, behind the output policy, is the reference: what the policy changes is listed, and anything else that
+differs is a defect.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_notebook, new_output
-
-from chorus_nb.agent.wire import Message
-from chorus_nb.config import OutputPolicy
-from chorus_nb.outputs import OutputFilter
+from nbformat.v4 import new_code_cell, new_notebook
 
 from . import archives, cells
 from .catalogue import CATALOGUE, ThirdParty
-from .plugin import CLEAR, UPDATE
+from .policy import Change, apply_policy
 
 HERE = Path(__file__).parent
 NATIVE = "third-party-native"
-LOAD = "%load_ext chorus_nb"
+LANES = 2
 
 
-def write_notebooks(work: Path, catalogue: list[ThirdParty] = CATALOGUE) -> list[Path]:
-    """Write each notebook, without outputs, into a folder of its own, with the files that lie beside it."""
+@dataclass(frozen=True)
+class Result:
+    """What nbval found of one notebook.
+
+    Attributes
+    ----------
+    source : ThirdParty
+    version : str
+        Of the project.
+    cells : int
+        How many were run.
+    changes : list of Change
+        What the output policy changed; cells are counted as in ``source``.
+    failures : dict of int to str
+        nbval's words on each cell whose output is not the native one behind the output policy.
+    """
+
+    source: ThirdParty
+    version: str
+    cells: int
+    changes: list[Change]
+    failures: dict[int, str]
+
+
+def run_catalogue(work: Path, catalogue: list[ThirdParty] = CATALOGUE) -> list[Result]:
+    """Run notebooks natively, then below ``%%sandbox``, in as many lanes as there are processors for."""
     unpacked = unpack(work / "archives", catalogue)
-    paths = []
-    for number, source in enumerate(catalogue):
-        folder = work / "notebooks" / f"{number:02}-{source.project}"
-        paths.append(folder / "notebook.ipynb")
-        if source.is_file:
-            file = unpacked / source.project / source.path
-            ignore = shutil.ignore_patterns("*.ipynb", "*.py", "*.rst", "*.md")
-            shutil.copytree(file.parent, folder, ignore=ignore)
-            sources = cells.read(file)
-        else:
-            folder.mkdir(parents=True)
-            sources = cells.from_docstrings(source.path)
-        nbformat.write(notebook_of(sources, source), paths[-1])
-    return paths
+    jobs = [(source, write_notebook(work, unpacked, number, source)) for number, source in enumerate(catalogue)]
+    with ThreadPoolExecutor(LANES) as lanes:
+        done = lanes.map(run_lane, [jobs[lane::LANES] for lane in range(LANES)])
+    return sorted(chain.from_iterable(done), key=lambda result: catalogue.index(result.source))
+
+
+def run_lane(jobs: list[tuple[ThirdParty, Path]]) -> list[Result]:
+    """Run some notebooks, one after the other."""
+    paths = [path for _, path in jobs]
+    run_nbval(paths, "--record")
+    changes = [make_reference(path) for path in paths]
+    verdicts = run_nbval(paths)
+    return [
+        result_of(source, changed, verdicts[str(path)]) for (source, path), changed in zip(jobs, changes, strict=True)
+    ]
+
+
+def make_reference(path: Path) -> list[Change]:
+    """Make the notebook that ran natively the one that nbval checks the sandbox by."""
+    notebook = nbformat.read(path, as_version=4)
+    changes = apply_policy(notebook)
+    nbformat.write(with_magic(notebook), path)
+    return changes
+
+
+def result_of(source: ThirdParty, changes: list[Change], verdicts: list[dict[str, Any]]) -> Result:
+    """Put together what became of a notebook."""
+    before = len(cells_before(source))
+    ran = [verdict for verdict in verdicts if verdict["outcome"] != "skipped" and verdict["cell"] >= before]
+    failures = {verdict["cell"] - before: verdict["why"] for verdict in ran if verdict["outcome"] == "failed"}
+    changes = [change._replace(cell=change.cell - before) for change in changes]
+    return Result(source, version_of(source), len(ran), changes, failures)
+
+
+def version_of(source: ThirdParty) -> str:
+    """Of the archive that the notebook is from, or of what is installed."""
+    if source.is_file:
+        return archives.read_pins()[source.project].version
+    return platform.python_version() if source.project == "python" else metadata.version(source.project)
+
+
+def write_notebook(work: Path, unpacked: Path, number: int, source: ThirdParty) -> Path:
+    """Write a notebook, without outputs, into a folder of its own, with the files that lie beside it."""
+    folder = work / "notebooks" / f"{number:02}-{source.project}"
+    if source.is_file:
+        file = unpacked / source.project / source.path
+        shutil.copytree(file.parent, folder, ignore=shutil.ignore_patterns("*.ipynb", "*.py", "*.rst", "*.md"))
+        sources = cells.read(file)
+    else:
+        folder.mkdir(parents=True)
+        sources = cells.from_docstrings(source.path)
+    nbformat.write(notebook_of(sources, source), folder / "notebook.ipynb")
+    return folder / "notebook.ipynb"
 
 
 def unpack(destination: Path, catalogue: list[ThirdParty]) -> Path:
@@ -55,13 +123,14 @@ def unpack(destination: Path, catalogue: list[ThirdParty]) -> Path:
 
 
 def notebook_of(sources: list[str], source: ThirdParty) -> nbformat.NotebookNode:
-    """A notebook of these cells, with nbval's tags on those that are not run or not repeatable.
-
-    Its first cell does nothing: it stands where another notebook of the same cells loads the extension.
-    """
+    """A notebook of these cells, with nbval's tags on those that are not run or not repeatable."""
     tagged = [new_code_cell(text, metadata={"tags": tags(source, index)}) for index, text in enumerate(sources)]
-    before = [new_code_cell("pass"), *([new_code_cell(source.first)] if source.first else [])]
-    return new_notebook(cells=[*before, *tagged])
+    return new_notebook(cells=[*cells_before(source), *tagged])
+
+
+def cells_before(source: ThirdParty) -> list[nbformat.NotebookNode]:
+    """Return what comes before the cells: one that does nothing, to load the extension in its place later."""
+    return [new_code_cell(text) for text in ("pass", source.first) if text]
 
 
 def tags(source: ThirdParty, index: int) -> list[str]:
@@ -70,14 +139,17 @@ def tags(source: ThirdParty, index: int) -> list[str]:
     return left_out + (["nbval-ignore-output"] if index in source.unrepeatable else [])
 
 
-def run_nbval(paths: list[Path], kernel: str, *options: str) -> dict[str, list[dict[str, Any]]]:
+def run_nbval(paths: list[Path], *options: str) -> dict[str, list[dict[str, Any]]]:
     """Run nbval on notebooks in a process of its own; what became of each cell, by path."""
-    verdicts = paths[0].with_name(f"verdicts-{kernel}.json")
-    command = [sys.executable, "-m", "pytest", "-p", "thirdparty.plugin", "-p", "no:cacheprovider", "--quiet"]
-    command += ["--color=no", "--nbval", f"--nbval-kernel-name={kernel}", "--nbval-cell-timeout=60"]
-    command += [f"--nbval-sanitize-with={HERE / 'sanitize.cfg'}", f"--verdicts={verdicts}", f"--rootdir={paths[0].parent}"]
-    environment = os.environ | {"JUPYTER_PATH": str(kernels(paths[0].parent)), "PYTHONPATH": python_path()}
-    done = subprocess.run([*command, *options, *map(str, paths)], env=environment, capture_output=True, text=True)
+    folder = paths[0].parent
+    verdicts = folder / "verdicts.json"
+    command = [sys.executable, "-m", "pytest", "-p", "thirdparty.plugin", "-p", "no:cacheprovider", "--color=no", "-vv"]
+    command += ["--nbval", f"--nbval-kernel-name={NATIVE}", "--nbval-cell-timeout=60"]
+    command += [f"--nbval-sanitize-with={HERE / 'sanitize.cfg'}", f"--verdicts={verdicts}", f"--rootdir={folder}"]
+    environment = os.environ | {"JUPYTER_PATH": str(kernels(folder)), "PYTHONPATH": python_path()}
+    done = subprocess.run(
+        [*command, *options, *map(str, paths)], env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode not in (0, 1):
         raise RuntimeError(f"nbval did not run:\n{done.stdout}\n{done.stderr}")
     found: dict[str, list[dict[str, Any]]] = json.loads(verdicts.read_text())
@@ -101,6 +173,9 @@ def kernels(folder: Path) -> Path:
     return folder / "jupyter"
 
 
+LOAD = "%load_ext chorus_nb"
+
+
 def with_magic(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The same cells, each below a ``%%sandbox`` line.
 
@@ -115,54 +190,3 @@ def with_magic(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 output.evalue = f"{output.ename}: {output.evalue}" if output.evalue else output.ename
                 output.ename = "ExecutionError"
     return notebook
-
-
-def policed(notebook: nbformat.NotebookNode) -> list[Change]:
-    """Put every output through the output policy, as a session does; what that changed."""
-    changes = []
-    for index, cell in enumerate(notebook.cells):
-        outputs = OutputFilter(OutputPolicy(), "")
-        admitted = [admit(outputs, output) for output in cell.outputs]
-        changes += [
-            Change(index, change) for old, new in zip(cell.outputs, admitted, strict=True) for change in differences(old, new)
-        ]
-        cell.outputs = [output for output in admitted if output]
-        if notice := outputs.notice():
-            cell.outputs.append(new_output("stream", name="stderr", text=notice))
-    return changes
-
-
-def admit(outputs: OutputFilter, output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-    """What the policy leaves of one output."""
-    kind = output.output_type
-    if CLEAR in output.get("data", {}):
-        return output
-    content = {key: value for key, value in output.items() if key != "output_type"}
-    prefix = UPDATE if any(mime.startswith(UPDATE) for mime in output.get("data", {})) else ""
-    if prefix:
-        kind = "update_display_data"
-        content["data"] = {mime.removeprefix(UPDATE): value for mime, value in content["data"].items()}
-        content["transient"] = {"display_id": "any"}
-    message = outputs.admit(Message(kind, content))
-    if message is None:
-        return None
-    shown = dict(message.content)
-    shown.pop("transient", None)
-    if prefix:
-        shown["data"] = {UPDATE + mime: value for mime, value in shown["data"].items()}
-    return nbformat.from_dict({"output_type": output.output_type, **shown})
-
-
-class Change(NamedTuple):
-    """What the output policy changed of a cell's output."""
-
-    cell: int
-    what: str
-
-
-def differences(old: nbformat.NotebookNode, new: nbformat.NotebookNode | None) -> list[str]:
-    """Name the representations that the policy dropped or changed."""
-    if old.output_type == "stream" or old.output_type == "error":
-        return [] if new and {k: old[k] for k in new} == dict(new) else [f"{old.output_type}"]
-    before, after = old.data, new.data if new else {}
-    return [f"{mime} {'changed' if mime in after else 'dropped'}" for mime in before if before[mime] != after.get(mime)]
