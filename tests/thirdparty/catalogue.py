@@ -11,6 +11,7 @@ XARRAY = f"{PANDAS}\nimport xarray as xr"
 NETWORK = "needs a network"
 RANDOM = "draws random numbers"
 KERNEL = "uses the sockets of ipykernel, which a sandbox does not have"
+SVG = "matplotlib writes the time and random names into SVG"
 STDIN = "the error says what to do"
 
 
@@ -63,7 +64,7 @@ CATALOGUE = [
     ThirdParty("nbclient", "tests/files/SVG.ipynb"),
     ThirdParty("nbclient", "tests/files/update-display-id.ipynb", differing=dict.fromkeys(range(1, 6), KERNEL)),
     ThirdParty("nbclient", "tests/files/Disable Stdin.ipynb", differing={0: STDIN}),
-    ThirdParty("nbconvert", "tests/exporters/files/svg.ipynb"),
+    ThirdParty("nbconvert", "tests/exporters/files/svg.ipynb", unrepeatable={0: SVG}),
     ThirdParty("nbconvert", "tests/exporters/files/pngmetadata.ipynb"),
     ThirdParty("nbconvert", "tests/exporters/files/rst_output.ipynb"),
     ThirdParty("nbconvert", "tests/files/Widget_List.ipynb"),
