@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+BOTH = ("kernel", "magic")
 NUMPY = "import numpy as np"
 PANDAS = f"{NUMPY}\nimport pandas as pd"
 XARRAY = f"{PANDAS}\nimport xarray as xr"
@@ -27,6 +28,8 @@ class ThirdParty:
         A file in the project's source archive; or names of installed objects, whose examples are the cells.
     first : str
         A cell to run before, for what the text takes for granted.
+    faces : tuple of str
+        How it runs in the sandbox: on the sandbox ``"kernel"``, or each cell below ``%%sandbox`` (``"magic"``).
     left_out : mapping of int to str
         Cells that are not run, by their index, with the reason.
     unrepeatable : mapping of int to str
@@ -38,6 +41,7 @@ class ThirdParty:
     project: str
     path: str
     first: str = ""
+    faces: tuple[str, ...] = ("kernel",)
     left_out: Mapping[int, str] = field(default_factory=dict)
     unrepeatable: Mapping[int, str] = field(default_factory=dict)
     differing: Mapping[int, str] = field(default_factory=dict)
@@ -57,9 +61,11 @@ _JUPYTEXT = "tests/data/notebooks/inputs/ipynb_py"
 _STYLER = "pandas.io.formats.style:Styler"
 
 CATALOGUE = [
-    ThirdParty("nbsphinx", "doc/code-cells.ipynb", left_out={11: NETWORK}, unrepeatable={26: RANDOM, 36: RANDOM}),
-    ThirdParty("nbsphinx", "doc/allow-errors.ipynb"),
-    ThirdParty("nbclient", "tests/files/Clear Output.ipynb"),
+    ThirdParty(
+        "nbsphinx", "doc/code-cells.ipynb", faces=BOTH, left_out={11: NETWORK}, unrepeatable={26: RANDOM, 36: RANDOM}
+    ),
+    ThirdParty("nbsphinx", "doc/allow-errors.ipynb", faces=BOTH),
+    ThirdParty("nbclient", "tests/files/Clear Output.ipynb", faces=BOTH),
     ThirdParty("nbclient", "tests/files/Output.ipynb"),
     ThirdParty("nbclient", "tests/files/SVG.ipynb"),
     ThirdParty("nbclient", "tests/files/update-display-id.ipynb", differing=dict.fromkeys(range(1, 6), KERNEL)),
@@ -69,17 +75,17 @@ CATALOGUE = [
     ThirdParty("nbconvert", "tests/exporters/files/rst_output.ipynb"),
     ThirdParty("nbconvert", "tests/files/Widget_List.ipynb"),
     ThirdParty("nbval", "tests/test_coalesce.ipynb"),
-    ThirdParty("papermill", "papermill/tests/notebooks/broken2.ipynb"),
+    ThirdParty("papermill", "papermill/tests/notebooks/broken2.ipynb", faces=BOTH),
     ThirdParty("papermill", "papermill/tests/notebooks/complex_parameters.ipynb"),
     ThirdParty("papermill", "papermill/tests/notebooks/sysexit1.ipynb"),
     ThirdParty("papermill", "papermill/tests/notebooks/read_check.ipynb"),
-    ThirdParty("jupytext", f"{_JUPYTEXT}/text_outputs_and_images.ipynb"),
+    ThirdParty("jupytext", f"{_JUPYTEXT}/text_outputs_and_images.ipynb", faces=BOTH),
     ThirdParty("jupytext", f"{_JUPYTEXT}/plotly_graphs.ipynb"),
     ThirdParty("jupytext", f"{_JUPYTEXT}/Notebook with html and latex cells.ipynb"),
     ThirdParty("jupytext", f"{_JUPYTEXT}/jupyter_again.ipynb"),
     ThirdParty("tqdm", "tests_notebook.ipynb"),
     ThirdParty("seaborn", "doc/_docstrings/color_palette.ipynb"),
-    ThirdParty("seaborn", "doc/_docstrings/set_theme.ipynb"),
+    ThirdParty("seaborn", "doc/_docstrings/set_theme.ipynb", faces=BOTH),
     ThirdParty("sympy", "doc/src/tutorials/intro-tutorial/matrices.rst"),
     ThirdParty("networkx", "examples/basic/plot_properties.py"),
     ThirdParty("matplotlib", "galleries/examples/lines_bars_and_markers/bar_label_demo.py"),

@@ -12,15 +12,18 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
+
+from chorus_nb import kernelspec
 
 from . import archives, cells
 from .catalogue import CATALOGUE, ThirdParty
@@ -29,6 +32,14 @@ from .policy import Change, apply_policy
 HERE = Path(__file__).parent
 NATIVE = "third-party-native"
 LANES = 2
+
+
+class Face(NamedTuple):
+    """One of the ways to run a notebook in a sandbox: which kernel, and how the cells are changed for it."""
+
+    name: str
+    kernel: str
+    adapt: Callable[[nbformat.NotebookNode], None]
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,8 @@ class Result:
     source : ThirdParty
     version : str
         Of the project.
+    face : str
+        How it ran in the sandbox.
     cells : int
         How many were run.
     changes : list of Change
@@ -50,13 +63,14 @@ class Result:
 
     source: ThirdParty
     version: str
+    face: str
     cells: int
     changes: list[Change]
     failures: dict[int, str]
 
 
 def run_catalogue(work: Path, catalogue: list[ThirdParty] = CATALOGUE) -> list[Result]:
-    """Run notebooks natively, then below ``%%sandbox``, in as many lanes as there are processors for."""
+    """Run notebooks natively, then in the sandbox, in as many lanes as there are processors for."""
     unpacked = unpack(work / "archives", catalogue)
     jobs = [(source, write_notebook(work, unpacked, number, source)) for number, source in enumerate(catalogue)]
     with ThreadPoolExecutor(LANES) as lanes:
@@ -66,30 +80,39 @@ def run_catalogue(work: Path, catalogue: list[ThirdParty] = CATALOGUE) -> list[R
 
 def run_lane(jobs: list[tuple[ThirdParty, Path]]) -> list[Result]:
     """Run some notebooks, one after the other."""
-    paths = [path for _, path in jobs]
-    run_nbval(paths, "--record")
-    changes = [make_reference(path) for path in paths]
-    verdicts = run_nbval(paths)
-    return [
-        result_of(source, changed, verdicts[str(path)]) for (source, path), changed in zip(jobs, changes, strict=True)
-    ]
+    run_nbval([path for _, path in jobs], NATIVE, "--record")
+    changes = {path: make_reference(path) for _, path in jobs}
+    return [result for face in FACES for result in run_face(face, jobs, changes)]
 
 
 def make_reference(path: Path) -> list[Change]:
-    """Make the notebook that ran natively the one that nbval checks the sandbox by."""
+    """Put the outputs of the native run behind the output policy: nbval checks the sandbox by them."""
     notebook = nbformat.read(path, as_version=4)
     changes = apply_policy(notebook)
-    nbformat.write(with_magic(notebook), path)
+    nbformat.write(notebook, path)
     return changes
 
 
-def result_of(source: ThirdParty, changes: list[Change], verdicts: list[dict[str, Any]]) -> Result:
+def run_face(face: Face, jobs: list[tuple[ThirdParty, Path]], changes: dict[Path, list[Change]]) -> list[Result]:
+    """Run the notebooks that are for this face."""
+    jobs = [(source, path) for source, path in jobs if face.name in source.faces]
+    if not jobs:
+        return []
+    for _, path in jobs:
+        notebook = nbformat.read(path, as_version=4)
+        face.adapt(notebook)
+        nbformat.write(notebook, path)
+    verdicts = run_nbval([path for _, path in jobs], face.kernel)
+    return [result_of(source, face, changes[path], verdicts[str(path)]) for source, path in jobs]
+
+
+def result_of(source: ThirdParty, face: Face, changes: list[Change], verdicts: list[dict[str, Any]]) -> Result:
     """Put together what became of a notebook."""
     before = len(cells_before(source))
     ran = [verdict for verdict in verdicts if verdict["outcome"] != "skipped" and verdict["cell"] >= before]
     failures = {verdict["cell"] - before: verdict["why"] for verdict in ran if verdict["outcome"] == "failed"}
     changes = [change._replace(cell=change.cell - before) for change in changes]
-    return Result(source, version_of(source), len(ran), changes, failures)
+    return Result(source, version_of(source), face.name, len(ran), changes, failures)
 
 
 def version_of(source: ThirdParty) -> str:
@@ -139,12 +162,12 @@ def tags(source: ThirdParty, index: int) -> list[str]:
     return left_out + (["nbval-ignore-output"] if index in source.unrepeatable else [])
 
 
-def run_nbval(paths: list[Path], *options: str) -> dict[str, list[dict[str, Any]]]:
+def run_nbval(paths: list[Path], kernel: str, *options: str) -> dict[str, list[dict[str, Any]]]:
     """Run nbval on notebooks in a process of its own; what became of each cell, by path."""
     folder = paths[0].parent
     verdicts = folder / "verdicts.json"
     command = [sys.executable, "-m", "pytest", "-p", "thirdparty.plugin", "-p", "no:cacheprovider", "--color=no", "-vv"]
-    command += ["--nbval", f"--nbval-kernel-name={NATIVE}", "--nbval-cell-timeout=60"]
+    command += ["--nbval", f"--nbval-kernel-name={kernel}", "--nbval-cell-timeout=60"]
     command += [f"--nbval-sanitize-with={HERE / 'sanitize.cfg'}", f"--verdicts={verdicts}", f"--rootdir={folder}"]
     environment = os.environ | {"JUPYTER_PATH": str(kernels(folder)), "PYTHONPATH": python_path()}
     done = subprocess.run(
@@ -162,26 +185,26 @@ def python_path() -> str:
 
 
 def kernels(folder: Path) -> Path:
-    """Write the kernelspec of the stock kernel, as it is outside of a test run.
+    """Write the kernelspecs: the sandbox kernel's, and the stock kernel's as it is outside of a test run.
 
     With ``PYTEST_CURRENT_TEST`` in its environment ipykernel would not capture what is written to descriptors 1 and 2.
     """
-    spec = folder / "jupyter" / "kernels" / NATIVE / "kernel.json"
+    kernelspec.install(prefix=str(folder))
+    jupyter = folder / "share" / "jupyter"
+    spec = jupyter / "kernels" / NATIVE / "kernel.json"
     argv = ["env", "-u", "PYTEST_CURRENT_TEST", sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec.parent.mkdir(parents=True, exist_ok=True)
     spec.write_text(json.dumps({"argv": argv, "display_name": "Native", "language": "python"}))
-    return folder / "jupyter"
+    return jupyter
 
 
-LOAD = "%load_ext chorus_nb"
+def leave_as_it_is(notebook: nbformat.NotebookNode) -> None:
+    """On the sandbox kernel the cells are the same."""
 
 
-def with_magic(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The same cells, each below a ``%%sandbox`` line.
-
-    What fails in such a cell raises ``ExecutionError`` in the notebook, with the sandbox's own traceback.
-    """
-    notebook.cells[0].source = LOAD
+def put_below_magic(notebook: nbformat.NotebookNode) -> None:
+    """Put each cell below a ``%%sandbox`` line, where what fails raises ``ExecutionError``."""
+    notebook.cells[0].source = "%load_ext chorus_nb"
     for cell in notebook.cells[1:]:
         if cell.source.strip():
             cell.source = f"%%sandbox --gauge off\n{cell.source}"
@@ -189,4 +212,7 @@ def with_magic(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             if output.output_type == "error":
                 output.evalue = f"{output.ename}: {output.evalue}" if output.evalue else output.ename
                 output.ename = "ExecutionError"
-    return notebook
+
+
+# In this order: the second changes the notebook.
+FACES = (Face("kernel", kernelspec.KERNEL_NAME, leave_as_it_is), Face("magic", NATIVE, put_below_magic))

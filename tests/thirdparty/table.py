@@ -10,16 +10,17 @@ from .runs import Result
 
 BEGIN = "<!-- The table is written by scripts/fidelity.py -->"
 END = "<!-- The end of the table -->"
+FACES = {"kernel": "on the sandbox kernel", "magic": "below `%%sandbox`"}
 HEAD = """\
-| notebook | from | cells | equal | changed by the output policy | not compared |
-|---|---|---:|---:|---|---|
+| notebook | from | run | cells | equal | changed by the output policy | not compared |
+|---|---|---|---:|---:|---|---|
 """
 
 
 def table_of(results: list[Result]) -> str:
     """Return the table as Markdown."""
     rows = [row_of(result) for result in results]
-    total = f"| all | | {sum(r.cells for r in results)} | {sum(map(equal, results))} | | |\n"
+    total = f"| all | | | {sum(r.cells for r in results)} | {sum(map(equal, results))} | | |\n"
     return HEAD + "".join(rows) + total
 
 
@@ -30,7 +31,15 @@ def row_of(result: Result) -> str:
     left = [("not run", source.left_out), ("differs each time", source.unrepeatable), ("differs", source.differing)]
     exceptions = "; ".join(words for word, cells in left for words in exceptions_of(word, cells))
     where = f"{source.project} {result.version}"
-    cells = (source.title, where, result.cells, equal(result), "; ".join(counted(changed.items())), exceptions)
+    cells = (
+        source.title,
+        where,
+        FACES[result.face],
+        result.cells,
+        equal(result),
+        "; ".join(counted(changed.items())),
+        exceptions,
+    )
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
