@@ -32,6 +32,7 @@ from .policy import Change, apply_policy
 HERE = Path(__file__).parent
 NATIVE = "third-party-native"
 LANES = 2
+LIMIT_S = 600.0
 
 
 class Face(NamedTuple):
@@ -167,11 +168,16 @@ def run_nbval(paths: list[Path], kernel: str, *options: str) -> dict[str, list[d
     folder = paths[0].parent
     verdicts = folder / "verdicts.json"
     command = [sys.executable, "-m", "pytest", "-p", "thirdparty.plugin", "-p", "no:cacheprovider", "--color=no", "-vv"]
-    command += ["--nbval", f"--nbval-kernel-name={kernel}", "--nbval-cell-timeout=60"]
+    command += ["--nbval", f"--nbval-kernel-name={kernel}", "--nbval-cell-timeout=30"]
     command += [f"--nbval-sanitize-with={HERE / 'sanitize.cfg'}", f"--verdicts={verdicts}", f"--rootdir={folder}"]
     environment = os.environ | {"JUPYTER_PATH": str(kernels(folder)), "PYTHONPATH": python_path()}
     done = subprocess.run(
-        [*command, *options, *map(str, paths)], env=environment, capture_output=True, text=True, check=False
+        [*command, *options, *map(str, paths)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
     )
     if done.returncode not in (0, 1):
         raise RuntimeError(f"nbval did not run:\n{done.stdout}\n{done.stderr}")
