@@ -9,8 +9,8 @@ from typing import Any, ContextManager, Dict, Optional
 
 import IPython
 from IPython.core import page
-from IPython.core.compilerop import CachingCompiler
 from IPython.core.async_helpers import _asyncio_runner
+from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
