@@ -12,6 +12,7 @@ XARRAY = f"{PANDAS}\nimport xarray as xr"
 NETWORK = "needs a network"
 RANDOM = "draws random numbers"
 KERNEL = "uses the sockets of ipykernel, which a sandbox does not have"
+SPEED = "a bar is as long as the measured speed leaves room for"
 SVG = "matplotlib writes the time and random names into SVG"
 STDIN = "the error says what to do"
 
@@ -83,7 +84,7 @@ CATALOGUE = [
     ThirdParty("jupytext", f"{_JUPYTEXT}/plotly_graphs.ipynb"),
     ThirdParty("jupytext", f"{_JUPYTEXT}/Notebook with html and latex cells.ipynb"),
     ThirdParty("jupytext", f"{_JUPYTEXT}/jupyter_again.ipynb"),
-    ThirdParty("tqdm", "tests_notebook.ipynb"),
+    ThirdParty("tqdm", "tests_notebook.ipynb", unrepeatable={11: SPEED}),
     ThirdParty("seaborn", "doc/_docstrings/color_palette.ipynb"),
     ThirdParty("seaborn", "doc/_docstrings/set_theme.ipynb", faces=BOTH),
     ThirdParty("sympy", "doc/src/tutorials/intro-tutorial/matrices.rst"),
