@@ -31,5 +31,5 @@ bench:
 	@.venv/bin/python -m benchmarks
 
 clean:
-	rm -rf .venv .demo .test-output .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf .venv .demo .test-output .third-party .pytest_cache .mypy_cache .ruff_cache build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -42,7 +42,7 @@ class Replay:
     Attributes
     ----------
     result : RichOutput or None
-        The value of the cell's last expression: for ``Out[n]``.
+        The value of the cell's last expression: for ``Out[n]``. None also where it is shown already.
     capture : callable
         Asked first about what would clear the cell, or end it.
     """
@@ -70,6 +70,8 @@ class Replay:
         if self._clear_first and message.msg_type != "clear_output":
             self._clear_first = False
             self._clear_now()
+        if self.result is not None:
+            self._show_result()
         self._show[message.msg_type](message)
 
     def payloads(self, reply: Mapping[str, Any], session_name: str) -> None:
@@ -130,6 +132,11 @@ class Replay:
 
     def _result(self, message: Message) -> None:
         self.result = RichOutput(message.content["data"], message.content["metadata"])
+
+    def _show_result(self) -> None:
+        """Show the result ahead of what follows it, figures for one: the value of a magic is shown at its end."""
+        result, self.result = self.result, None
+        get_ipython().displayhook(result)
 
     def _keep_error(self, message: Message) -> None:
         self._error = message

@@ -168,6 +168,16 @@ def test_where_the_front_end_can_not_ask_the_cell_fails_and_does_not_hang(tmp_pa
         NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
 
+def test_what_follows_the_result_stays_below_it(kernel: Kernel) -> None:
+    """As the figures of the inline backend do, and each value where IPython shows the value of every line."""
+    kernel.run("%%sandbox --gauge off\nget_ipython().ast_node_interactivity = 'all'")
+    reply = kernel.run("%%sandbox --gauge off\n1\n2\nprint('below')\n3")
+    shown = [m for m in kernel.messages if m["msg_type"] in ("execute_result", "stream")]
+    assert [m["content"].get("text") or m["content"]["data"]["text/plain"] for m in shown] == ["1", "2", "below\n", "3"]
+    results = [m["content"] for m in shown if m["msg_type"] == "execute_result"]
+    assert {result["execution_count"] for result in results} == {reply["execution_count"]}
+
+
 def test_text_appears_while_the_cell_runs(kernel: Kernel) -> None:
     seen: list[float] = []
 

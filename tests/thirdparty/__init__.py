@@ -1,0 +1,1 @@
+"""Notebooks of other projects, run natively and in the sandbox, compared by nbval."""
