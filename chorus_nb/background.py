@@ -37,6 +37,9 @@ class BackgroundReplay(Replay):
     def clear(self) -> None:
         self._publisher.publish("clear_output", {"wait": False})
 
+    def show_result(self) -> None:
+        """Keep it: the handle has it at the end."""
+
     def show_error(self, error: BaseException) -> None:
         """Show an error as that of the cell."""
         content = {"ename": type(error).__name__, "evalue": str(error), "traceback": _traceback(error)}

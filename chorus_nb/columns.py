@@ -109,6 +109,9 @@ class Column(Replay):
             self._parts.clear()
             self.version += 1
 
+    def show_result(self) -> None:
+        """Leave it where it is: it was shown when it came."""
+
     def fail(self, traceback: Sequence[str]) -> None:
         """Show an error at the end, without the line above a traceback, which is wider than a column."""
         self.stream("error", _RULE.sub("", "\n".join(traceback)))

@@ -71,7 +71,7 @@ class Replay:
             self._clear_first = False
             self._clear_now()
         if self.result is not None:
-            self._show_result()
+            self.show_result()
         self._show[message.msg_type](message)
 
     def payloads(self, reply: Mapping[str, Any], session_name: str) -> None:
@@ -119,6 +119,11 @@ class Replay:
         """Take away what was shown so far."""
         clear_output()
 
+    def show_result(self) -> None:
+        """Show the result ahead of what follows it, figures for one: the value of a magic is shown at its end."""
+        result, self.result = self.result, None
+        get_ipython().displayhook(result)
+
     # The messages
 
     def _stream(self, message: Message) -> None:
@@ -132,11 +137,6 @@ class Replay:
 
     def _result(self, message: Message) -> None:
         self.result = RichOutput(message.content["data"], message.content["metadata"])
-
-    def _show_result(self) -> None:
-        """Show the result ahead of what follows it, figures for one: the value of a magic is shown at its end."""
-        result, self.result = self.result, None
-        get_ipython().displayhook(result)
 
     def _keep_error(self, message: Message) -> None:
         self._error = message

@@ -20,6 +20,7 @@ from chorus_nb.errors import (
     ExecutionTimeoutError,
     ImageNotFoundError,
     OutOfMemoryError,
+    PolicyLoosenedError,
     PolicyNotEnforcedError,
     RepositoryNotFoundError,
     SandboxDiedError,
@@ -38,6 +39,7 @@ BESIDES_MESSAGE: dict[type[ChorusError], dict[str, object]] = {
     CommandError: {"exit_code": 3},
     OutOfMemoryError: {"limit_bytes": 100, "peak_bytes": 99},
     ExecutionTimeoutError: {"timeout_s": 1.0, "state_kept": True},
+    PolicyLoosenedError: {"option": "memory"},
     SandboxFileError: {"path": "a.txt"},
     SessionsFailedError: {"errors": {"a": ValueError()}, "results": {"a": None, "b": 1}},
 }
