@@ -179,12 +179,6 @@ class ZMQInteractiveShell(InteractiveShell):
         self.payload_manager.clear_payload()
         return dict(reply, execution_count=count, payload=payload)
 
-    def _format_user_obj(self, obj: Any) -> Dict[str, Any]:
-        """Return the value of a user expression, as an ``execute_reply`` has it."""
-        data, metadata = self.display_formatter.format(obj)
-        text = {mime: value for mime, value in data.items() if not isinstance(value, bytes)}
-        return {"status": "ok", "data": text, "metadata": metadata}
-
     def do_complete(self, code: str, cursor_pos: int) -> Dict[str, Any]:
         """Return the content of ``complete_reply``."""
         return ipython_introspection.complete(self, code, cursor_pos)

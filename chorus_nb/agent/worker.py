@@ -4,6 +4,7 @@ One conversation: take a request, run it, reply; on an event loop, where what ce
 """
 
 import asyncio
+import base64
 import os
 import signal
 import socket
@@ -118,6 +119,11 @@ class Worker:
 
 def _small(value: Dict[str, Any]) -> Dict[str, Any]:
     """Return the value of a user expression where the reply has room for it, else an error in its place."""
+    data = {
+        mime: base64.b64encode(part).decode() if isinstance(part, bytes) else part
+        for mime, part in value.get("data", {}).items()
+    }
+    value = dict(value, data=data) if data else value
     try:
         if len(encode(Message("", value))) <= MAX_EXPRESSION_BYTES:
             return value

@@ -30,6 +30,8 @@ def test_expressions_are_evaluated_in_the_namespace(sandbox: Sandbox) -> None:
 
 def test_what_is_too_large_or_hostile_is_not_shown(sandbox: Sandbox) -> None:
     sandbox.run("class Markup:\n    def _repr_html_(self): return '<script>1</script><b>bold</b>'")
+    sandbox.run("class Picture:\n    def _repr_png_(self): return b'no picture'")
+    assert introspection.evaluate(sandbox._session, {"x": "Picture()"})["x"]["status"] == "ok"
     values = introspection.evaluate(sandbox._session, {"large": "'x' * 10**8", "markup": "Markup()"})
     assert (values["large"]["status"], values["large"]["ename"]) == ("error", "ValueError")
     assert "<script" not in values["markup"]["data"].get("text/html", "")
