@@ -62,7 +62,7 @@ class PolicyLoosenedError(ConfigurationError):
 
     category = "policy"
 
-    def __init__(self, message: str, *, next_step: str = "", option: str) -> None:
+    def __init__(self, message: str, *, next_step: str = "", option: str = "") -> None:
         super().__init__(message, next_step=next_step)
         self.option = option
 
