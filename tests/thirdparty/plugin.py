@@ -6,7 +6,10 @@ updates of displays, ``clear_output``); here these are compared too. With ``--re
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,9 @@ from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 COMPARED_TOO = {"image/png", "image/jpeg", "traceback"}
+PACKED = re.compile(r"H4sI[A-Za-z0-9+/=]+")
+"""Base64 of gzip."""
+
 UPDATE = "update_display_data "
 CLEAR = "clear_output"
 OUTPUTS = {"stream", "display_data", "update_display_data", "execute_result", "error"}
@@ -83,7 +89,7 @@ def _display(message: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 
 
 class Sanitizer:
-    """nbval's own, for the lines of a traceback too."""
+    """nbval's own, for the lines of a traceback too, and for what frames carry packed."""
 
     def __init__(self, cell: IPyNbCell) -> None:
         self._next = cell.sanitize
@@ -91,6 +97,8 @@ class Sanitizer:
     def __call__(self, value: Any) -> Any:
         if isinstance(value, list):
             value = "\n".join(value)
+        if isinstance(value, str) and "<iframe" in value:
+            value = PACKED.sub(lambda match: gzip.decompress(base64.b64decode(match[0])).decode(), value)
         return self._next(value)
 
 
