@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from .markup import clean_html
+from .markup import clean_html, inline_html
 from .sanitize import TEX_COMMANDS
 
 MAX_ITEMS = 10_000
@@ -156,7 +156,7 @@ def html(value: Any) -> Any:
     bare = value.strip()
     # Progress bars line up their figures with spaces at the ends.
     before, after = value[: value.find(bare)], value[value.find(bare) + len(bare) :]
-    return f"{before}{clean_html(bare) or ''}{after}"
+    return f"{before}{inline_html(bare) or clean_html(bare) or ''}{after}"
 
 
 def description_markup(value: Any) -> Any:

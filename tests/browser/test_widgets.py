@@ -8,6 +8,7 @@ from playwright.sync_api import Locator, expect
 
 from .conftest import NotebookFactory
 from .lab import NotebookPage
+from .test_hostile_output import OVERLAID, areas, attack, calls, read_vectors  # noqa: F401  (calls is a fixture)
 
 SLIDER = """%%sandbox
 import ipywidgets as widgets
@@ -227,3 +228,63 @@ def test_hostile_widgets_do_not_act_in_the_page(cells: NotebookFactory) -> None:
     assert area.locator(".widget-html :is(script, iframe, form, [onerror], [onload])").count() == 0
     assert not area.evaluate(COVERED)
     assert area.locator(".jp-Dialog").count() == 0
+
+
+# Every published vector, as each value of a widget that the page makes into more than text.
+VECTORS_IN_WIDGETS = """
+import ipywidgets as w
+boxes = []
+one = dict(layout=w.Layout())
+for vector in {vectors!r}:
+    bundle = {{"text/html": vector, "text/markdown": vector, "text/plain": vector}}
+    shown = w.Output(**one)
+    shown.outputs = [dict(output_type="display_data", data=bundle, metadata={{}})]
+    marked = dict(description=vector, description_allow_html=True, tooltip=vector, **one)
+    made = [w.HTML(vector, **one), w.Label(vector, **one), w.Text(value=vector, **marked), shown]
+    made += [w.ToggleButtons(options=[vector], **one)]
+    forced = w.IntSlider(**one)
+    forced.comm.send(dict(method="update", state=dict(readout_format=vector, _dom_classes=[vector], value=vector)))
+    boxes += [*made, forced]
+display(w.VBox(boxes))
+"""
+
+
+def test_no_published_vector_acts_through_a_widget(
+    cells: NotebookFactory,
+    calls: tuple[str, list[str]],  # noqa: F811
+) -> None:
+    host, got = calls
+    vectors = read_vectors(host)
+    parts = [vectors[start : start + 40] for start in range(0, len(vectors), 40)]
+    attacks = ["%%sandbox" + VECTORS_IN_WIDGETS.format(vectors=part) for part in parts]
+    page = cells(["%%sandbox --fresh\n1", *attacks])
+    address = page.page.url
+    assert attack(page) == []
+    assert areas(page).evaluate_all(OVERLAID) == []
+    assert page.page.locator(".widget-toggle-button").count() == len(vectors), "they are shown"
+    assert page.page.url == address
+    assert got == []
+    page.replace_cells(["%%sandbox --fresh\n1"])
+    page.execute_all()
+
+
+def test_a_widget_with_code_of_its_own_shows_where_it_is_trusted(cells: NotebookFactory) -> None:
+    code = """
+import anywidget, traitlets
+class Counter(anywidget.AnyWidget):
+    _esm = '''export default {render({model, el}) {
+        const button = document.createElement('button');
+        const show = () => { button.textContent = `count ${model.get('count')}`; };
+        button.onclick = () => { model.set('count', model.get('count') + 1); model.save_changes(); };
+        model.on('change:count', show); show(); el.append(button);
+    }}'''
+    count = traitlets.Int(1).tag(sync=True)
+counter = Counter()
+counter
+"""
+    page = cells([f"%%sandbox{code}", f"%%sandbox --output trusted{code}", "%%sandbox\ncounter.count"])
+    assert "--output trusted" in page.execute_cell(0).text
+    page.execute_cell(1)
+    page.output_area(1).get_by_role("button", name="count 1").click()
+    expect(page.output_area(1)).to_contain_text("count 2")
+    assert page.execute_cell(2).text.split("\n")[-1] == "2"
