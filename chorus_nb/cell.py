@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from functools import partial
 from typing import Any
 
 from .asking import InputHandler
@@ -84,16 +85,14 @@ def run_begun_cell(
         session.start()
         started = True
         strip.state("running")
-        if argv:
-            outcome = session.command(argv, timeout_s=timeout_s, on_message=replay)
-        else:
-            asked |= {"output": strip.output, "on_input": on_input, "on_late": replay.on_late}
-            outcome = session.execute(code, timeout_s=timeout_s, on_message=replay, **asked)
-            replay.payloads(outcome.reply, session.name)
+        asked |= {"output": strip.output, "on_input": on_input, "on_late": replay.on_late}
+        run = partial(session.command, argv) if argv else partial(session.execute, code, **asked)
+        outcome = run(timeout_s=timeout_s, on_message=replay)
+        replay.payloads(outcome.reply, session.name)
         notice = (outcome.notice or "") + (relay.end_cell() if relay else "")
         if notice:
             replay.stream("stderr", notice)
-        error = script_error(outcome, session.config.limits) if argv else replay.error(interrupted=outcome.interrupted)
+        error = script_error(outcome, session.config.limits) if argv else replay.error(outcome)
         state = "interrupted" if outcome.interrupted else "error" if error else "done"
     except ChorusError as failure:
         state = _state_after(failure) if started else "failed"

@@ -112,6 +112,9 @@ class Column(Replay):
     def show_result(self) -> None:
         """Leave it where it is: it was shown when it came."""
 
+    def passing_error(self, content: Mapping[str, Any]) -> None:
+        self.fail(content["traceback"])
+
     def fail(self, traceback: Sequence[str]) -> None:
         """Show an error at the end, without the line above a traceback, which is wider than a column."""
         self.stream("error", _RULE.sub("", "\n".join(traceback)))

@@ -123,6 +123,8 @@ class SandboxMagics(Magics):
     def run(self, arguments: Namespace, cell: str) -> object:
         """Run a cell as its line says; return its value, or what stands for it."""
         timeout_s = None if arguments.timeout is None else duration_s("--timeout", arguments.timeout)
+        # The magic's cell ends with a line break that the notebook's has not.
+        cell = cell.removesuffix("\n")
         cell = Script(cell) if arguments.lang == "sh" else cell
         sessions = self._sessions(arguments)
         if arguments.matrix:
@@ -135,7 +137,10 @@ class SandboxMagics(Magics):
         turn, strip = self._turn_and_strip(arguments, sessions[0])
         if arguments.bg:
             return BackgroundCell(self.shell, turn, sessions[0], cell, timeout_s, strip)
-        return run_in_turn(turn, sessions[0], cell, timeout_s, strip, ask if can_ask(self.shell) else None)
+        on_input = ask if can_ask(self.shell) else None
+        # In is the notebook's: so are the numbers in tracebacks, and of Out.
+        number = self.shell.displayhook.prompt_count
+        return run_in_turn(turn, sessions[0], cell, timeout_s, strip, on_input, execution_count=number)
 
     def _sessions(self, arguments: Namespace) -> list[Session]:
         asked = sessions_asked(arguments)

@@ -14,6 +14,7 @@ from IPython.display import clear_output, publish_display_data
 from .agent.wire import Message
 from .config import OutputMode
 from .errors import ExecutionError, ExecutionInterruptedError
+from .execution import Outcome
 from .payloads import Page, payloads
 from .publishing import Publisher
 from .sandbox import RichOutput
@@ -95,12 +96,15 @@ class Replay:
         kind = "display_data" if message.msg_type == "execute_result" else message.msg_type
         self._publisher.publish(kind, message.content)
 
-    def error(self, *, interrupted: bool) -> ExecutionError | None:
-        """Return what the cell raised, to raise it here."""
+    def error(self, outcome: Outcome) -> ExecutionError | None:
+        """Return what the cell ended with, to raise it here."""
         if self._error is None:
             return None
+        if outcome.reply.get("status") == "ok":
+            self._show_error()  # Code of the cell's own has shown a traceback, and gone on.
+            return None
         content = self._error.content
-        kind = ExecutionInterruptedError if interrupted else ExecutionError
+        kind = ExecutionInterruptedError if outcome.interrupted else ExecutionError
         return kind(content["ename"], content["evalue"], content["traceback"])
 
     # What a subclass does elsewhere than in the cell that runs now
@@ -124,6 +128,13 @@ class Replay:
         result, self.result = self.result, None
         get_ipython().displayhook(result)
 
+    def passing_error(self, content: Mapping[str, Any]) -> None:
+        """Show an error that does not end the cell."""
+        if self._publisher.has_kernel:
+            self._publisher.publish("error", content)
+        else:
+            self.stream("stderr", "\n".join([*content["traceback"], ""]))
+
     # The messages
 
     def _stream(self, message: Message) -> None:
@@ -139,7 +150,14 @@ class Replay:
         self.result = RichOutput(message.content["data"], message.content["metadata"])
 
     def _keep_error(self, message: Message) -> None:
+        self._show_error()
         self._error = message
+
+    def _show_error(self) -> None:
+        """Show one that was not the end of the cell."""
+        error, self._error = self._error, None
+        if error:
+            self.passing_error(error.content)
 
     def _clear(self, message: Message) -> None:
         if message.content["wait"]:

@@ -145,6 +145,10 @@ class ZMQInteractiveShell(InteractiveShell):
                 return self._execute_async(count, code, dict(options, transformed_cell=transformed))
         return self._reply(count, self.run_cell(code, **options))
 
+    async def run_code(self, *args: Any, **kwargs: Any) -> bool:
+        self.outbox.interrupts.code_begins()
+        return bool(await super().run_code(*args, **kwargs))
+
     def _transform(self, code: str) -> Optional[str]:
         try:
             return str(self.transform_cell(code))

@@ -83,6 +83,7 @@ class PlainShell:
         linecache.cache[name] = (len(code), None, code.splitlines(True), name)
         reply: Dict[str, Any] = {"status": "ok", "execution_count": count}
         try:
+            self._outbox.interrupts.code_begins()
             value = await self._run(code, name)
             if value is not None and not silent:
                 self._show(value, count)

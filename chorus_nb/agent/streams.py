@@ -68,15 +68,34 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.active = False
+        self._waiting = False
         self.elsewhere: Callable[[Optional[types.FrameType]], bool] = lambda _: False
         """While it is not active: whether it is to be raised all the same, in this frame."""
         self._main = _get_ident()
         self._guards = 0
         self._pending = False
 
+    def begin(self) -> None:
+        """Note that a cell is about to begin: until its own code runs an interrupt waits.
+
+        What IPython does before that may swallow an exception.
+        """
+        self.active = self._waiting = True
+        self._pending = False
+
+    def code_begins(self) -> None:
+        """Note that code of the cell's own is next. Raises ``KeyboardInterrupt`` where one has come before."""
+        if self._waiting:
+            self._waiting = False
+            self._raise_if_pending()
+
+    def end(self) -> None:
+        """Note that the cell has ended."""
+        self.active = self._waiting = False
+
     def handle(self, _: int = 0, frame: Optional[types.FrameType] = None) -> None:
         """Be the signal handler."""
-        if self._guards:
+        if self._guards or self._waiting:
             self._pending = True
         elif self._hits(frame):
             raise KeyboardInterrupt
@@ -92,10 +111,13 @@ class Interrupts:
         if _get_ident() != self._main:
             return
         self._guards -= 1
-        if self._pending and not self._guards:
-            self._pending = False
-            if self._hits(sys._getframe()):
-                raise KeyboardInterrupt
+        if not self._guards and not self._waiting:
+            self._raise_if_pending()
+
+    def _raise_if_pending(self) -> None:
+        pending, self._pending = self._pending, False
+        if pending and self._hits(sys._getframe()):
+            raise KeyboardInterrupt
 
 
 class Outbox:

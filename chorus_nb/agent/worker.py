@@ -71,7 +71,7 @@ class Worker:
     async def _run_cell(self, msg_id: str, content: Dict[str, Any]) -> Dict[str, Any]:
         interrupts = self._outbox.interrupts
         try:
-            interrupts.active = True
+            interrupts.begin()
             if self._inbox.has_interrupt_of(msg_id):  # It came before the signal could be heard.
                 raise KeyboardInterrupt
             if content["execution_count"]:
@@ -82,10 +82,10 @@ class Worker:
             if reply["status"] == "ok":
                 values = self._shell.user_expressions(content["user_expressions"])
                 reply["user_expressions"] = {name: _small(value) for name, value in values.items()}
-            interrupts.active = False
+            interrupts.end()
         except KeyboardInterrupt:
             # It came before the cell began or as it ended, where no code of the user's could catch it.
-            interrupts.active = False
+            interrupts.end()
             reply = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": []}
             self._outbox.send("error", {key: reply[key] for key in ("ename", "evalue", "traceback")})
         return dict(reply)
