@@ -69,7 +69,9 @@ def test_displays_pass_the_policy(sandbox: Sandbox) -> None:
         f"import threading\nfrom IPython.display import display as show\nthreading.Timer(0.2, lambda: {show}).start()",
     )
     wait_until(lambda: cell.late)
-    assert "script" not in str(cell.late[0].content)
+    html = cell.late[0].content["data"]["text/html"]
+    assert 'sandbox="allow-scripts"' in html
+    assert "alert(1)" not in html
 
 
 def test_figures_are_no_late_output(sandbox: Sandbox) -> None:

@@ -116,16 +116,13 @@ def test_python_says_nothing_about_a_script(requests: KernelRequests) -> None:
 
 
 def test_the_mode_takes_the_language_of_its_line(notebook: Notebook, requests: KernelRequests) -> None:
-    notebook.magics.mode.install()
     notebook.run("%sandbox on --lang sh")
-    try:
-        notebook.run("echo $((40 + 2))")
-        assert notebook.stdout == "42\n"
-        completion = requests.complete("prin", 4)
-        assert completion is not None
-        assert completion["matches"] == []
-    finally:
-        notebook.magics.mode.uninstall()
+    notebook.run("echo $((40 + 2))")
+    assert notebook.stdout == "42\n"
+    completion = requests.complete("prin", 4)
+    assert completion is not None
+    assert completion["matches"] == []
+    notebook.run("%sandbox off")
     assert requests.complete("prin", 4) is None
 
 
