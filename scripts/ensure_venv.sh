@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make .venv with the package installed in it, editable: ensure_venv.sh EXTRA, where EXTRA is test or dev.
+# Make .venv with the package and its kernel installed in it, editable: ensure_venv.sh EXTRA, where EXTRA is test or dev.
 # A stamp records what was installed, so that a second run takes no time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,6 +51,7 @@ is_stamped "$EXTRA" && exit 0
 is_usable || make_venv
 say "installing the package and its $EXTRA extra into .venv (a minute or two the first time)"
 .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --editable ".[$EXTRA]"
+.venv/bin/chorus-nb kernel install --sys-prefix >/dev/null
 fingerprint >".venv/.installed-$EXTRA"
 # dev contains test.
 [ "$EXTRA" != dev ] || fingerprint >.venv/.installed-test

@@ -25,7 +25,8 @@ Library = str
 """Part of a document, packed: base64 of gzip."""
 
 _HERE = Path(__file__).parent
-_START_HEIGHT_PX = 150
+# Of another colour scheme than its content, a frame would be opaque: white in a dark theme.
+_STYLE = "display: block; width: 100%; height: 150px; border: 0; color-scheme: light"
 _LEVEL = 6
 
 
@@ -47,8 +48,8 @@ def framed(source: str, fallback: str, libraries: list[Library]) -> str:
     text = html.escape(fallback).replace("$", "&#36;").replace("\\", "&#92;")
     return (
         '<div class="mathjax_ignore tex2jax_ignore">'
-        f'<iframe sandbox="allow-scripts" style="display: block; width: 100%; height: {_START_HEIGHT_PX}px; border: 0" '
-        f'srcdoc="{html.escape(outer)}"><pre>{text}</pre></iframe>'
+        f'<iframe sandbox="allow-scripts" style="{_STYLE}" srcdoc="{html.escape(outer)}">'
+        f"<pre>{text}</pre></iframe>"
         f"<script>{_file('page.js')}</script></div>"
     )
 

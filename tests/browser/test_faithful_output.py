@@ -94,6 +94,8 @@ def test_a_frame_has_the_colours_of_the_theme_and_follows_it(cells: NotebookFact
         for theme, lightness in (("JupyterLab Dark", "255, 255, 255"), ("JupyterLab Light", "0, 0, 0")):
             page.set_theme(theme)
             inside.wait_for_function(f"{colour}.includes('{lightness}')")
+            frame = picture(page.output_area(0).locator("iframe"))
+            assert frame.getpixel((frame.width - 5, 5)) == picture(page.output_area(0)).getpixel((1, 1)), theme
     finally:
         page.set_theme("JupyterLab Light")
 
