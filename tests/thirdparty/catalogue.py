@@ -12,7 +12,6 @@ XARRAY = f"{PANDAS}\nimport xarray as xr"
 NETWORK = "needs a network"
 RANDOM = "draws random numbers"
 KERNEL = "uses the sockets of ipykernel, which a sandbox does not have"
-PAGER = "help is shown below the cell, not in a pager"
 READ_ONLY = "writes a file, and the repository is read-only"
 SPEED = "a bar is as long as the measured speed leaves room for"
 SVG = "matplotlib writes the time and random names into SVG"
@@ -85,7 +84,7 @@ CATALOGUE = [
     ThirdParty("jupytext", f"{_JUPYTEXT}/text_outputs_and_images.ipynb", faces=BOTH),
     ThirdParty("jupytext", f"{_JUPYTEXT}/plotly_graphs.ipynb"),
     ThirdParty("jupytext", f"{_JUPYTEXT}/Notebook with html and latex cells.ipynb"),
-    ThirdParty("jupytext", f"{_JUPYTEXT}/jupyter_again.ipynb", differing={2: PAGER}),
+    ThirdParty("jupytext", f"{_JUPYTEXT}/jupyter_again.ipynb"),
     ThirdParty("tqdm", "tests_notebook.ipynb", unrepeatable={11: SPEED}),
     ThirdParty("seaborn", "doc/_docstrings/color_palette.ipynb"),
     ThirdParty("seaborn", "doc/_docstrings/set_theme.ipynb", faces=BOTH),
