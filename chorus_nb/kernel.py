@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from ipykernel.displayhook import ZMQShellDisplayHook
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.jsonutil import encode_images, json_clean
 from ipykernel.kernelapp import IPKernelApp
@@ -34,8 +35,19 @@ from .sandbox import RichOutput
 from .session import Session
 
 
+class ResultHook(ZMQShellDisplayHook):
+    """Shows a result that other output follows; the cell's number is the shell's, which counts on after the cell."""
+
+    @property
+    def prompt_count(self) -> int:
+        count: int = self.shell.execution_count
+        return count
+
+
 class LockedShell(ZMQInteractiveShell):
     """The host's shell: it displays, keeps the history, and runs nothing."""
+
+    displayhook_class = Type(ResultHook)
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise PermissionError("The sandbox kernel runs no code on the host.")

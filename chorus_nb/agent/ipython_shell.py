@@ -7,7 +7,6 @@ import re
 import sys
 import tempfile
 import types
-import zlib
 from typing import Any, ContextManager, Dict, Optional
 
 import IPython
@@ -22,6 +21,7 @@ from traitlets import Type
 from traitlets.config import Config
 
 from . import ipython_introspection
+from .cell_names import cell_number
 from .streams import Outbox, error_content
 
 # Looking closer costs a compilation.
@@ -89,7 +89,7 @@ class CellCompiler(CachingCompiler):
     """Names the file of a cell as ipykernel does: IPython's tracebacks look different for other names."""
 
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
-        name = "%d.py" % zlib.crc32(raw_code.encode("utf-8", "replace"))
+        name = "%d.py" % cell_number(raw_code)
         return os.path.join(tempfile.gettempdir(), "ipykernel_%d" % _getpid(), name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from ipykernel.compiler import get_file_name
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
@@ -176,6 +178,14 @@ def test_what_follows_the_result_stays_below_it(kernel: Kernel) -> None:
     assert [m["content"].get("text") or m["content"]["data"]["text/plain"] for m in shown] == ["1", "2", "below\n", "3"]
     results = [m["content"] for m in shown if m["msg_type"] == "execute_result"]
     assert {result["execution_count"] for result in results} == {reply["execution_count"]}
+
+
+def test_errors_name_the_cell_as_the_notebook_does(kernel: Kernel) -> None:
+    """By the number of its prompt, and by the file name that its text has in ipykernel."""
+    reply = kernel.run("%%sandbox --gauge off\n1 / 0")
+    assert f"In[{reply['execution_count']}]" in re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(reply["traceback"]))
+    reply = kernel.run("%%sandbox --gauge off\nx = = 2")
+    assert Path(get_file_name("x = = 2")).name in reply["evalue"]
 
 
 def test_text_appears_while_the_cell_runs(kernel: Kernel) -> None:

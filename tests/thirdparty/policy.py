@@ -10,6 +10,7 @@ from nbformat.v4 import new_output
 from chorus_nb.agent.wire import Message
 from chorus_nb.config import OutputPolicy
 from chorus_nb.outputs import OutputFilter
+from chorus_nb.page import OutputPage
 
 from .plugin import CLEAR, UPDATE
 
@@ -24,11 +25,13 @@ class Change(NamedTuple):
 
 def apply_policy(notebook: nbformat.NotebookNode) -> list[Change]:
     """Put every output of a notebook through the output policy, as a session does."""
-    return [change for index, cell in enumerate(notebook.cells) for change in _apply_to_cell(cell, index)]
+    page = OutputPage("")
+    return [change for index, cell in enumerate(notebook.cells) for change in _apply_to_cell(cell, index, page)]
 
 
-def _apply_to_cell(cell: nbformat.NotebookNode, index: int) -> list[Change]:
-    outputs = OutputFilter(OutputPolicy(), "")
+def _apply_to_cell(cell: nbformat.NotebookNode, index: int, page: OutputPage) -> list[Change]:
+    # Every widget passes: which may not be shown is said by tests/unit/test_widgets.py.
+    outputs = OutputFilter(OutputPolicy(), page, lambda view: view)
     changes, shown = [], []
     for output in cell.outputs:
         admitted = output if CLEAR in output.get("data", {}) else _admit(outputs, output)
