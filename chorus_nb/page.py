@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from .frame import Library, framed, library, script
-from .markup import clean_html, inline_html
+from .markup import inline_html
 
 SCRIPT_TYPES = ("text/html", "application/javascript", "text/javascript")
 """MIME types that may act in a page, those that front ends prefer first."""
@@ -21,8 +21,8 @@ MAX_LIBRARIES_CHARACTERS = 2**24
 """All libraries of a session together, packed."""
 
 _BOKEH_LOAD = "application/vnd.bokehjs_load.v0+json"
-_SCRIPT = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>|<(?:link|meta)\b[^>]*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
-_MAY_ACT = re.compile(r"<(?:script|style|link|iframe|object|embed)\b|\bon\w+\s*=", re.IGNORECASE)
+_UNSEEN = re.compile(r"\s*(?:<(?P<element>script|style)\b|<(?:link|meta)\b|(?P<comment><!--))")
+_EMPTY = re.compile(r"(?:\s+|<!--.*?-->|</?(?:div|span|p|br|section|center)\b[^<>]*>)*+", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass
@@ -67,7 +67,7 @@ class OutputPage:
         if _BOKEH_LOAD in mimes or _is_library(source):
             self._keep(library(source))
             return None
-        if not _MAY_ACT.search(source) and clean_html(source) is None:
+        if _EMPTY.fullmatch(source):
             # Nothing to see yet: an element for a script that comes next.
             self._placeholders.append(source)
             return None
@@ -84,4 +84,17 @@ class OutputPage:
 
 def _is_library(source: str) -> bool:
     """Tell script that only prepares what comes later from an output: it is large, and there is nothing around it."""
-    return len(source) >= SMALLEST_LIBRARY_CHARACTERS and not _SCRIPT.sub("", source).strip()
+    if len(source) < SMALLEST_LIBRARY_CHARACTERS:
+        return False
+    text, at = source.lower().rstrip(), 0
+    while at < len(text):
+        # Piece by piece: an expression for all of it would take quadratic time for what is made to.
+        piece = _UNSEEN.match(text, at)
+        if piece is None:
+            return False
+        closer = f"</{piece['element']}" if piece["element"] else "-->" if piece["comment"] else ">"
+        end = text.find(closer, piece.end())
+        at = text.find(">", end) + 1
+        if end < 0 or at == 0:
+            return False
+    return True

@@ -32,7 +32,7 @@ def adopt_orphans() -> None:
 
 def pytest(*arguments: str) -> int:
     """Run pytest on ``arguments`` and the notebooks; its exit status."""
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", *arguments, "notebooks"]
+    command = [sys.executable, "-m", "pytest", "--nbval", *arguments, "notebooks"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=REPOSITORY)
     # Orphans are reaped as they end: a test that looks whether a process is gone must not find a zombie.
     pid = 0

@@ -95,7 +95,7 @@ class Inspector(HTMLParser):
 
 
 FRAME = re.compile(
-    r'<div class="mathjax_ignore tex2jax_ignore"><iframe sandbox="allow-scripts" style="[\w:;% ]*" '
+    r'<div class="mathjax_ignore tex2jax_ignore"><iframe sandbox="allow-scripts" style="[-\w:;% ]*" '
     r'srcdoc="(?P<outer>[^"<>]*)"><pre>(?P<text>[^<>$\\]*)</pre></iframe><script>(?P<script>.*)</script></div>',
     re.DOTALL,
 )
@@ -505,6 +505,17 @@ def test_an_empty_element_waits_for_the_script_that_fills_it() -> None:
     shown = outputs.admit(Message("display_data", {"data": code, "metadata": {}}))
     assert shown is not None
     assert (framed_content(shown.content["data"]["text/html"]) or "").startswith(place["text/html"])
+
+
+@pytest.mark.parametrize("html", ['<svg width="9" height="9"><rect width="9" height="9"/></svg>', "<canvas></canvas>"])
+def test_a_drawing_without_a_word_is_seen(html: str) -> None:
+    assert framed_content(show(text__html=html)["text/html"]) == html
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("piece", ["<!--", "<script>", "<link ", "<style", "</script>", "<div>", "<!-- -->"])
+def test_html_is_told_apart_in_linear_time(piece: str) -> None:
+    show(text__html=piece * 500_000, text__plain="x")
 
 
 def test_trusted_passes_every_type_as_it_is_and_text_only_text() -> None:
