@@ -111,7 +111,14 @@ class _Collector:
         elif message.msg_type == "execute_result":
             self.result = RichOutput(content["data"], content["metadata"])
         elif message.msg_type == "error":
+            self.pass_error()
             self.error = ErrorOutput(content["ename"], content["evalue"], content["traceback"])
+
+    def pass_error(self) -> None:
+        """Take an error that was not the end of the code for what it has shown."""
+        error, self.error = self.error, None
+        if error:
+            self.text["stderr"].append("\n".join([*error.traceback, ""]))
 
     def printed(self, name: str, outcome: Outcome) -> str:
         notice = outcome.notice if name == "stderr" else None
@@ -181,8 +188,11 @@ class Sandbox:
         outcome = self._session.execute(code, timeout_s=timeout_s, on_message=collector, on_input=on_input)
         if outcome.interrupted:
             raise KeyboardInterrupt
+        ok = outcome.reply.get("status") == "ok"
+        if ok:
+            collector.pass_error()
         return ExecutionResult(
-            ok=collector.error is None,
+            ok=ok,
             stdout=collector.printed("stdout", outcome),
             stderr=collector.printed("stderr", outcome),
             outputs=[*collector.outputs, *_pages(outcome)],

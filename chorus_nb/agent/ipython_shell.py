@@ -166,6 +166,9 @@ class ZMQInteractiveShell(InteractiveShell):
                 self.events.trigger("post_run_cell", result)
         return self._reply(count, result)
 
+    def show_usage_error(self, exc: BaseException) -> None:
+        """Say it once, as the error that ends the cell (:meth:`_tell`), and not on ``stderr`` as well."""
+
     def _tell(self, error: BaseException) -> Dict[str, Any]:
         """Send the error that IPython has only printed, of a magic or a group: the cell has failed all the same."""
         content = error_content(error, [])

@@ -254,6 +254,13 @@ def test_a_result_too_large_to_show_is_dropped_and_named(sandbox: Sandbox) -> No
     assert "text/plain of 20.0 MiB is not shown" in result.stderr
 
 
+def test_a_traceback_that_is_only_shown_is_no_failure(sandbox: Sandbox) -> None:
+    shown = "try: 1 / 0\nexcept ZeroDivisionError: get_ipython().showtraceback()\n'went on'"
+    result = sandbox.run(shown)
+    assert (result.ok, result.error) == (True, None)
+    assert "ZeroDivisionError" in result.stderr
+
+
 def test_the_interpreter_of_the_cells_was_started_without_options(sandbox: Sandbox) -> None:
     flags = "(sys.flags.isolated, sys.flags.no_site, sys.flags.ignore_environment, sys.flags.no_user_site)"
     assert value(sandbox, f"import subprocess, sys\n{flags}") == "(0, 0, 0, 0)"

@@ -159,6 +159,10 @@ def test_what_only_prints_its_error_fails_all_the_same(docker_engine: DockerEngi
     try:
         for code in ("%nosuchmagic", "raise ExceptionGroup('g', [ValueError(1)])"):
             assert kernel.run(code)["status"] == "error"
+        assert kernel.run("%nosuchmagic")["outputs"][-1][0] == "error", "it is said once"
+        shown = kernel.run("try: 1 / 0\nexcept ZeroDivisionError: get_ipython().showtraceback()\n'went on'")
+        assert shown["status"] == "ok"
+        assert [kind for kind, _ in shown["outputs"]] == ["error", "execute_result"]
         below = kernel.run("get_ipython().set_next_input('1 + 1')")["payload"]
         assert below == [{"source": "set_next_input", "text": "%%sandbox default\n1 + 1", "replace": False}]
     finally:
