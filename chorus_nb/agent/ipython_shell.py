@@ -67,6 +67,14 @@ class SandboxDisplayHook(DisplayHook):
     """The value of a cell's last expression as an ``execute_result`` message."""
 
     outbox: Outbox
+    is_showing = False
+
+    def __call__(self, result: Any = None) -> None:
+        self.is_showing = True
+        try:
+            super().__call__(result)
+        finally:
+            self.is_showing = False
 
     def write_output_prompt(self) -> None:
         pass
@@ -102,6 +110,7 @@ class ZMQInteractiveShell(InteractiveShell):
     display_pub_class = Type(SandboxDisplayPublisher)
     outbox: Outbox
     last_error: Dict[str, Any]
+    has_failed = False
     # `!program` on our descriptors: a hundred times as fast as IPython's pseudo-terminal, with stderr kept apart.
     system = InteractiveShell.system_raw
 
@@ -130,12 +139,14 @@ class ZMQInteractiveShell(InteractiveShell):
         print("A sandbox is ended from the notebook: %sandbox stop")
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        # A value that can't be shown fails the cell; a traceback that code of its own shows does not.
+        self.has_failed = self.has_failed or self.displayhook.is_showing
         self.last_error = error_content(evalue, list(stb))
         self.outbox.send("error", self.last_error)
 
     def execute(self, code: str, silent: bool, store_history: bool) -> Any:
         """Run a cell; return the content of ``execute_reply``, or a coroutine that does where the cell awaits."""
-        self.last_error = {}
+        self.last_error, self.has_failed = {}, False
         # IPython counts on before the cell has ended, or after, as its version has it.
         self.running_count = count = self.execution_count
         options = {"store_history": store_history, "silent": silent}
@@ -178,7 +189,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def _reply(self, count: int, result: Any) -> Dict[str, Any]:
         reply: Dict[str, Any] = {"status": "ok"}
-        if not result.success:
+        if self.has_failed or not result.success:
             reply = dict(
                 self.last_error or self._tell(result.error_before_exec or result.error_in_exec), status="error"
             )

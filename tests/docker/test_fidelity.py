@@ -157,7 +157,8 @@ def test_what_only_prints_its_error_fails_all_the_same(docker_engine: DockerEngi
     """Natively nothing but the reply says so, and a magic has no reply of its own: it has to raise."""
     kernel = Kernel(tmp_path, "%load_ext chorus_nb", prefix="%%sandbox --gauge off\n")
     try:
-        for code in ("%nosuchmagic", "raise ExceptionGroup('g', [ValueError(1)])"):
+        unshowable = "class Unshowable:\n    def __repr__(self): 1 / 0\nUnshowable()"
+        for code in (unshowable, "%nosuchmagic", "raise ExceptionGroup('g', [ValueError(1)])"):
             assert kernel.run(code)["status"] == "error"
         assert kernel.run("%nosuchmagic")["outputs"][-1][0] == "error", "it is said once"
         shown = kernel.run("try: 1 / 0\nexcept ZeroDivisionError: get_ipython().showtraceback()\n'went on'")
