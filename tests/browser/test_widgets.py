@@ -167,7 +167,7 @@ def pressed(_):
     with out:
         print("pressed")
 display(button, out)
-print("outside")
+print("out" "side")
 with out:
     print("inside")
     display({"text/html": "<b>bold</b>", "text/plain": "bold"}, raw=True)
