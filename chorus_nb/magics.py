@@ -143,6 +143,8 @@ class SandboxMagics(Magics):
         return run_in_turn(turn, sessions[0], cell, timeout_s, strip, on_input, execution_count=number)
 
     def _sessions(self, arguments: Namespace) -> list[Session]:
+        if arguments.output:
+            self.manager.configured({"output": arguments.output})  # It is the cell's own, and may be refused, too.
         asked = sessions_asked(arguments)
         if arguments.bg and (arguments.matrix or len(asked) > 1):
             raise ConfigurationError(

@@ -247,7 +247,10 @@ def test_no_cell_reaches_the_host(shared: Kernel, tmp_path: Path, code: str) -> 
 
 @pytest.mark.parametrize(
     "options",
-    ["--repo rw", "--memory 4g", "--cpus 3", "--pids 1000", "--env SECRET", "--env LD_PRELOAD=/workspace/x.so"],
+    [
+        *("--repo rw", "--memory 4g", "--cpus 3", "--pids 1000", "--env SECRET", "--env LD_PRELOAD=/workspace/x.so"),
+        *("--output trusted", "--bg --output trusted", "--matrix memory=1g --output trusted"),
+    ],
 )
 def test_a_cell_may_not_loosen_the_policy(shared: Kernel, options: str) -> None:
     reply = shared.run(f"%%sandbox loose --fresh {options}\n1")
