@@ -80,6 +80,7 @@ class Worker:
             if asyncio.iscoroutine(reply):
                 reply = await self._loop.run_cell(reply)
             if reply["status"] == "ok":
+                interrupts.code_begins()  # Where the cell has no code, its expressions have.
                 values = self._shell.user_expressions(content["user_expressions"])
                 reply["user_expressions"] = {name: _small(value) for name, value in values.items()}
             interrupts.end()

@@ -76,7 +76,7 @@ def test_output_of_a_command_is_bounded(sandbox: Sandbox) -> None:
 def test_a_command_over_its_time_is_ended_with_all_it_started(sandbox: Sandbox) -> None:
     with pytest.raises(ExecutionTimeoutError):
         sandbox.command(["sh", "-c", "sleep 602 & sleep 602"], timeout=0.5)
-    wait_until(lambda: "602" not in running_programs(sandbox))
+    wait_until(lambda: "sleep 602" not in running_programs(sandbox))
 
 
 def test_a_command_that_ignores_its_interrupt_is_killed_and_the_state_stays(sandbox: Sandbox) -> None:
@@ -99,7 +99,7 @@ def test_an_interrupted_command_ends_promptly(sandbox: Sandbox) -> None:
 
 def test_what_a_command_leaves_running_is_ended(sandbox: Sandbox) -> None:
     assert sandbox.command(["sh", "-c", "sleep 603 & echo started"]).stdout == "started\n"
-    wait_until(lambda: "603" not in running_programs(sandbox))
+    wait_until(lambda: "sleep 603" not in running_programs(sandbox))
 
 
 def running_programs(sandbox: Sandbox) -> str:

@@ -84,4 +84,4 @@ print(result.result, await beside)
 """
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    assert [output["text"] for output in notebook.cells[0].outputs] == ["too long\n42 beside\n"]
+    assert "".join(output["text"] for output in notebook.cells[0].outputs) == "too long\n42 beside\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import doctest
 import re
 from pathlib import Path
@@ -23,7 +24,9 @@ def _section(title: str) -> str:
 
 @pytest.mark.docker
 @pytest.mark.usefixtures("docker_engine")
-def test_python_examples_give_what_they_show() -> None:
+def test_python_examples_give_what_they_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    # doctest leaves the last value here, and an IPython of a later test would then not set its own.
+    monkeypatch.setattr(builtins, "_", None, raising=False)
     examples = "".join(re.findall(r"```pycon\n(.*?)```", _section("From Python"), re.DOTALL))
     test = doctest.DocTestParser().get_doctest(examples, {}, "README.md", "README.md", 0)
     assert len(test.examples) > 5

@@ -84,7 +84,13 @@ def _download(pins: list[Pin]) -> None:
         requirements.write_text("".join(f"{p.project}=={p.version} --hash=sha256:{p.sha256}\n" for p in pins))
         _make_stand_ins(Path(scratch, "backends"))
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
-        command += ["--no-build-isolation", "--require-hashes", f"--dest={CACHE}", f"--requirement={requirements}"]
+        command += [
+            "--no-build-isolation",
+            "--use-pep517",
+            "--require-hashes",
+            f"--dest={CACHE}",
+            f"--requirement={requirements}",
+        ]
         environment = os.environ | {"PYTHONPATH": str(Path(scratch, "backends"))}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
