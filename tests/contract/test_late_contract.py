@@ -94,7 +94,7 @@ def small(engine: Engine) -> Iterator[Sandbox]:
 
 def test_a_flood_after_the_end_is_bounded_and_said_once(small: Sandbox) -> None:
     flood = "import threading\ndef flood():\n    while True: print('x' * 99)\n"
-    cell = Cell(small, flood + "threading.Thread(target=flood).start()\nkept = 'kept'")
+    cell = Cell(small, flood + "threading.Timer(0.3, flood).start()\nkept = 'kept'")
     wait_until(lambda: "[sandbox]" in cell.late_text)
     # As under ipykernel, a thread goes on in the latest cell, and so takes from the limit of each.
     assert small.run("assert kept").ok
