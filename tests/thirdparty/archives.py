@@ -107,14 +107,14 @@ def _make_stand_ins(folder: Path) -> None:
 
 
 def unpack(pin: Pin, folders: set[str], destination: Path) -> None:
-    """Unpack some folders of an archive below ``destination``, without the archive's top folder."""
+    """Unpack the files of some folders of an archive below ``destination``, without the archive's top folder."""
     top = pin.path.name.removesuffix(".tar.gz") + "/"
-
-    def wanted(entry: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-        name = entry.name.removeprefix(top)
-        if not any(PurePosixPath(name).is_relative_to(folder) for folder in folders):
-            return None
-        return tarfile.data_filter(entry.replace(name=name), path)
-
+    # File by file: Debian 12's Python has no extraction filters yet.
     with tarfile.open(pin.path) as archive:
-        archive.extractall(destination, filter=wanted)
+        for entry in archive:
+            name = PurePosixPath(entry.name.removeprefix(top))
+            wanted = any(name.is_relative_to(folder) for folder in folders) and ".." not in name.parts
+            content = archive.extractfile(entry) if wanted and entry.isfile() else None
+            if content:
+                (destination / name).parent.mkdir(parents=True, exist_ok=True)
+                (destination / name).write_bytes(content.read())
