@@ -28,15 +28,11 @@ LOAD = "%load_ext chorus_nb"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder; a server start counts against the first test, so all get more time.
-
-    One that fails is run once more, and the report says so: on a busy machine a page now and then misses a click.
-    """
+    """Mark every test of this folder; a server start counts against the first test, so all get more time."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.timeout(300))
-            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.hookimpl(wrapper=True)
