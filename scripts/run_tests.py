@@ -32,8 +32,7 @@ def adopt_orphans() -> None:
 
 def pytest(*arguments: str) -> int:
     """Run pytest on ``arguments`` and the notebooks; its exit status."""
-    # What fails is run once more, and the report says so: engine, kernel and browser share the machine with others.
-    command = [sys.executable, "-m", "pytest", "--nbval", "--reruns", "1", *arguments, "notebooks"]
+    command = [sys.executable, "-m", "pytest", "--nbval", *arguments, "notebooks"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=REPOSITORY)
     # Orphans are reaped as they end: a test that looks whether a process is gone must not find a zombie.
     pid = 0
