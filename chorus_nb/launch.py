@@ -7,9 +7,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .agent import boot
 from .config import SandboxConfig
@@ -25,11 +22,9 @@ from .engines.base import (
     Mount,
 )
 from .errors import (
-    AgentProtocolError,
     ChorusError,
     ImageUnsupportedError,
     OutOfMemoryError,
-    PolicyNotEnforcedError,
     SandboxDiedError,
     SandboxStartError,
 )
@@ -40,38 +35,6 @@ from .shell_monitor import SHELL
 
 START_TIMEOUT_S = 60.0
 """How long an agent may take from its container's start to its first words."""
-
-
-class AgentInfo(BaseModel):
-    """What the agent found in force around it, when it started (:mod:`chorus_nb.agent.report`)."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-    uid: int
-    gid: int
-    effective_capabilities: str
-    no_new_privileges: bool
-    seccomp_filter: bool
-    read_only_root: bool
-    interfaces: list[str]
-    memory_limit_bytes: int | None
-    pids_limit: int | None
-    cpus: float | None
-    open_files: int
-    cgroup_version: int
-    supervisor_undumpable: bool
-    python_version: str
-    python_executable: str
-
-    @classmethod
-    def from_content(cls, content: Mapping[str, Any]) -> AgentInfo:
-        """Read the agent's report. Raises ``AgentProtocolError`` where it is none."""
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            raise AgentProtocolError(
-                f"The agent's report can't be read ({error.error_count()} fields).", next_step="The sandbox was ended."
-            ) from None
 
 
 def workspace_of(config: SandboxConfig, capabilities: EngineCapabilities, folder: Path) -> tuple[Path | None, str]:
@@ -208,29 +171,3 @@ def why_ended(name: str, container: Container | None) -> SandboxDiedError:
         next_step="Run the cell again to start a new one.",
         exit_code=state.exit_code if state else None,
     )
-
-
-def verify(info: AgentInfo, spec: ContainerSpec) -> None:
-    """Compare what is in force with what was asked. Raises ``PolicyNotEnforcedError`` naming every missing control."""
-    limits = spec.limits
-    uid, _, gid = spec.user.partition(":")
-    controls = {
-        "user": (info.uid, info.gid) == (int(uid), int(gid)),
-        "capabilities": set(info.effective_capabilities) == {"0"},
-        "no-new-privileges": info.no_new_privileges,
-        "seccomp": info.seccomp_filter,
-        "read-only root": info.read_only_root or not spec.security.read_only_root,
-        "network": spec.network.mode != "none" or info.interfaces in ([], ["lo"]),
-        "memory": info.memory_limit_bytes is not None and info.memory_limit_bytes <= limits.memory_bytes,
-        "pids": info.pids_limit is not None and info.pids_limit <= limits.pids,
-        "cpus": info.cpus is not None and info.cpus <= limits.cpus + 0.01,
-        "open files": info.open_files <= limits.open_files,
-        "supervisor": info.supervisor_undumpable,
-    }
-    missing = tuple(name for name, in_force in controls.items() if not in_force)
-    if missing:
-        raise PolicyNotEnforcedError(
-            f"The engine did not enforce: {', '.join(missing)}.",
-            next_step="None of your code ran. Check the engine's cgroup and security setup with `docker info`.",
-            controls=missing,
-        )

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .config import OPTIONS, allowed
+from .config import OPTIONS
 from .errors import ConfigurationError
 
 CELL_OPTIONS: Mapping[str, str] = {
@@ -27,10 +27,12 @@ def add_policy_arguments(parser: ArgumentParser) -> None:
     """Declare the options. Their values stay text: what is wrong with one is said by the configuration."""
     group = parser.add_argument_group("policy", "What the sandbox may do and use; the locked defaults when left out.")
     for name in _NAMES:
-        text = CELL_OPTIONS.get(name) or allowed(name)
+        text = CELL_OPTIONS.get(name) or OPTIONS[name].allowed
         if name == "env":
             text = "pass an environment variable in, with the value it has here or this one; may be repeated"
             group.add_argument("--env", action="append", metavar="NAME[=VALUE]", help=text)
+        elif name in OPTIONS and OPTIONS[name].many:
+            group.add_argument(_flag(name), action="append", metavar="VALUE", help=f"{text}; may be repeated")
         else:
             group.add_argument(_flag(name), metavar="VALUE", help=text)
 

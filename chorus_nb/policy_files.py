@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import stat
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from .config import OPTIONS, SandboxConfig, duration_s
 from .errors import ChorusError, ConfigurationError, PolicyLoosenedError
 from .options import CELL_OPTIONS
-from .repository import NOBODY, find_repository
+from .repository import find_repository
 
 _MAX_TABLE_BYTES = 2**20
 _MAX_NOTEBOOK_BYTES = 2**29
@@ -86,37 +86,13 @@ class NotebookPolicy:
     def _is_tighter(self, name: str, changed: NotebookPolicy) -> bool:
         if name == "timeout":
             return self.timeout_s is None or (changed.timeout_s is not None and changed.timeout_s <= self.timeout_s)
-        return name == "gauge" or is_tighter(name, changed.config.option(name), self.config.option(name))
+        return name == "gauge" or OPTIONS[name].tighter(changed.config.option(name), self.config.option(name))
 
     def text(self, name: str) -> str:
         """Return the value of an option as people write it."""
         if name in OPTIONS:
             return self.config.option_text(name) or "none"
         return "none" if self.timeout_s is None else f"{self.timeout_s:g}s"
-
-
-def is_tighter(name: str, new: Any, old: Any) -> bool:
-    """Whether the new value of a flat option gives the code in the sandbox no more than the old one does.
-
-    An option without a rule is tighter only where it stays the same.
-    """
-    if name in _SMALLER:
-        return bool(new <= old)
-    if name in _FROM_TIGHT_TO_LOOSE:
-        order = _FROM_TIGHT_TO_LOOSE[name]
-        return order.index(new) <= order.index(old)
-    return name in _FREE or new == old or (name == "user" and new == NOBODY)
-
-
-_SMALLER = ("memory", "cpus", "pids", "open_files", "tmp", "max_output")
-_FROM_TIGHT_TO_LOOSE: Mapping[str, Sequence[Any]] = {
-    "network": ("none", "allowlist", "bridge"),
-    "repo": ("none", "ro", "overlay", "rw"),
-    "read_only_root": (True, False),
-    "output": ("text", "safe", "trusted"),
-}
-# An image gives its code no rights: it is locked like any other, and never pulled. The folder is looked at by itself.
-_FREE = ("image", "repo_path")
 
 
 def notebook_policy(options: Mapping[str, Any], folder: Path, notebook: Path | None = None) -> NotebookPolicy:

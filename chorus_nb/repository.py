@@ -5,10 +5,9 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from .config import RepositoryMount
+from .config import NOBODY, RepositoryMount
 from .errors import ConfigurationError, RepositoryNotFoundError
 
-NOBODY = "65534:65534"
 ROOT = "0:0"
 
 # Refused with all they hold: configuration, secrets, devices and sockets of the host.

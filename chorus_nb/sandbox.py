@@ -8,11 +8,11 @@ from typing import Any, Self
 from .agent.wire import Message
 from .asking import InputHandler
 from .config import SandboxConfig, duration_s
+from .controls import AgentInfo
 from .engines.base import Engine
 from .engines.docker import DockerEngine
 from .execution import Outcome
 from .files import SandboxFiles
-from .launch import AgentInfo
 from .payloads import Page, payloads
 from .session import Session
 from .telemetry import ResourceSample, ResourceUsage

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from .agent.wire import Message
 from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
+from .controls import AgentInfo, verify
 from .conversation import Conversation, Request, Signal
 from .engines.base import Container, ContainerSpec, Engine, EngineCapabilities
 from .engines.owner import owner_label
@@ -36,12 +37,10 @@ from .execution import Execution, Outcome
 from .late import LateOutput
 from .launch import (
     START_TIMEOUT_S,
-    AgentInfo,
     container_spec,
     keeper_spec,
     only_scripts,
     start_agent,
-    verify,
     why_ended,
     why_not_started,
     without_shell,

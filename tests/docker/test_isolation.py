@@ -13,10 +13,10 @@ import pytest
 from conftest import wait_until
 from sandboxes import REPORT, container_of, opened, own_containers, start_cell, value
 
+from chorus_nb.controls import AgentInfo
 from chorus_nb.engines.base import WORKSPACE
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.errors import OutOfMemoryError, PolicyNotEnforcedError, SandboxDiedError, WorkerDiedError
-from chorus_nb.launch import AgentInfo
 from chorus_nb.sandbox import Sandbox
 
 pytestmark = pytest.mark.docker

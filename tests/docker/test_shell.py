@@ -18,6 +18,7 @@ from sandboxes import Running, opened, own_containers
 
 from chorus_nb.agent.wire import Message
 from chorus_nb.config import SandboxConfig
+from chorus_nb.controls import verify
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.errors import (
     ExecutionTimeoutError,
@@ -29,7 +30,6 @@ from chorus_nb.errors import (
     SessionBusyError,
 )
 from chorus_nb.execution import Outcome
-from chorus_nb.launch import verify
 from chorus_nb.sandbox import CommandResult, Sandbox
 from chorus_nb.script import script_argv, script_error
 

@@ -24,7 +24,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("page", "widgets"),
     ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices"),
     ("payloads", "buffers", "shell_agent", "options"),
-    ("policy_files",),
+    ("policy_files", "controls"),
     ("launch", "execution", "late", "files", "introspection"),
     ("session",),
     ("manager",),
@@ -52,7 +52,7 @@ FACES = {
 
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
-    "pydantic": {"config", "telemetry", "notices", "launch", "execution", "files", "session", "run_report"},
+    "pydantic": {"config", "controls", "telemetry", "notices", "execution", "files", "session", "run_report"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},

@@ -11,7 +11,7 @@ import pytest
 
 from chorus_nb.config import OPTIONS, SandboxConfig
 from chorus_nb.errors import ConfigurationError, PolicyLoosenedError
-from chorus_nb.policy_files import NotebookPolicy, is_tighter, notebook_policy
+from chorus_nb.policy_files import NotebookPolicy, notebook_policy
 
 TIGHTER = [
     ("memory", 2**20, 2**30),
@@ -47,25 +47,24 @@ def notebook(repository: Path, chorus: Any) -> Path:
 
 @pytest.mark.parametrize(("name", "tight", "loose"), TIGHTER)
 def test_each_option_knows_what_is_tighter(name: str, tight: Any, loose: Any) -> None:
-    assert is_tighter(name, tight, loose)
-    assert is_tighter(name, loose, loose)
-    assert not is_tighter(name, loose, tight)
+    assert OPTIONS[name].tighter(tight, loose)
+    assert OPTIONS[name].tighter(loose, loose)
+    assert not OPTIONS[name].tighter(loose, tight)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_same_value_is_no_looser(name: str) -> None:
     value = SandboxConfig().option(name)
-    assert is_tighter(name, value, value)
+    assert OPTIONS[name].tighter(value, value)
 
 
 @pytest.mark.parametrize("value", ["0:0", "1000:1000", "0:65534"])
 def test_another_user_is_never_tighter(value: str) -> None:
-    assert not is_tighter("user", value, None)
+    assert not OPTIONS["user"].tighter(value, None)
 
 
 def test_an_option_without_a_rule_has_to_stay_as_it_is() -> None:
-    assert not is_tighter("no_such_option", 1, 2)
-    assert not is_tighter("env", {"LD_PRELOAD": "/workspace/x.so"}, {})
+    assert not OPTIONS["env"].tighter({"LD_PRELOAD": "/workspace/x.so"}, {})
 
 
 def test_the_repository_tightens(repository: Path) -> None:

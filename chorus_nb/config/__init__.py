@@ -1,0 +1,33 @@
+"""What a user may ask of a sandbox, checked before anything is created.
+
+Every model is frozen and refuses unknown fields. Sizes and durations are taken as people write them (``512m``, ``30s``)
+and kept as plain numbers with their unit in the name. A value that can't be had raises
+:class:`~chorus_nb.errors.ConfigurationError`, which names the option, what was given and what is allowed.
+"""
+
+from .limits import SMALLEST_MEMORY_BYTES, ResourceLimits
+from .network import NetworkPolicy
+from .option import Option
+from .output import OutputMode, OutputPolicy
+from .repository import RepositoryMount
+from .sandbox import MIRROR, OPTIONS, SandboxConfig, duration_s
+from .security import NOBODY, SecurityPolicy
+from .units import parse_duration_s, parse_size_bytes
+
+__all__ = [
+    "MIRROR",
+    "NOBODY",
+    "OPTIONS",
+    "SMALLEST_MEMORY_BYTES",
+    "NetworkPolicy",
+    "Option",
+    "OutputMode",
+    "OutputPolicy",
+    "RepositoryMount",
+    "ResourceLimits",
+    "SandboxConfig",
+    "SecurityPolicy",
+    "duration_s",
+    "parse_duration_s",
+    "parse_size_bytes",
+]
