@@ -132,6 +132,31 @@ class Conversation:
             self._send(message)
         return exchange
 
+    def answer(self, request: Request, reply_type: str, timeout_s: float) -> Message | None:
+        """Send a request that runs no code and wait for its reply; None where the stream ends first.
+
+        Raises
+        ------
+        TimeoutError
+            There was none in time.
+        AgentProtocolError
+            It is of another type than ``reply_type``.
+        """
+        with self.ask(request) as exchange:
+            try:
+                item = exchange.get(timeout_s)
+            except BaseException:
+                # Looking something up may run code that does not end; other requests are not touched by this.
+                self.tell(Request("interrupt_request", {"execution_id": exchange.msg_id}))
+                raise
+        if isinstance(item, Signal):
+            return None
+        if item.msg_type != reply_type:
+            raise AgentProtocolError(
+                f"The sandbox answered {request.msg_type} with {item.msg_type!r}.", next_step="Restart the session."
+            )
+        return item
+
     def tell(self, request: Request, parent_id: str = "", msg_id: str = "") -> None:
         """Send a request, or an answer to ``parent_id``, and wait for nothing; a stream that has ended is no error."""
         buffers = list(request.buffers)

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from .agent.wire import Message
 from .asking import InputHandler, Question, refusal
 from .buffers import with_buffers
@@ -214,10 +212,7 @@ class Execution:
         dropped = content.get("dropped_bytes")
         if isinstance(dropped, int) and dropped > 0:
             self._outputs.dropped_bytes += dropped
-        try:
-            return ResourceUsage.model_validate(content)
-        except ValidationError:
-            raise AgentProtocolError("The sandbox sent figures that are none.", next_step="Restart it.") from None
+        return ResourceUsage.from_content(content)
 
     def _outcome(self, reply: Mapping[str, Any]) -> Outcome:
         if self._asked_to_end == "timed out":

@@ -21,15 +21,8 @@ from .engines.base import (
     EngineCapabilities,
     Mount,
 )
-from .errors import (
-    ChorusError,
-    ImageUnsupportedError,
-    OutOfMemoryError,
-    SandboxDiedError,
-    SandboxStartError,
-)
+from .errors import ImageUnsupportedError, SandboxStartError
 from .repository import resolve_repository, sandbox_user
-from .sanitize import clean_text
 from .shell_agent import KEEPER, ShellAgent
 from .shell_monitor import SHELL
 
@@ -134,40 +127,3 @@ def _send_in_background(stream: ByteStream, make_payload: Callable[[], bytes]) -
             pass  # It ended; whoever waits for its first words learns of it.
 
     threading.Thread(target=send, name="chorus-boot", daemon=True).start()
-
-
-def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
-    """Explain an agent that ended, or was silent, before it was ready."""
-    said = clean_text(container.stream.diagnostics).strip()
-    if boot.UNSUPPORTED in said or "Unknown option: -I" in said:
-        # Python 2 knows nothing of isolation and refuses the option before it reads the program.
-        version = (said.partition(boot.UNSUPPORTED)[2].split() or ["2"])[0]
-        return ImageUnsupportedError(
-            f"The image {config.image!r} has Python {version}; the agent needs CPython 3.8 or later.",
-            next_step="Choose an image with a newer Python, such as python:3.12-slim.",
-        )
-    state = container.inspect()
-    if boot.OUT_OF_MEMORY in said or state.oom_killed or state.exit_code == 137:
-        limit = config.limits.memory_bytes
-        return OutOfMemoryError(
-            f"The sandbox did not start within its memory limit of {limit >> 20} MiB.",
-            next_step="Raise it, for example with --memory 512m.",
-            limit_bytes=limit,
-            peak_bytes=limit,
-        )
-    last = said.splitlines()[-1] if said else f"its container is {state.status} (exit code {state.exit_code})"
-    return SandboxStartError(
-        f"The agent in the image {config.image!r} did not start: {last}.",
-        next_step="`%sandbox logs` shows all it said; try --image mirror to see whether the image is at fault.",
-    )
-
-
-def why_ended(name: str, container: Container | None) -> SandboxDiedError:
-    """Say that a container ended by itself, and how as far as its engine still knows."""
-    state = container.inspect() if container else None
-    how = f" (exit code {state.exit_code})" if state and state.exit_code is not None else ""
-    return SandboxDiedError(
-        f"The sandbox {name!r} ended{how}: it was removed or killed, or its engine stopped. Its variables are lost.",
-        next_step="Run the cell again to start a new one.",
-        exit_code=state.exit_code if state else None,
-    )

@@ -14,42 +14,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from .agent.wire import Message
 from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
-from .controls import AgentInfo, verify
-from .conversation import Conversation, Request, Signal
-from .engines.base import Container, ContainerSpec, Engine, EngineCapabilities
-from .engines.owner import owner_label
+from .controls import AgentInfo
+from .conversation import Request
+from .endings import busy, not_restarted, process_lost, stopped, why_ended, why_silent
+from .engines.base import Container, Engine
 from .errors import (
     AgentProtocolError,
     ChorusError,
-    ImageUnsupportedError,
-    SandboxDiedError,
-    SandboxStartError,
-    SessionBusyError,
-    SessionClosedError,
-    WorkerDiedError,
 )
 from .execution import Execution, Outcome
 from .late import LateOutput
-from .launch import (
-    START_TIMEOUT_S,
-    container_spec,
-    keeper_spec,
-    only_scripts,
-    start_agent,
-    why_ended,
-    why_not_started,
-    without_shell,
-    workspace_of,
-)
+from .launch import only_scripts, workspace_of
 from .notices import Notices, SampleListener
 from .outputs import OutputFilter
 from .page import OutputPage
 from .sanitize import clean_text
+from .starting import Starter
 from .telemetry import ResourceSample, ResourceUsage
 from .widgets import WidgetRelay
 
@@ -75,8 +58,6 @@ class Session:
 
     Attributes
     ----------
-    info : AgentInfo or None
-        What the agent found in force, once started.
     last_usage : ResourceUsage or None
         What the latest execution used, also where it failed.
     timeout_s : float or None
@@ -88,29 +69,39 @@ class Session:
         self.config = config
         self.engine = engine
         self.folder = folder or Path.cwd()
-        self.info: AgentInfo | None = None
         self.last_usage: ResourceUsage | None = None
         self.started_at_s: float | None = None
         self.timeout_s: float | None = None
-        self._container: Container | None = None
-        self._conversation: Conversation | None = None
         self._state: State = "new"
         self._closed = False
         self._start_lock = threading.RLock()
         self._turn_lock = threading.Lock()
         self._settling = threading.Lock()
-        self._given_up = False
         self._execution: Execution | None = None
         self._loss: ChorusError | None = None
-        self._no_python: ImageUnsupportedError | None = None
         # Nobody in the sandbox knows the prefix, so its displays can't be given the id of one of the notebook's own.
         self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-")
         self._notices = Notices()
+        self._starter = Starter(
+            *(name, config, engine, self.folder, self._notices),
+            refuse=self._refuse_if_closed,
+            on_unasked=self._unasked,
+            on_end=self._ended,
+        )
         self.late = LateOutput()
         self.widget_relay: WidgetRelay | None = None
         """Who shows its widgets."""
 
     # What it is
+
+    @property
+    def info(self) -> AgentInfo | None:
+        """What the agent found in force, once started."""
+        return self._starter.info
+
+    @property
+    def _container(self) -> Container | None:
+        return self._starter.container
 
     @property
     def state(self) -> State:
@@ -154,8 +145,8 @@ class Session:
                 return
             self._state = "starting"
             try:
-                self._given_up = False
-                self._launch()
+                self._starter.launch()
+                self._loss = None
                 self._settle()
             except BaseException:
                 self._clear("new")
@@ -165,53 +156,13 @@ class Session:
     def _settle(self) -> None:
         with self._settling:
             self._refuse_if_closed()
-            if self._given_up or self._notices.ended:
-                how = "was given up" if self._given_up else "failed: its container ended as it became ready"
-                raise SandboxStartError(f"The start of {self.name!r} {how}.", next_step="Start it again.")
+            self._starter.refuse_if_lost()
             self.started_at_s = time.time()
             self._state = "idle"
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise SessionClosedError(
-                f"The session {self.name!r} was stopped.", next_step="Use its name again to start a new one."
-            )
-
-    def _launch(self) -> None:
-        capabilities = self.engine.capabilities()
-        spec = container_spec(self.name, self.config, self.engine, capabilities, self.folder, owner_label())
-        try:
-            self._boot(keeper_spec(spec) if self._no_python else spec, capabilities)
-        except ImageUnsupportedError as unsupported:
-            self._clear("starting")
-            try:
-                self._boot(keeper_spec(spec), capabilities)
-            except SandboxStartError as failure:
-                raise without_shell(unsupported, failure) from None
-            self._no_python = unsupported
-
-    def _boot(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> None:
-        notices = self._notices
-        notices.begin()
-        container = self._container = self.engine.create(spec)
-        # Whoever closed the session meanwhile saw no container to remove.
-        self._refuse_if_closed()
-        start_agent(container, spec, capabilities)
-        self._conversation = Conversation(container.stream, self._unasked, self._ended)
-        self._await(container, lambda: notices.agent_info is not None)
-        assert notices.agent_info is not None
-        self.info = AgentInfo.from_content(notices.agent_info.content)
-        if capabilities.isolation:
-            verify(self.info, spec)
-        self._await(container, lambda: notices.worker_ready)
-        self._loss = None
-
-    def _await(self, container: Container, ready: Callable[[], bool]) -> None:
-        self._notices.wait(lambda: ready() or self._notices.ended, START_TIMEOUT_S)
-        if not ready():
-            if self._given_up:
-                self._settle()  # It says so; a container that was killed for it looks like one out of memory.
-            raise why_not_started(container, self.config)
+            raise stopped(self.name, "Use its name again to start a new one.")
 
     def restart(self) -> None:
         """Empty its namespace: a new worker in the same container, in milliseconds. A cell that runs is ended."""
@@ -223,15 +174,13 @@ class Session:
         self.request(Request("shutdown_request", {"restart": True}), "shutdown_reply")
         self.close_widgets()
         if not self._notices.wait(lambda: self._notices.worker_ready, _ANSWER_TIMEOUT_S):
-            raise WorkerDiedError(
-                f"The session {self.name!r} did not restart.", next_step="Start it anew with --fresh."
-            )
+            raise not_restarted(self.name)
 
     def give_up_start(self) -> None:
         """Have a :meth:`start` that is under way on another thread fail; one that has succeeded stands."""
         with self._settling:
             if self._state == "starting" and self._container:
-                self._given_up = True
+                self._starter.given_up = True
                 self._container.kill()
 
     def kill(self) -> None:
@@ -242,7 +191,7 @@ class Session:
     def close(self) -> None:
         """End it and remove its container; may be called twice. A cell that runs raises ``SessionClosedError``."""
         self._closed = True
-        conversation = self._conversation
+        conversation = self._starter.conversation
         if conversation and not conversation.ended:
             conversation.tell(Request("shutdown_request", {"restart": False}))
             conversation.join(1.0)
@@ -252,10 +201,7 @@ class Session:
         """Remove the container and forget it."""
         self._state = state
         self.close_widgets()
-        container, self._container = self._container, None
-        if container:
-            self._notices.add_to_log(container.stream.diagnostics)
-            container.remove()
+        self._starter.remove()
 
     # Running things in it
 
@@ -331,12 +277,12 @@ class Session:
         with self._turn():
             self.report_loss()
             self.start()
-            assert self._conversation is not None
-            if self._no_python and request.msg_type == "execute_request":
-                raise only_scripts(self._no_python)
+            assert self._starter.conversation is not None
+            if self._starter.no_python and request.msg_type == "execute_request":
+                raise only_scripts(self._starter.no_python)
             request.content["max_output_bytes"] = self.config.output.max_bytes
             self.last_usage = None
-            self._execution = Execution(self, self._conversation, request, self.output_filter(output))
+            self._execution = Execution(self, self._starter.conversation, request, self.output_filter(output))
             try:
                 return self._execution.run(timeout_s, on_message, on_input, on_late)
             except AgentProtocolError:
@@ -346,10 +292,7 @@ class Session:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         if not self._turn_lock.acquire(blocking=False):
-            raise SessionBusyError(
-                f"The session {self.name!r} is running another cell.",
-                next_step="Wait for it, interrupt it, or use another session name.",
-            )
+            raise busy(self.name)
         try:
             yield
         finally:
@@ -381,8 +324,8 @@ class Session:
 
     def tell_comm(self, request: Request, msg_id: str) -> None:
         """Send the sandbox what the page says to a widget. Raises ``WireError`` where it is larger than may be."""
-        if self._conversation:
-            self._conversation.tell(request, msg_id=msg_id)
+        if self._starter.conversation:
+            self._starter.conversation.tell(request, msg_id=msg_id)
 
     def close_widgets(self) -> None:
         """Close its widgets in the page: the process that had them is gone."""
@@ -398,38 +341,20 @@ class Session:
         ------
         SandboxDiedError, AgentProtocolError
         """
-        conversation = self._conversation
+        conversation = self._starter.conversation
         if conversation is None or self._state != "idle":
             raise self._why_ended()
-        with conversation.ask(request) as exchange:
-            try:
-                answer = exchange.get(timeout_s)
-            except BaseException as failure:
-                # Looking something up may run code that does not end; other requests are not touched by this.
-                conversation.tell(Request("interrupt_request", {"execution_id": exchange.msg_id}))
-                if not isinstance(failure, TimeoutError):
-                    raise
-                raise SandboxDiedError(
-                    f"The sandbox {self.name!r} did not answer within {timeout_s:g} s.",
-                    next_step="Kill it with `%sandbox kill` and run the cell again.",
-                ) from None
-        if isinstance(answer, Signal):
+        try:
+            answer = conversation.answer(request, reply_type, timeout_s)
+        except TimeoutError:
+            raise why_silent(self.name, timeout_s) from None
+        if answer is None:
             raise self._why_ended()
-        if answer.msg_type != reply_type:
-            raise AgentProtocolError(
-                f"The sandbox answered {request.msg_type} with {answer.msg_type!r}.", next_step="Restart the session."
-            )
         return answer
 
     def usage(self) -> ResourceSample:
         """Take a reading of its cgroup now. Raises as :meth:`request` does; never starts it."""
-        reply = self.request(Request("usage_request", {}), "usage_reply")
-        try:
-            return ResourceSample.model_validate(reply.content)
-        except ValidationError:
-            raise AgentProtocolError(
-                "The sandbox sent figures that are none.", next_step="Restart the session."
-            ) from None
+        return ResourceSample.from_content(self.request(Request("usage_request", {}), "usage_reply").content)
 
     def add_sample_listener(self, listener: SampleListener) -> None:
         """Have ``listener`` called on the reading thread with each sample, about eight a second while a cell runs."""
@@ -446,10 +371,7 @@ class Session:
             return
         if message.msg_type == "worker_exit":
             self.close_widgets()
-            self._loss = WorkerDiedError(
-                f"The process of the session {self.name!r} ended while no cell was running; its variables are lost.",
-                next_step="Run the cells that define them again.",
-            )
+            self._loss = process_lost(self.name)
         elif not self.late.take(message):
             self._notices.take(message)
 
@@ -469,5 +391,5 @@ class Session:
 
     def _why_ended(self) -> ChorusError:
         if self._closed:
-            return SessionClosedError(f"The session {self.name!r} was stopped.", next_step="Run the cell again.")
+            return stopped(self.name, "Run the cell again.")
         return self._loss or why_ended(self.name, self._container)

@@ -5,14 +5,17 @@ Names follow the kernel's cgroup v2 document (``Documentation/admin-guide/cgroup
 ``memory.usage_in_bytes``, ``cpuacct.usage`` and their like.
 
 Both are pydantic models because their figures come out of a sandbox: what is not a finite number of the right sign is
-refused with ``pydantic.ValidationError``, never shown.
+refused, never shown.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import AgentProtocolError
 
 Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False, strict=True)]
 Count = Annotated[int, Field(ge=0, le=2**63, strict=True)]
@@ -35,6 +38,16 @@ class _Figures(BaseModel):
     disk_write_bytes: Count
     oom_kills: Count
     """``memory.events``, ``oom_kill``."""
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> Self:
+        """Read what a sandbox sent. Raises ``AgentProtocolError`` where it is no such figures."""
+        try:
+            return cls.model_validate(content)
+        except ValidationError:
+            raise AgentProtocolError(
+                "The sandbox sent figures that are none.", next_step="Restart the session."
+            ) from None
 
 
 class ResourceSample(_Figures):

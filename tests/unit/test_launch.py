@@ -13,6 +13,7 @@ from sandboxes import REPORT
 from chorus_nb.agent import boot
 from chorus_nb.config import SandboxConfig
 from chorus_nb.controls import AgentInfo, verify
+from chorus_nb.endings import why_not_started
 from chorus_nb.engines.base import (
     WORKSPACE,
     ByteStream,
@@ -34,7 +35,7 @@ from chorus_nb.errors import (
     PolicyNotEnforcedError,
     SandboxStartError,
 )
-from chorus_nb.launch import boot_payload, container_spec, why_not_started, workspace_of
+from chorus_nb.launch import boot_payload, container_spec, workspace_of
 
 MOUNTING = EngineCapabilities(name="test", isolation=True, limits=True, mirror=True, repository_mounts=True)
 PLAIN = EngineCapabilities(name="test", isolation=False, limits=False, mirror=False, repository_mounts=False)

@@ -25,7 +25,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices"),
     ("payloads", "buffers", "shell_agent", "options"),
     ("policy_files", "controls"),
-    ("launch", "execution", "late", "files", "introspection"),
+    ("launch", "endings", "execution", "late", "files", "introspection"),
+    ("starting",),
     ("session",),
     ("manager",),
     ("notebook_sessions",),
@@ -52,7 +53,7 @@ FACES = {
 
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
-    "pydantic": {"config", "controls", "telemetry", "notices", "execution", "files", "session", "run_report"},
+    "pydantic": {"config", "controls", "telemetry", "notices", "files", "run_report"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},

@@ -44,8 +44,8 @@ def test_its_status_says_that_there_is_no_python(shell: Sandbox) -> None:
 
 def test_a_session_without_python_starts_again_as_one(shell: Sandbox) -> None:
     shell._session.kill()
-    assert shell._session._conversation is not None
-    shell._session._conversation.join(10)
+    assert shell._session._starter.conversation is not None
+    shell._session._starter.conversation.join(10)
     with pytest.raises(Exception, match="ended"):
         shell.command(["true"])
     assert shell.command(["echo", "again"]).stdout == "again\n"

@@ -1,0 +1,123 @@
+"""The start of a session: its container is made, the agent in it reports, and what it reports is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .agent.wire import Message
+from .config import SandboxConfig
+from .controls import AgentInfo, verify
+from .conversation import Conversation
+from .endings import why_not_started
+from .engines.base import Container, ContainerSpec, Engine, EngineCapabilities
+from .engines.owner import owner_label
+from .errors import AgentProtocolError, ImageUnsupportedError, SandboxStartError
+from .launch import START_TIMEOUT_S, container_spec, keeper_spec, start_agent, without_shell
+from .notices import Notices
+
+
+class Starter:
+    """Starts a session's sandbox, as often as it has to be, and holds what was started until it is removed.
+
+    Parameters
+    ----------
+    name, config, engine, folder
+        As of :class:`~chorus_nb.session.Session`.
+    notices : Notices
+        Where the agent's reports arrive.
+    refuse : callable
+        Raises where nobody wants the sandbox any more.
+    on_unasked, on_end : callable
+        As of :class:`~chorus_nb.conversation.Conversation`.
+
+    Attributes
+    ----------
+    container : Container or None
+        What was made, from its creation to its removal.
+    conversation : Conversation or None
+        With the agent in it; stays when the container is removed.
+    info : AgentInfo or None
+        What the agent found in force.
+    no_python : ImageUnsupportedError or None
+        Why only shell scripts can run here, once that is known.
+    given_up : bool
+        Set from another thread to have a start that is under way fail.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: SandboxConfig,
+        engine: Engine,
+        folder: Path,
+        notices: Notices,
+        *,
+        refuse: Callable[[], None],
+        on_unasked: Callable[[Message], None],
+        on_end: Callable[[AgentProtocolError | None], None],
+    ) -> None:
+        self.container: Container | None = None
+        self.conversation: Conversation | None = None
+        self.info: AgentInfo | None = None
+        self.no_python: ImageUnsupportedError | None = None
+        self.given_up = False
+        self._name = name
+        self._config = config
+        self._engine = engine
+        self._folder = folder
+        self._notices = notices
+        self._refuse = refuse
+        self._on_unasked = on_unasked
+        self._on_end = on_end
+
+    def launch(self) -> None:
+        """Make the container and wait until its agent is ready. Where that raises, :meth:`remove` is the caller's."""
+        self.given_up = False
+        capabilities = self._engine.capabilities()
+        spec = container_spec(self._name, self._config, self._engine, capabilities, self._folder, owner_label())
+        try:
+            self._boot(keeper_spec(spec) if self.no_python else spec, capabilities)
+        except ImageUnsupportedError as unsupported:
+            self.remove()
+            try:
+                self._boot(keeper_spec(spec), capabilities)
+            except SandboxStartError as failure:
+                raise without_shell(unsupported, failure) from None
+            self.no_python = unsupported
+
+    def refuse_if_lost(self) -> None:
+        """Raise where the start was given up, or the container ended as it became ready."""
+        if self.given_up or self._notices.ended:
+            how = "was given up" if self.given_up else "failed: its container ended as it became ready"
+            raise SandboxStartError(f"The start of {self._name!r} {how}.", next_step="Start it again.")
+
+    def remove(self) -> None:
+        """Remove the container; its last words go to the log."""
+        container, self.container = self.container, None
+        if container:
+            self._notices.add_to_log(container.stream.diagnostics)
+            container.remove()
+
+    def _boot(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> None:
+        notices = self._notices
+        notices.begin()
+        container = self.container = self._engine.create(spec)
+        # Whoever closed the session meanwhile saw no container to remove.
+        self._refuse()
+        start_agent(container, spec, capabilities)
+        self.conversation = Conversation(container.stream, self._on_unasked, self._on_end)
+        self._await(container, lambda: notices.agent_info is not None)
+        assert notices.agent_info is not None
+        self.info = AgentInfo.from_content(notices.agent_info.content)
+        if capabilities.isolation:
+            verify(self.info, spec)
+        self._await(container, lambda: notices.worker_ready)
+
+    def _await(self, container: Container, ready: Callable[[], bool]) -> None:
+        self._notices.wait(lambda: ready() or self._notices.ended, START_TIMEOUT_S)
+        if not ready():
+            self._refuse()
+            if self.given_up:
+                self.refuse_if_lost()  # It says so; a container that was killed for it looks like one out of memory.
+            raise why_not_started(container, self._config)
