@@ -79,8 +79,6 @@ class Session:
         What the agent found in force, once started.
     last_usage : ResourceUsage or None
         What the latest execution used, also where it failed.
-    timeout_s : float or None
-        Seconds that no cell may run longer than, whatever it asks for.
     """
 
     def __init__(self, name: str, config: SandboxConfig, engine: Engine, folder: Path | None = None) -> None:
@@ -91,7 +89,6 @@ class Session:
         self.info: AgentInfo | None = None
         self.last_usage: ResourceUsage | None = None
         self.started_at_s: float | None = None
-        self.timeout_s: float | None = None
         self._container: Container | None = None
         self._conversation: Conversation | None = None
         self._state: State = "new"
@@ -312,7 +309,6 @@ class Session:
             "user_expressions": dict(user_expressions or {}),
             "allow_stdin": bool(on_input),
         }
-        timeout_s = min((limit for limit in (timeout_s, self.timeout_s) if limit), default=None)
         return self._run(Request("execute_request", content), timeout_s, on_message, on_input, on_late, output)
 
     def command(self, argv: list[str], *, timeout_s: float | None = None, on_message: MessageHandler) -> Outcome:
@@ -336,6 +332,7 @@ class Session:
                 raise only_scripts(self._no_python)
             request.content["max_output_bytes"] = self.config.output.max_bytes
             self.last_usage = None
+            timeout_s = min((limit for limit in (timeout_s, self.config.limits.timeout_s) if limit), default=None)
             self._execution = Execution(self, self._conversation, request, self.output_filter(output))
             try:
                 return self._execution.run(timeout_s, on_message, on_input, on_late)
