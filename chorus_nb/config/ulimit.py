@@ -91,10 +91,7 @@ def _height(value: int) -> float:
 
 def lower(new: Iterable[Ulimit], old: Iterable[Ulimit]) -> bool:
     """Whether no limit is higher, none is gone and none is new: what the engine gives without one is not known."""
-    heights = {each.name: each for each in old}
-    new = list(new)
-    return {each.name for each in new} == heights.keys() and all(
-        _height(each.soft) <= _height(heights[each.name].soft)
-        and _height(each.hard) <= _height(heights[each.name].hard)
-        for each in new
+    before, after = ({each.name: (_height(each.soft), _height(each.hard)) for each in some} for some in (old, new))
+    return before.keys() == after.keys() and all(
+        soft <= before[name][0] and hard <= before[name][1] for name, (soft, hard) in after.items()
     )
