@@ -105,7 +105,7 @@ class AsyncSandbox:
 
     Parameters
     ----------
-    config, engine, timeout, **options
+    config, engine, **options
         As of :class:`chorus_nb.Sandbox`.
 
     Examples
@@ -119,10 +119,9 @@ class AsyncSandbox:
         config: SandboxConfig | None = None,
         *,
         engine: Engine | None = None,
-        timeout: float | str | None = None,
         **options: Any,
     ) -> None:
-        self._wrapped = Sandbox(config, engine=engine, timeout=timeout, **options)
+        self._wrapped = Sandbox(config, engine=engine, **options)
         self._session = self._wrapped._session
         self._starting = asyncio.Lock()
         self._turn = asyncio.Lock()

@@ -70,9 +70,7 @@ class NotebookSessions(SessionManager):
                 next_step="Use one of them: %sandbox list.",
                 option="sessions",
             )
-        session = super()._new(name, config)
-        session.timeout_s = self.policy.timeout_s
-        return session
+        return super()._new(name, config)
 
 
 def notebook_file() -> Path | None:

@@ -14,7 +14,6 @@ from .config import OPTIONS
 from .errors import ConfigurationError
 
 CELL_OPTIONS: Mapping[str, str] = {
-    "timeout": "how long a cell may run: seconds, or 30s, 5m, 1h",
     "gauge": "on or off: the strip above a cell's output",
 }
 """What is about each cell, and not about the container."""

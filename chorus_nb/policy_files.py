@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .config import OPTIONS, SandboxConfig, duration_s
+from .config import OPTIONS, SandboxConfig
 from .errors import ChorusError, ConfigurationError, PolicyLoosenedError
 from .options import CELL_OPTIONS
 from .repository import find_repository
@@ -33,22 +33,17 @@ class NotebookPolicy:
     ----------
     config : SandboxConfig
         How its sandbox is made.
-    timeout_s : float or None
-        Seconds that a cell may run.
     gauge : str
         ``on`` or ``off``: the strip above each cell's output.
     """
 
     config: SandboxConfig
-    timeout_s: float | None = None
     gauge: str = "off"
 
     def changed(self, options: Mapping[str, Any]) -> NotebookPolicy:
         """Return it with options put in. Raises ``ConfigurationError`` for what can't be had."""
         flat = {name: value for name, value in options.items() if name not in CELL_OPTIONS}
         changed = replace(self, config=SandboxConfig.from_options(self.config, **flat))
-        if "timeout" in options:
-            changed = replace(changed, timeout_s=duration_s("timeout", options["timeout"]))
         if "gauge" in options:
             changed = replace(changed, gauge=_gauge(options["gauge"]))
         return changed
@@ -59,7 +54,7 @@ class NotebookPolicy:
         Parameters
         ----------
         options : mapping
-            Keys of :data:`chorus_nb.config.OPTIONS`, ``timeout`` and ``gauge``.
+            Keys of :data:`chorus_nb.config.OPTIONS`, and ``gauge``.
         source : str
             Where they were found, for messages.
         folder : Path
@@ -84,15 +79,11 @@ class NotebookPolicy:
         return changed
 
     def _is_tighter(self, name: str, changed: NotebookPolicy) -> bool:
-        if name == "timeout":
-            return self.timeout_s is None or (changed.timeout_s is not None and changed.timeout_s <= self.timeout_s)
         return name == "gauge" or OPTIONS[name].tighter(changed.config.option(name), self.config.option(name))
 
     def text(self, name: str) -> str:
         """Return the value of an option as people write it."""
-        if name in OPTIONS:
-            return self.config.option_text(name) or "none"
-        return "none" if self.timeout_s is None else f"{self.timeout_s:g}s"
+        return self.config.option_text(name)
 
 
 def notebook_policy(options: Mapping[str, Any], folder: Path, notebook: Path | None = None) -> NotebookPolicy:

@@ -134,10 +134,8 @@ class Sandbox:
         What to start from; the locked defaults when left out.
     engine : Engine, optional
         Where its container comes from; the Docker Engine of the environment when left out.
-    timeout : float or str, optional
-        How long each cell may run: seconds, or ``"30s"``, ``"5m"``.
     **options
-        ``image``, ``memory``, ``cpus``, ``pids``, ``network``, ``repo``, ``env`` and the other keys of
+        ``image``, ``memory``, ``cpus``, ``pids``, ``timeout``, ``network``, ``repo``, ``env`` and the other keys of
         :data:`chorus_nb.config.OPTIONS`.
 
     Examples
@@ -152,11 +150,9 @@ class Sandbox:
         config: SandboxConfig | None = None,
         *,
         engine: Engine | None = None,
-        timeout: float | str | None = None,
         **options: Any,
     ) -> None:
         self.config = SandboxConfig.from_options(config, **options)
-        self._timeout_s = _seconds(timeout)
         self._session = Session("sandbox", self.config, engine or DockerEngine())
         self.files = SandboxFiles(self._session)
 
@@ -184,7 +180,7 @@ class Sandbox:
         OutOfMemoryError, WorkerDiedError, ExecutionTimeoutError, SandboxDiedError
         """
         collector = _Collector()
-        timeout_s = _seconds(timeout) or self._timeout_s
+        timeout_s = _seconds(timeout)
         outcome = self._session.execute(code, timeout_s=timeout_s, on_message=collector, on_input=on_input)
         if outcome.interrupted:
             raise KeyboardInterrupt
@@ -204,7 +200,7 @@ class Sandbox:
     def command(self, argv: list[str], *, timeout: float | str | None = None) -> CommandResult:
         """Run a program in the container, beside the namespace. Raises as :meth:`run` does."""
         collector = _Collector()
-        outcome = self._session.command(argv, timeout_s=_seconds(timeout) or self._timeout_s, on_message=collector)
+        outcome = self._session.command(argv, timeout_s=_seconds(timeout), on_message=collector)
         if outcome.interrupted:
             raise KeyboardInterrupt
         stdout, stderr = collector.printed("stdout", outcome), collector.printed("stderr", outcome)

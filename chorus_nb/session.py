@@ -60,8 +60,6 @@ class Session:
     ----------
     last_usage : ResourceUsage or None
         What the latest execution used, also where it failed.
-    timeout_s : float or None
-        Seconds that no cell may run longer than, whatever it asks for.
     """
 
     def __init__(self, name: str, config: SandboxConfig, engine: Engine, folder: Path | None = None) -> None:
@@ -71,7 +69,6 @@ class Session:
         self.folder = folder or Path.cwd()
         self.last_usage: ResourceUsage | None = None
         self.started_at_s: float | None = None
-        self.timeout_s: float | None = None
         self._state: State = "new"
         self._closed = False
         self._start_lock = threading.RLock()
@@ -258,7 +255,6 @@ class Session:
             "user_expressions": dict(user_expressions or {}),
             "allow_stdin": bool(on_input),
         }
-        timeout_s = min((limit for limit in (timeout_s, self.timeout_s) if limit), default=None)
         return self._run(Request("execute_request", content), timeout_s, on_message, on_input, on_late, output)
 
     def command(self, argv: list[str], *, timeout_s: float | None = None, on_message: MessageHandler) -> Outcome:
@@ -282,6 +278,7 @@ class Session:
                 raise only_scripts(self._starter.no_python)
             request.content["max_output_bytes"] = self.config.output.max_bytes
             self.last_usage = None
+            timeout_s = min((limit for limit in (timeout_s, self.config.limits.timeout_s) if limit), default=None)
             self._execution = Execution(self, self._starter.conversation, request, self.output_filter(output))
             try:
                 return self._execution.run(timeout_s, on_message, on_input, on_late)

@@ -78,10 +78,14 @@ class SandboxConfig(Policy):
 
     def option_text(self, name: str) -> str:
         """Return the value of a flat option as people write it; of the environment, which may be secret, the names."""
-        value = self.option(name)
-        if isinstance(value, Mapping):
-            return ",".join(value)
-        return size_text(value) if _place(name)[1].endswith("_bytes") else str(value)
+        value, field = self.option(name), _place(name)[1]
+        if value is None or value in ({}, ()):
+            return "none"
+        if isinstance(value, (Mapping, tuple)):
+            return ",".join(map(str, value))
+        if field.endswith("_s"):
+            return f"{value:g}s"
+        return size_text(value) if field.endswith("_bytes") else str(value)
 
 
 def _declared() -> Iterator[tuple[str, str, Option]]:

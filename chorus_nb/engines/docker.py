@@ -37,13 +37,13 @@ from .base import (
 )
 from .docker_body import container_body
 from .docker_exec import start_process
+from .docker_limits import explain, missing_limits, quota_body, refuse_limits
 from .endpoint import Endpoint, connect, find_endpoint
 from .mirror import Mirror, MirrorImage, build_image, find_mirror
 
 REMOVE_TIMEOUT_S = 20.0
 
 _INTERPRETERS = ("python3", "python", "/usr/local/bin/python3", "/usr/bin/python3", "/opt/conda/bin/python3")
-_LIMITS = {"MemoryLimit": "memory", "SwapLimit": "swap", "CpuCfsQuota": "cpus", "PidsLimit": "pids"}
 _NO_PROGRAM = re.compile(r"executable file not found|no such file or directory|permission denied|is a directory", re.I)
 _NO_SOURCE = re.compile(r"bind source path does not exist: (?P<path>\S+)")
 
@@ -62,10 +62,11 @@ class DockerEngine(Engine):
         self._client: Any = None
         self._info: Mapping[str, Any] | None = None
         self._mirror: tuple[Mirror, MirrorImage] | None = None
+        self._has_quota = True
         self._lock = threading.RLock()
 
     def capabilities(self) -> EngineCapabilities:
-        info, missing, reason = self.info(), self._missing_limits(), self._why_no_mirror()
+        info, missing, reason = self.info(), missing_limits(self.info()), self._why_no_mirror()
         details = {
             "address": self.endpoint.address,
             "version": str(info.get("ServerVersion", "")),
@@ -146,6 +147,17 @@ class DockerEngine(Engine):
                 weakref.finalize(self, self._client.close).atexit = False
             return self._client
 
+    def quota_body(self, spec: ContainerSpec) -> Mapping[str, Any]:
+        """Return what asks the storage driver to keep to the disk limit; empty where it can't."""
+        return quota_body(spec, self.info()) if self._has_quota else {}
+
+    def forget_quota(self, words: str) -> bool:
+        """Whether the engine's words say that its storage driver can't keep to a limit; then none is asked again."""
+        if not self._has_quota or "storage-opt" not in words.lower():
+            return False
+        self._has_quota = False
+        return True
+
     def info(self) -> Mapping[str, Any]:
         """Return what the engine says of itself, asked once."""
         with self._lock:
@@ -194,13 +206,6 @@ class DockerEngine(Engine):
             next_step="Run `sudo usermod -aG docker $USER` and log in again, or use a rootless engine.",
         )
 
-    def _missing_limits(self) -> list[str]:
-        """Name the limits that the engine would take and not enforce, as a rootless one on cgroup v1 does."""
-        info = self.info()
-        if info.get("CgroupDriver") == "none":
-            return list(_LIMITS.values())
-        return [name for key, name in _LIMITS.items() if not info.get(key)]
-
     def _why_no_mirror(self) -> str:
         """Return why this engine can't mount the notebook's own files; empty where it can. In doubt it can't."""
         info, here = self.info(), platform.uname()
@@ -213,17 +218,7 @@ class DockerEngine(Engine):
         return f"the engine sees another system than the notebook ({', '.join(different)})" if different else ""
 
     def _refuse_what_it_lacks(self, spec: ContainerSpec) -> None:
-        if missing := self._missing_limits():
-            raise PolicyNotEnforcedError(
-                f"The Docker Engine at {self.endpoint.address} does not enforce limits on {', '.join(missing)}.",
-                next_step="Use an engine on cgroup v2, or one that runs as root; see `docker info`.",
-                controls=tuple(missing),
-            )
-        available = self.info().get("NCPU", 0)
-        if (cpus := spec.limits.cpus) > available:
-            raise ConfigurationError(
-                f"cpus={cpus:g} is more than the engine has.", next_step=f"Allowed: up to {available}."
-            )
+        refuse_limits(spec.limits, self.info(), self.endpoint.address, local=not self._why_no_mirror())
         if spec.mounts and not self.endpoint.is_unix_socket:
             raise ConfigurationError(
                 f"The engine at {self.endpoint.address} is elsewhere and can't mount {spec.mounts[0].source}.",
@@ -285,6 +280,7 @@ class DockerContainer(Container):
     def create(self) -> None:
         """Create it for the likeliest interpreter that was not tried yet, and attach."""
         body = container_body(self._spec, self._interpreters.pop(0))
+        body["HostConfig"].update(self._engine.quota_body(self._spec))
         session = re.sub(r"[^A-Za-z0-9_.-]", "-", self._spec.session_name)
         name = f"chorus-nb-{session}-{secrets.token_hex(4)}"
         try:
@@ -311,7 +307,13 @@ class DockerContainer(Container):
                 next_step=f"Run `docker pull {self._spec.image.reference}`, or restart the session.",
             ) from error
         except docker.errors.APIError as error:
-            if not (match := _NO_SOURCE.search(error.explanation or "")):
+            words = error.explanation or ""
+            if self._engine.forget_quota(words):
+                body["HostConfig"].pop("StorageOpt")
+                return self._create(body, name)
+            if reason := explain(words, self._spec.limits):
+                raise reason from error
+            if not (match := _NO_SOURCE.search(words)):
                 raise
             raise EngineError(
                 f"The Docker Engine does not see {match['path']}, which was to be mounted.",
@@ -349,6 +351,8 @@ class DockerContainer(Container):
                 self._engine.client.start(self.id)
             except docker.errors.APIError as error:
                 words = error.explanation or str(error)
+                if reason := explain(words, self._spec.limits):
+                    raise reason from error
                 # The engine tells of all that went wrong in one sentence: only what follows exec: is the program.
                 if "exec:" not in words or not _NO_PROGRAM.search(words.partition("exec:")[2]):
                     raise

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..config import ResourceLimits
 from .base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount
+from .docker_limits import limits_body
 from .owner import owner_label
-
-SHM_BYTES = 64 * 2**20
-"""Size of ``/dev/shm``, which counts against the memory limit: the engine's own default."""
 
 
 def container_body(spec: ContainerSpec, interpreter: str) -> dict[str, Any]:
@@ -48,20 +45,8 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "NetworkMode": spec.network.mode,
         "ReadonlyRootfs": spec.security.read_only_root,
         "SecurityOpt": ["no-new-privileges:true"],
-        "ShmSize": SHM_BYTES,
         "Tmpfs": _tmpfs(spec),
-        **_limits(spec.limits),
-    }
-
-
-def _limits(limits: ResourceLimits) -> dict[str, Any]:
-    files = limits.open_files
-    return {
-        "Memory": limits.memory_bytes,
-        "MemorySwap": limits.memory_bytes,  # The sum of both: no swap on top.
-        "NanoCpus": round(limits.cpus * 1e9),
-        "PidsLimit": limits.pids,
-        "Ulimits": [{"Name": "nofile", "Soft": files, "Hard": files}, {"Name": "core", "Soft": 0, "Hard": 0}],
+        **limits_body(spec.limits),
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from chorus_nb import introspection
 from chorus_nb.agent.wire import Message
+from chorus_nb.config import SandboxConfig
 from chorus_nb.sandbox import Sandbox
 
 
@@ -40,14 +41,15 @@ def test_what_is_too_large_or_hostile_is_not_shown(sandbox: Sandbox) -> None:
 
 def test_an_expression_that_does_not_end_is_limited_like_a_cell(sandbox: Sandbox) -> None:
     sandbox.run("def forever():\n    while True: pass")
-    sandbox._session.timeout_s = 0.5
+    session = sandbox._session
+    session.config = SandboxConfig.from_options(session.config, timeout=0.5)
     try:
         with pytest.raises(TimeoutError):
             introspection.evaluate(sandbox._session, {"x": "forever()"})
         with pytest.raises(TimeoutError):
             sandbox.run("forever()", timeout=60)
     finally:
-        sandbox._session.timeout_s = None
+        session.config = sandbox.config
 
 
 def test_a_cell_has_the_number_it_is_given(sandbox: Sandbox) -> None:

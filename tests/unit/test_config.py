@@ -24,6 +24,8 @@ from chorus_nb.config import (
     parse_duration_s,
     parse_size_bytes,
 )
+from chorus_nb.config.device_rate import DeviceRate
+from chorus_nb.config.ulimit import Ulimit
 from chorus_nb.errors import ConfigurationError
 
 MODELS: list[type[BaseModel]] = [
@@ -53,6 +55,34 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("open_files", 64, 64),
     ("open_files", 1048576, 1048576),
     ("tmp", "1m", 2**20),
+    ("memory_swap", "2g", 2**31),
+    ("memory_swap", 2**30, 2**30),
+    ("memory_swap", None, None),
+    ("cpu_shares", "2", 2),
+    ("cpu_shares", 262144, 262144),
+    ("cpu_shares", None, None),
+    ("cpuset", "0", "0"),
+    ("cpuset", "0,2-3", "0,2-3"),
+    ("cpuset", None, None),
+    ("file_size", "4k", 4096),
+    ("file_size", None, None),
+    ("ulimits", ["nproc=100"], (Ulimit("nproc", 100, 100),)),
+    ("ulimits", "stack=8m:unlimited", (Ulimit("stack", 2**23, -1),)),
+    ("ulimits", ("cpu=60:-1", "core=0"), (Ulimit("cpu", 60, -1), Ulimit("core", 0, 0))),
+    ("ulimits", [], ()),
+    ("shm", "64k", 2**16),
+    ("disk", "10g", 10 * 2**30),
+    ("disk", None, None),
+    ("blkio_weight", 10, 10),
+    ("blkio_weight", "1000", 1000),
+    ("read_bps", ["/dev/sda:10m", "/dev/sdb:1"], (DeviceRate("/dev/sda", 10 * 2**20), DeviceRate("/dev/sdb", 1))),
+    ("write_bps", "/dev/disk/by-path/pci-0000:00:1f.2:1k", (DeviceRate("/dev/disk/by-path/pci-0000:00:1f.2", 1024),)),
+    ("read_iops", ["/dev/sda:100"], (DeviceRate("/dev/sda", 100),)),
+    ("write_iops", [], ()),
+    ("timeout", "30s", 30.0),
+    ("timeout", None, None),
+    ("idle", "30m", 1800.0),
+    ("lifetime", 1.5, 1.5),
     ("network", "none", "none"),
     ("network", "bridge", "bridge"),
     ("user", "1000:1000", "1000:1000"),
@@ -102,6 +132,65 @@ BAD: list[tuple[str, Any]] = [
     ("open_files", 63),
     ("open_files", 1048577),
     ("tmp", "1k"),
+    ("memory_swap", "47m"),
+    ("memory_swap", "-1"),
+    ("memory_swap", "unlimited"),
+    ("cpu_shares", 1),
+    ("cpu_shares", 262145),
+    ("cpu_shares", 1.5),
+    ("cpuset", ""),
+    ("cpuset", "0,"),
+    ("cpuset", "3-1"),
+    ("cpuset", "all"),
+    ("cpuset", "0\n"),
+    ("cpuset", "٣"),
+    ("cpuset", 0),
+    ("cpuset", "99999"),
+    ("file_size", "4095"),
+    ("file_size", "none"),
+    ("ulimits", ["nofile=10"]),
+    ("ulimits", ["fsize=10"]),
+    ("ulimits", ["as=1g"]),
+    ("ulimits", ["nproc"]),
+    ("ulimits", ["nproc="]),
+    ("ulimits", ["nproc=1:2:3"]),
+    ("ulimits", ["nproc=20:10"]),
+    ("ulimits", ["nproc=unlimited:10"]),
+    ("ulimits", ["nproc=-2"]),
+    ("ulimits", ["nproc=1m"]),
+    ("ulimits", ["nproc=5", "nproc=6"]),
+    ("ulimits", ["cpu=1"]),
+    ("ulimits", ["data=1m"]),
+    ("ulimits", ["stack=9999999999g"]),
+    ("ulimits", ["NPROC=5"]),
+    ("ulimits", [5]),
+    ("ulimits", 5),
+    ("ulimits", None),
+    ("ulimits", [{"name": "nofile", "soft": 1, "hard": 1}]),
+    ("ulimits", [{"name": "nproc"}]),
+    ("shm", "1k"),
+    ("shm", None),
+    ("disk", "1k"),
+    ("disk", "50%"),
+    ("blkio_weight", 9),
+    ("blkio_weight", 1001),
+    ("read_bps", ["/dev/sda"]),
+    ("read_bps", ["sda:1m"]),
+    ("read_bps", ["/dev/sda:0"]),
+    ("read_bps", ["/dev/sda:fast"]),
+    ("read_bps", ["/dev/sda:1m", "/dev/sda:2m"]),
+    ("read_bps", ["/dev/s\nda:1m"]),
+    ("write_bps", [":1m"]),
+    ("write_bps", {"/dev/sda": "1m"}),
+    ("write_bps", [{"path": "/etc", "rate": 1}]),
+    ("read_iops", ["/etc/passwd:1"]),
+    ("write_iops", [None]),
+    ("timeout", 0),
+    ("timeout", "soon"),
+    ("timeout", float("inf")),
+    ("idle", -1),
+    ("idle", float("nan")),
+    ("lifetime", "0s"),
     ("network", "on"),
     ("network", True),
     ("user", "root"),
@@ -156,7 +245,7 @@ def test_a_bad_environment_variable_is_named() -> None:
 
 
 def test_an_unknown_option_is_named_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"no option 'memroy'.*image, memory, cpus"):
+    with pytest.raises(ConfigurationError, match=r"no option 'memroy'.*image, memory, .*cpus, "):
         SandboxConfig.from_options(memroy="1g")
 
 
@@ -164,6 +253,50 @@ def test_every_option_names_a_field() -> None:
     config = SandboxConfig()
     for option in OPTIONS:
         config.option(option)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"memory": "512m", "memory_swap": "256m"}, r"^memory_swap=256m is below memory=512m.*512m or more"),
+        ({"memory": "3g", "memory_swap": "2g"}, r"^memory_swap=2g is below memory=3g"),
+        ({"cpus": 2, "cpuset": "3"}, r"^cpus=2 is more than there are in cpuset=3\. Allowed: up to 1"),
+        ({"cpus": 4.5, "cpuset": "0-1,3,5"}, r"^cpus=4\.5 is more than there are in cpuset=0-1,3,5"),
+    ],
+)
+def test_limits_that_do_not_go_together(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        SandboxConfig.from_options(**options)
+
+
+def test_limits_that_go_together() -> None:
+    config = SandboxConfig.from_options(memory="512m", memory_swap="512m", cpus=2, cpuset="0-1", pids=64)
+    assert (
+        config.limits.with_swap_bytes
+        == config.limits.memory_bytes
+        == SandboxConfig.from_options(memory="512m").limits.with_swap_bytes
+    )
+    assert SandboxConfig.from_options(config, memory_swap="1g").limits.with_swap_bytes == 2**30
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("memory", "1536m", "1536m"),
+        ("disk", None, "none"),
+        ("timeout", "90s", "90s"),
+        ("idle", 0.25, "0.25s"),
+        ("ulimits", ["stack=8192k:unlimited", "cpu=60"], "stack=8m:unlimited,cpu=60:60"),
+        ("read_bps", ["/dev/sda:10240k"], "/dev/sda:10m"),
+        ("write_iops", [], "none"),
+    ],
+)
+def test_a_value_is_shown_as_it_may_be_given(option: str, value: Any, text: str) -> None:
+    config = SandboxConfig.from_options(**{option: value})
+    assert config.option_text(option) == text
+    if text != "none":
+        again = text.split(",") if OPTIONS[option].many else text
+        assert SandboxConfig.from_options(**{option: again}) == config
 
 
 def test_options_build_on_a_base() -> None:

@@ -371,6 +371,36 @@ def test_a_dropped_limit_removes_the_container(scripted: ScriptedEngine) -> None
     )
 
 
+def test_a_storage_driver_without_quotas_is_asked_once(scripted: ScriptedEngine) -> None:
+    scripted.answers["/info"] = (200, {**INFO, "Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "xfs"]]})
+    refusal = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
+    scripted.answers["/containers/create"] = (500, {"message": refusal})
+    engine = engine_at(scripted)
+    spec = make_spec(limits=ResourceLimits(disk_bytes=2**30), security=SecurityPolicy(read_only_root=False))
+    assert engine.quota_body(spec) == {"StorageOpt": {"size": str(2**30)}}
+    with pytest.raises(EngineError, match="storage-opt"):  # The one that answers so to a body without it, too.
+        engine.create(spec)
+    assert len([request for request in scripted.requests if "/containers/create" in request]) == 2
+    assert engine.quota_body(spec) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("Requested CPUs are not available - requested 7, available: 0-1", r"cpuset=7 names CPUs.*Allowed: 0-1"),
+        ("setting rlimit type 7: operation not permitted", r"open_files=1024 is more than the engine may give"),
+    ],
+)
+def test_a_limit_that_the_engine_refuses_is_named_by_its_option(
+    scripted: ScriptedEngine, words: str, told: str
+) -> None:
+    scripted.answers["/info"] = (200, {**INFO, "CPUSet": True})
+    scripted.answers["/containers/create"] = (400, {"message": words})
+    with pytest.raises(ConfigurationError, match=told):
+        engine_at(scripted).create(make_spec(limits=ResourceLimits(cpuset="7")))
+    assert any(request.startswith("DELETE") for request in scripted.requests)
+
+
 def test_too_many_cpus(scripted: ScriptedEngine) -> None:
     with pytest.raises(ConfigurationError, match=r"cpus=3\.5 .*up to 2"):
         engine_at(scripted).create(make_spec(limits=ResourceLimits(cpus=3.5)))

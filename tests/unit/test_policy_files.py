@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from chorus_nb.config import OPTIONS, SandboxConfig
+from chorus_nb.config.device_rate import DeviceRate
+from chorus_nb.config.ulimit import Ulimit
 from chorus_nb.errors import ConfigurationError, PolicyLoosenedError
 from chorus_nb.policy_files import NotebookPolicy, notebook_policy
 
@@ -19,6 +21,27 @@ TIGHTER = [
     ("pids", 16, 128),
     ("open_files", 64, 1024),
     ("tmp", 2**20, 2**28),
+    ("shm", 2**20, 2**28),
+    ("memory_swap", 2**30, 2**31),
+    ("memory_swap", None, 2**31),
+    ("cpu_shares", 512, None),
+    ("cpu_shares", None, 2048),
+    ("cpuset", "1-2", "0-3"),
+    ("cpuset", "1", None),
+    ("file_size", 2**20, None),
+    ("file_size", 2**20, 2**21),
+    ("disk", 2**30, None),
+    ("ulimits", (Ulimit("nproc", 5, 10),), (Ulimit("nproc", 10, 10),)),
+    ("ulimits", (Ulimit("nproc", 10, 10),), (Ulimit("nproc", -1, -1),)),
+    ("blkio_weight", 300, None),
+    ("blkio_weight", None, 600),
+    ("read_bps", (DeviceRate("/dev/a", 10),), ()),
+    ("write_bps", (DeviceRate("/dev/a", 10),), (DeviceRate("/dev/a", 20),)),
+    ("read_iops", (DeviceRate("/dev/a", 10), DeviceRate("/dev/b", 1)), (DeviceRate("/dev/a", 10),)),
+    ("write_iops", (DeviceRate("/dev/a", 10),), ()),
+    ("timeout", 10.0, None),
+    ("idle", 10.0, 20.0),
+    ("lifetime", 10.0, None),
     ("max_output", 1024, 2**20),
     ("network", "none", "bridge"),
     ("repo", "none", "ro"),
@@ -52,6 +75,12 @@ def test_each_option_knows_what_is_tighter(name: str, tight: Any, loose: Any) ->
     assert not OPTIONS[name].tighter(loose, tight)
 
 
+def test_a_limit_that_the_engine_would_set_otherwise_is_not_the_repositorys_to_set() -> None:
+    tighter = OPTIONS["ulimits"].tighter
+    assert not tighter((Ulimit("memlock", 2**20, 2**20),), ())
+    assert not tighter((), (Ulimit("nproc", 10, 10),))
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_same_value_is_no_looser(name: str) -> None:
     value = SandboxConfig().option(name)
@@ -70,8 +99,8 @@ def test_an_option_without_a_rule_has_to_stay_as_it_is() -> None:
 def test_the_repository_tightens(repository: Path) -> None:
     pyproject(repository, "memory = '256m'", "pids = 64", "repo = 'none'", "timeout = '30s'", "gauge = 'on'")
     policy = notebook_policy({}, repository)
-    assert policy.config == SandboxConfig.from_options(memory="256m", pids=64, repo="none")
-    assert (policy.timeout_s, policy.gauge) == (30.0, "on")
+    assert policy.config == SandboxConfig.from_options(memory="256m", pids=64, repo="none", timeout=30)
+    assert policy.gauge == "on"
 
 
 def test_it_is_found_from_a_folder_below(repository: Path) -> None:
@@ -132,7 +161,11 @@ def test_the_notebook_may_tighten_further_and_not_loosen_again(repository: Path)
 def test_what_the_user_asks_for_goes_before_files(repository: Path) -> None:
     pyproject(repository, "memory = '256m'", "pids = 64")
     policy = notebook_policy({"memory": "4g", "timeout": "1m"}, repository)
-    assert (policy.config.option_text("memory"), policy.config.limits.pids, policy.timeout_s) == ("4g", 64, 60.0)
+    assert (policy.config.option_text("memory"), policy.config.limits.pids, policy.config.limits.timeout_s) == (
+        "4g",
+        64,
+        60.0,
+    )
 
 
 @pytest.mark.parametrize(
