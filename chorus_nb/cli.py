@@ -67,14 +67,15 @@ def _declare_kernel_install(parser: argparse.ArgumentParser) -> None:
         "written into it: they hold for every notebook on that kernel. To remove it: jupyter kernelspec remove NAME."
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--user", action="store_true", help="for you alone")
+    where.add_argument("--user", action="store_true", dest="for_you", help="for you alone")
     where.add_argument(
         "--sys-prefix", action="store_const", const=sys.prefix, dest="prefix", help="into this Python environment"
     )
     where.add_argument("--prefix", metavar="FOLDER", help="below this folder")
     parser.add_argument("--name", default="chorus-nb", help="the kernelspec's name; chorus-nb when left out")
     parser.add_argument("--display-name", metavar="TEXT", help="what Jupyter shows")
-    add_policy_arguments(parser)
+    # --user has meant something else there for as long as there have been kernelspecs.
+    add_policy_arguments(parser, leave_out=("user",))
     parser.set_defaults(do=_install_kernel)
 
 
@@ -99,7 +100,7 @@ def _install_kernel(arguments: argparse.Namespace) -> int:
     display_name = arguments.display_name or (kernelspec.DISPLAY_NAME if own_name else arguments.name)
     try:
         folder = kernelspec.install(
-            arguments.name, display_name, as_arguments(arguments), user=arguments.user, prefix=arguments.prefix
+            arguments.name, display_name, as_arguments(arguments), user=arguments.for_you, prefix=arguments.prefix
         )
     except PermissionError as error:
         raise ConfigurationError(

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .config import OPTIONS, choices
 from .magic_line import MATRIX_OPTIONS
+from .options import flag
 
 if TYPE_CHECKING:
     from .magics import SandboxMagics
 
+_HINTS = {"image": ["mirror"], "memory": ["256m", "512m", "1g", "2g"]}
 _VALUES = {
-    "--image": ["mirror"],
-    "--memory": ["256m", "512m", "1g", "2g"],
-    "--repo": ["ro", "rw", "none"],
-    "--output": ["safe", "trusted", "text"],
+    **{flag(name): [*choices(name), *_HINTS.get(name, [])] for name in OPTIONS},
     "--gauge": ["on", "off"],
     "--lang": ["python", "sh"],
-    "--cpus": [],
-    "--pids": [],
     "--timeout": [],
-    "--env": [],
+    "--profile": [],
     "--matrix": [f"{option}=" for option in MATRIX_OPTIONS],
 }
 _FLAGS = ["--fresh", "--bg"]
-_REPEATABLE = {"--env", "--matrix"}
+_REPEATABLE = {"--matrix", *(flag(name) for name, option in OPTIONS.items() if option.many)}
 _TAKE_NAME = {"status", "start", "stop", "restart", "interrupt", "kill", "logs", "config"}
 
 

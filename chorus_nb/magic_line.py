@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
-import shlex
 from argparse import Namespace
 from typing import Any
 
-from .config import SandboxConfig
+from .config import OPTIONS, SandboxConfig
 from .errors import ConfigurationError
 from .manager import DEFAULT_NAME
+from .options import CELL_OPTIONS, given
 
-CONFIGURING = ("image", "memory", "cpus", "pids", "repo")
-"""Options that make a session, and are refused where they differ from the ones it was made with."""
+OF_THE_CELL = (*CELL_OPTIONS, "output")
+"""Options that may differ from cell to cell. All others make a session."""
 
 MAX_AT_ONCE = 16
 """Sessions that one cell may run in: each is a container with a memory limit of its own."""
 
-MATRIX_OPTIONS = (*CONFIGURING, "python")
+MATRIX_OPTIONS = (
+    *(name for name, option in OPTIONS.items() if not option.many and name not in (*OF_THE_CELL, "repo_path")),
+    "python",
+)
 _PYTHON = re.compile(r"\d{1,2}\.\d{1,3}(?:\.\d{1,3})?")
 
 
@@ -43,10 +45,7 @@ def sessions_asked(arguments: Namespace) -> dict[str, dict[str, Any]]:
 
 def options_of(arguments: Namespace) -> dict[str, Any]:
     """Return the options that configure a session, as far as they are given."""
-    given = {name: getattr(arguments, name) for name in CONFIGURING if getattr(arguments, name) is not None}
-    if arguments.env:
-        given["env"] = dict(_variable(each) for each in arguments.env)
-    return given
+    return {name: value for name, value in given(arguments).items() if name not in OF_THE_CELL}
 
 
 def _names(text: str) -> list[str]:
@@ -104,12 +103,3 @@ def _image_of(version: str) -> tuple[str, str]:
     if not _PYTHON.fullmatch(version):
         raise ConfigurationError(f"python={version} is not allowed.", next_step="Allowed: a version such as 3.13.")
     return "image", f"python:{version}-slim"
-
-
-def _variable(text: str) -> tuple[str, str]:
-    name, equals, value = shlex.split(text)[0].partition("=") if text else ("", "", "")
-    if not equals and name not in os.environ:
-        raise ConfigurationError(
-            f"--env {name}: there is no such variable here.", next_step=f"Give it a value: --env {name}=VALUE."
-        )
-    return name, value if equals else os.environ[name]

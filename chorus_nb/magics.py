@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
+import shlex
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.core.magic_arguments import argument, argument_group, kwds, magic_arguments, parse_argstring
 
 from .background import BackgroundCell
 from .cell import ask, can_ask, run_in_turn
 from .commands import Commands
-from .config import OutputMode, duration_s
+from .config import OutputMode, choices, duration_s
 from .errors import ChorusError, ConfigurationError
-from .magic_line import sessions_asked
+from .magic_line import OF_THE_CELL, sessions_asked
 from .manager import DEFAULT_NAME, SessionManager
 from .mode import Mode
+from .options import PROFILE, policy_arguments
 from .replay import Strip
 from .script import Script
 from .session import Session
@@ -26,6 +29,26 @@ from .side_by_side import Branch, run_side_by_side
 from .turns import Turn, Turns
 
 StripFactory = Callable[[Session, str, Callable[[], None], OutputMode | None], Strip]
+
+
+def _session_options(method: Callable[..., object]) -> Callable[..., object]:
+    """Declare the options that make a session, as :mod:`chorus_nb.options` has them for the command line."""
+    # IPython takes what decorates a method from the bottom up.
+    for title, arguments in reversed([*policy_arguments(leave_out=OF_THE_CELL)]):
+        for name, keywords in reversed(arguments):
+            method = argument(name, **keywords)(method)
+        method = argument_group(title)(method)
+    return method
+
+
+def _unquoted(value: Any) -> Any:
+    """Return a word of a magic line as a shell would have it: IPython leaves its quotes on."""
+    if isinstance(value, list):
+        return [_unquoted(each) for each in value]
+    if isinstance(value, str) and ("'" in value or '"' in value):
+        with suppress(ValueError):
+            return shlex.split(value)[0]
+    return value
 
 
 @magics_class
@@ -59,35 +82,29 @@ class SandboxMagics(Magics):
         self.turns = Turns()
 
     @magic_arguments("%sandbox")
+    @kwds(usage="%%sandbox [NAME] [options]")
     @argument(
         "name",
         nargs="?",
         default=DEFAULT_NAME,
         help="The session: made at its first use, kept from cell to cell. In a,b,c it runs side by side.",
     )
-    @argument("--image", help="`mirror` (this notebook's own Python and packages) or a local image with CPython 3.8+.")
-    @argument("--memory", help="Memory with swap, such as 512m or 2g.")
-    @argument("--cpus", help="CPU time per time, such as 1.5.")
-    @argument("--pids", help="Processes and threads at one time.")
-    @argument("--timeout", help="Seconds this cell may run, or 30s, 5m, 1h.")
-    @argument("--repo", help="The repository at /workspace: ro (read-only), rw (writable) or none.")
-    @argument(
-        "--env", action="append", metavar="NAME[=VALUE]", help="Pass an environment variable in; may be repeated."
-    )
     @argument("--fresh", action="store_true", help="End the session first and make it anew with these options.")
+    @argument("--profile", help=f"What its options start from: {PROFILE}.")
+    @argument("--timeout", help="Seconds this cell may run, or 30s, 5m, 1h.")
     @argument(
         "--output",
-        choices=("safe", "trusted", "text"),
+        choices=choices("output"),
         help="What this cell shows: safe (the default), trusted (may act in this page) or text.",
     )
-    @argument("--gauge", choices=("on", "off"), default="on", help="The strip above the output.")
+    @argument("--gauge", choices=("on", "off"), help="The strip above the output.")
     @argument("--bg", action="store_true", help="Return at once, with a handle; the output appears as it comes.")
     @argument(
         "--matrix",
         action="append",
         metavar="OPTION=A,B",
-        help="Run side by side in one new session for each value of image, python, memory, cpus, pids or repo, "
-        "all ended after the cell; given twice, in every combination. python=3.13 is the image python:3.13-slim.",
+        help="Run side by side in one new session for each value of an option, all ended after the cell; given twice, "
+        "in every combination. python=3.13 is the image python:3.13-slim.",
     )
     @argument(
         "--lang",
@@ -95,6 +112,7 @@ class SandboxMagics(Magics):
         default="python",
         help="sh: the cell is a shell script; its variables are not kept.",
     )
+    @_session_options
     @cell_magic("sandbox")
     def cell(self, line: str, cell: str) -> object:
         """Run the cell in a sandbox: a locked container with its own live namespace."""
@@ -114,11 +132,12 @@ class SandboxMagics(Magics):
     def parse(self, line: str) -> Namespace:
         """Read a line with the options of ``%%sandbox``. Raises ``UsageError``."""
         try:
-            return parse_argstring(self.cell, line)  # type: ignore[no-any-return]
+            arguments = parse_argstring(self.cell, line)
         except UsageError as error:
             if re.search(r",\s", line):
                 raise UsageError(f"{error}: names and values are separated by commas alone, as in a,b,c") from None
             raise
+        return Namespace(**{name: _unquoted(value) for name, value in vars(arguments).items()})
 
     def run(self, arguments: Namespace, cell: str) -> object:
         """Run a cell as its line says; return its value, or what stands for it."""

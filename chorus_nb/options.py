@@ -1,50 +1,73 @@
-"""The options of a sandbox on a command line: one declaration for ``chorus-nb run`` and for the kernel.
+"""The options of a sandbox on a command line: one declaration for ``%%sandbox``, ``chorus-nb`` and the kernel.
 
-There is one for nearly each flat option of :mod:`chorus_nb.config`, named as in ``%%sandbox``.
+There is one for each flat option of :mod:`chorus_nb.config`, with ``-`` for ``_``, grouped as they are there.
 """
 
 from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .config import OPTIONS
+from .config import OPTIONS, SECTIONS, meaning
 from .errors import ConfigurationError
 
 CELL_OPTIONS: Mapping[str, str] = {
-    "gauge": "on or off: the strip above a cell's output",
+    "gauge": "The strip above a cell's output. Allowed: on or off.",
 }
 """What is about each cell, and not about the container."""
 
-# ``kernel install --user`` has meant something else for as long as there have been kernelspecs.
-_NAMES = [*(name for name in OPTIONS if name != "user"), *CELL_OPTIONS]
+PROFILE = "default, strict, tutorial, untrusted, or one of your own configuration"
+"""What the option ``profile`` takes."""
+
+_TITLES = {"": "the sandbox"}
+_LONG = 120
+_NAMES = ["profile", *OPTIONS, *CELL_OPTIONS]
 
 
-def add_policy_arguments(parser: ArgumentParser) -> None:
+def add_policy_arguments(parser: ArgumentParser, leave_out: Iterable[str] = ()) -> None:
     """Declare the options. Their values stay text: what is wrong with one is said by the configuration."""
-    group = parser.add_argument_group("policy", "What the sandbox may do and use; the locked defaults when left out.")
-    for name in _NAMES:
-        text = CELL_OPTIONS.get(name) or OPTIONS[name].allowed
-        if name == "env":
-            text = "pass an environment variable in, with the value it has here or this one; may be repeated"
-            group.add_argument("--env", action="append", metavar="NAME[=VALUE]", help=text)
-        elif name in OPTIONS and OPTIONS[name].many:
-            group.add_argument(_flag(name), action="append", metavar="VALUE", help=f"{text}; may be repeated")
-        else:
-            group.add_argument(_flag(name), metavar="VALUE", help=text)
+    parser.add_argument("--profile", metavar="VALUE", help=f"What to start from: {PROFILE}.")
+    for title, arguments in policy_arguments(leave_out):
+        group = parser.add_argument_group(title)
+        for name, keywords in arguments:
+            group.add_argument(name, **keywords)
+    group = parser.add_argument_group("each cell")
+    for name, text in CELL_OPTIONS.items():
+        group.add_argument(flag(name), metavar="VALUE", help=text)
+
+
+def policy_arguments(leave_out: Iterable[str] = ()) -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
+    """Yield the title of each part of the configuration, and what ``add_argument`` takes for each of its options."""
+    for section, names in SECTIONS.items():
+        yield _TITLES.get(section, section), [_argument(name) for name in names if name not in leave_out]
+
+
+def _argument(name: str) -> tuple[str, dict[str, Any]]:
+    if name == "env":
+        text = "Pass an environment variable in, with the value it has here or this one; may be repeated."
+        return "--env", {"action": "append", "metavar": "NAME[=VALUE]", "help": text}
+    text = f"{_short(meaning(name))} Allowed: {OPTIONS[name].allowed}".replace("%", "%%")
+    if OPTIONS[name].many:
+        return flag(name), {"action": "append", "metavar": "VALUE", "help": f"{text}; may be repeated."}
+    return flag(name), {"metavar": "VALUE", "help": f"{text}."}
+
+
+def _short(text: str) -> str:
+    """Return a text, or the first sentence of a long one."""
+    return text if len(text) <= _LONG else text.partition(". ")[0].removesuffix(".") + "."
 
 
 def given(arguments: Namespace) -> dict[str, Any]:
-    """Return the options that were given, as :meth:`SandboxConfig.from_options` takes them, and the cell's.
+    """Return the options that were given, as :func:`chorus_nb.settings.resolve` takes them.
 
     Raises
     ------
     ConfigurationError
         Where ``--env`` names a variable that is not there.
     """
-    options = {name: getattr(arguments, name) for name in _NAMES}
+    options = {name: getattr(arguments, name, None) for name in _NAMES}
     options = {name: value for name, value in options.items() if value is not None}
     if "env" in options:
         options["env"] = environment(options["env"])
@@ -55,9 +78,9 @@ def as_arguments(arguments: Namespace) -> list[str]:
     """Return the words that give the same options to another program."""
     words = []
     for name in _NAMES:
-        value = getattr(arguments, name)
+        value = getattr(arguments, name, None)
         for each in [] if value is None else value if isinstance(value, list) else [value]:
-            words.append(f"{_flag(name)}={each}")
+            words.append(f"{flag(name)}={each}")
     return words
 
 
@@ -75,5 +98,6 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value if equals else os.environ[name]
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """Return an option as it is typed: ``--open-files`` for ``open_files``."""
     return "--" + name.replace("_", "-")

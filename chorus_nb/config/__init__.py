@@ -10,7 +10,7 @@ from .network import NetworkPolicy
 from .option import Option
 from .output import OutputMode, OutputPolicy
 from .repository import RepositoryMount
-from .sandbox import MIRROR, OPTIONS, SandboxConfig, duration_s
+from .sandbox import MIRROR, OPTIONS, SECTIONS, SandboxConfig, choices, duration_s, meaning, unknown_option
 from .security import NOBODY, SecurityPolicy
 from .units import parse_duration_s, parse_size_bytes
 
@@ -18,6 +18,7 @@ __all__ = [
     "MIRROR",
     "NOBODY",
     "OPTIONS",
+    "SECTIONS",
     "SMALLEST_MEMORY_BYTES",
     "NetworkPolicy",
     "Option",
@@ -27,7 +28,10 @@ __all__ = [
     "ResourceLimits",
     "SandboxConfig",
     "SecurityPolicy",
+    "choices",
     "duration_s",
+    "meaning",
     "parse_duration_s",
     "parse_size_bytes",
+    "unknown_option",
 ]

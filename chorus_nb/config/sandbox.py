@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from ..errors import ConfigurationError
 from .limits import ResourceLimits
@@ -81,7 +83,9 @@ class SandboxConfig(Policy):
         value, field = self.option(name), _place(name)[1]
         if value is None or value in ({}, ()):
             return "none"
-        if isinstance(value, (Mapping, tuple)):
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, Mapping | tuple):
             return ",".join(map(str, value))
         if field.endswith("_s"):
             return f"{value:g}s"
@@ -104,6 +108,33 @@ OPTIONS: Mapping[str, Option] = {option.name: option for _, _, option in _declar
 
 _PLACES: Mapping[str, tuple[str, str]] = {option.name: (section, field) for section, field, option in _declared()}
 
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    section: tuple(name for name, place in _PLACES.items() if place[0] == section)
+    for section in dict.fromkeys(section for section, _ in _PLACES.values())
+}
+"""The names of the options by the part of the configuration that they are of; ``""`` for the sandbox as a whole."""
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """Return all values that an option can have, as people type them; none where there is no end of them."""
+    annotation: Any = _field(name).annotation
+    if annotation is bool:
+        return "true", "false"
+    return tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
+
+
+def meaning(name: str) -> str:
+    """Return what an option is about, in plain text."""
+    return " ".join((_field(name).description or "").replace("``", "").split())
+
+
+def _field(name: str) -> FieldInfo:
+    section, field = _place(name)
+    info = SandboxConfig.model_fields[section or field]
+    model: Any = info.annotation
+    found: FieldInfo = model.model_fields[field] if section else info
+    return found
+
 
 def duration_s(option: str, value: float | str) -> float:
     """Read a duration that is no part of the configuration, such as a cell's timeout, in seconds."""
@@ -118,8 +149,15 @@ def duration_s(option: str, value: float | str) -> float:
 
 def _place(name: str) -> tuple[str, str]:
     if name not in _PLACES:
-        raise ConfigurationError(f"There is no option {name!r}.", next_step=f"The options are {', '.join(OPTIONS)}.")
+        raise unknown_option(name, OPTIONS)
     return _PLACES[name]
+
+
+def unknown_option(name: str, known: Iterable[str]) -> ConfigurationError:
+    """Return what to raise for a name that is none of the options: with the one that was probably meant."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    meant = f"Did you mean {near[0]!r}? " if near else ""
+    return ConfigurationError(f"There is no option {name!r}.", next_step=f"{meant}The options are {', '.join(known)}.")
 
 
 def _explain(error: ValidationError) -> ConfigurationError:

@@ -8,7 +8,7 @@ import pytest
 
 from chorus_nb.config import OPTIONS, SandboxConfig
 from chorus_nb.errors import ConfigurationError
-from chorus_nb.options import add_policy_arguments, as_arguments, given
+from chorus_nb.options import CELL_OPTIONS, add_policy_arguments, as_arguments, given
 
 
 @pytest.fixture
@@ -45,6 +45,14 @@ def test_a_variable_that_is_not_there_is_named(parser: ArgumentParser, monkeypat
         given(parser.parse_args(["--env", "MISSING"]))
 
 
-def test_every_option_is_there_but_the_one_that_kernelspecs_took(parser: ArgumentParser) -> None:
+def test_every_option_is_there(parser: ArgumentParser) -> None:
     names = {action.dest for action in parser._actions}
-    assert set(OPTIONS) - names == {"user"}
+    assert {*OPTIONS, *CELL_OPTIONS, "profile"} <= names
+
+
+def test_kernelspecs_have_a_user_of_their_own() -> None:
+    parser = ArgumentParser(allow_abbrev=False)
+    add_policy_arguments(parser, leave_out=("user",))
+    assert "user" not in given(parser.parse_args([]))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--user", "1:1"])
