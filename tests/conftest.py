@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from podman_service import podman_service
 from sandboxes import opened
 
 from chorus_nb.config import NetworkPolicy, ResourceLimits, SecurityPolicy
 from chorus_nb.engines.base import OWNER_LABEL, WORKSPACE, Container, ContainerSpec, ContainerState, Engine
 from chorus_nb.engines.docker import DockerEngine
+from chorus_nb.engines.endpoint import Endpoint
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.engines.owner import owner_alive, owner_label
 from chorus_nb.errors import ChorusError
@@ -43,7 +45,28 @@ def fake_engine() -> FakeEngine:
     return FakeEngine()
 
 
-@pytest.fixture(params=["fake", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(scope="session")
+def podman_engine() -> Iterator[DockerEngine]:
+    """Podman behind its Docker-compatible socket, a service of the tests' own in which nothing may be left.
+
+    Use it with ``network="none"`` alone, so that it makes no bridge.
+    """
+    try:
+        with podman_service() as address:
+            engine = DockerEngine(Endpoint(address, "the tests"))
+            yield engine
+            left = engine.client.containers(all=True)
+            for container in left:
+                engine.remove_id(container["Id"])
+            assert left == []
+    except RuntimeError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+ENGINES = ["fake", *(pytest.param(name, marks=pytest.mark.docker) for name in ("docker", "podman"))]
+
+
+@pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Each engine in turn: for what must hold of every engine."""
     return request.getfixturevalue(f"{request.param}_engine")

@@ -117,6 +117,10 @@ class EngineCapabilities:
     """Whether the notebook's own interpreter can be mounted: a local engine on Linux."""
     repository_mounts: bool
     """Whether the repository is mounted at :data:`WORKSPACE`; otherwise it is used where it lies."""
+    unsupported: Mapping[str, str] = field(default_factory=dict)
+    """Options that can't be had here, each with the reason; asking for one is an error before anything is created."""
+    runtimes: tuple[str, ...] = ()
+    """OCI runtimes that a container may name; empty where it can't choose."""
     details: Mapping[str, str] = field(default_factory=dict)
     """Versions and drivers, for people."""
 

@@ -35,6 +35,7 @@ from .base import (
     EngineCapabilities,
     ResolvedImage,
 )
+from .dialect import DOCKER, Dialect, dialect_of
 from .docker_body import container_body
 from .docker_exec import start_process
 from .docker_limits import explain, missing_limits, quota_body, refuse_limits
@@ -44,12 +45,13 @@ from .mirror import Mirror, MirrorImage, build_image, find_mirror
 REMOVE_TIMEOUT_S = 20.0
 
 _INTERPRETERS = ("python3", "python", "/usr/local/bin/python3", "/usr/bin/python3", "/opt/conda/bin/python3")
+_GO_NAMES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686"}  # Podman says what Go calls a machine.
 _NO_PROGRAM = re.compile(r"executable file not found|no such file or directory|permission denied|is a directory", re.I)
 _NO_SOURCE = re.compile(r"bind source path does not exist: (?P<path>\S+)")
 
 
 class DockerEngine(Engine):
-    """A Docker Engine, local or remote.
+    """A Docker Engine, local or remote, or another engine that speaks its API.
 
     Parameters
     ----------
@@ -61,12 +63,14 @@ class DockerEngine(Engine):
         self._endpoint = endpoint
         self._client: Any = None
         self._info: Mapping[str, Any] | None = None
+        self._version: Mapping[str, Any] | None = None
         self._mirror: tuple[Mirror, MirrorImage] | None = None
         self._has_quota = True
         self._lock = threading.RLock()
 
     def capabilities(self) -> EngineCapabilities:
-        info, missing, reason = self.info(), missing_limits(self.info()), self._why_no_mirror()
+        info, dialect = self.info(), self.dialect
+        missing, reason = missing_limits(info), self._why_no_mirror()
         details = {
             "address": self.endpoint.address,
             "version": str(info.get("ServerVersion", "")),
@@ -76,11 +80,13 @@ class DockerEngine(Engine):
             "mirror": reason,
         }
         return EngineCapabilities(
-            name="docker",
+            name=dialect.name,
             isolation=True,
             limits=not missing,
             mirror=not reason,
             repository_mounts=True,
+            unsupported=dialect.unsupported,
+            runtimes=tuple(sorted(info.get("Runtimes") or ())) if dialect.any_runtime else (),
             details={key: value for key, value in details.items() if value},
         )
 
@@ -104,10 +110,9 @@ class DockerEngine(Engine):
         return [(str(each["Id"]), dict(each.get("Labels") or {})) for each in found]
 
     def remove_id(self, container_id: str) -> None:
-        with self.translated("remove the container"), _gone_is_fine():
-            self.client.remove_container(container_id, force=True, v=True)
-        # The engine answers before it has finished where something else, such as the container's own end, came first.
         give_up_at = time.monotonic() + REMOVE_TIMEOUT_S
+        self._ask_to_remove(container_id)
+        # The engine answers before it has finished where something else, such as the container's own end, came first.
         while self.inspect_id(container_id).status != "removed":
             if time.monotonic() > give_up_at:
                 raise EngineError(
@@ -115,6 +120,11 @@ class DockerEngine(Engine):
                     next_step=f"Try `docker rm -f {container_id[:12]}`; if that hangs, restart the engine.",
                 )
             time.sleep(0.02)
+            self._ask_to_remove(container_id)
+
+    def _ask_to_remove(self, container_id: str) -> None:
+        with self.translated("remove the container"), _gone_is_fine(or_ending=True):
+            self.client.remove_container(container_id, force=True, v=True)
 
     def inspect_id(self, container_id: str) -> ContainerState:
         """Ask for the state of a container by id."""
@@ -166,6 +176,24 @@ class DockerEngine(Engine):
                     self._info = self.client.info()
             return self._info
 
+    def version(self) -> Mapping[str, Any]:
+        """Return the engine's versions, asked once."""
+        with self._lock:
+            if self._version is None:
+                with self.translated("tell its version"):
+                    self._version = self.client.version()
+            return self._version
+
+    @property
+    def dialect(self) -> Dialect:
+        """What kind of engine it is."""
+        return dialect_of(self.version())
+
+    @property
+    def title(self) -> str:
+        """What messages call it; before it has said what it is, the likeliest."""
+        return (dialect_of(self._version) if self._version else DOCKER).title
+
     @contextmanager
     def translated(self, task: str) -> Iterator[None]:
         """Raise this package's errors in place of the SDK's, with the engine's own words in them."""
@@ -213,8 +241,10 @@ class DockerEngine(Engine):
             return "the engine is not on this machine"
         if info.get("OSType") != "linux" or here.system != "Linux" or "Desktop" in str(info.get("OperatingSystem")):
             return "the engine runs in a virtual machine of its own"
+        architecture = str(info.get("Architecture"))
+        there = {**info, "Architecture": _GO_NAMES.get(architecture, architecture)}
         pairs = (("KernelVersion", here.release), ("Architecture", here.machine), ("Name", here.node))
-        different = [key for key, value in pairs if info.get(key) != value]
+        different = [key for key, value in pairs if there.get(key) != value]
         return f"the engine sees another system than the notebook ({', '.join(different)})" if different else ""
 
     def _refuse_what_it_lacks(self, spec: ContainerSpec) -> None:
@@ -253,9 +283,7 @@ class DockerEngine(Engine):
     def _find_mirror(self) -> tuple[Mirror, MirrorImage]:
         with self._lock:
             if self._mirror is None:
-                with self.translated("tell its version"):
-                    architecture = str(self.client.version()["Arch"])
-                mirror = find_mirror()
+                mirror, architecture = find_mirror(), str(self.version()["Arch"])
                 self._mirror = mirror, build_image(mirror.links, architecture, os.getuid(), os.getgid())
             return self._mirror
 
@@ -281,6 +309,7 @@ class DockerContainer(Container):
         """Create it for the likeliest interpreter that was not tried yet, and attach."""
         body = container_body(self._spec, self._interpreters.pop(0))
         body["HostConfig"].update(self._engine.quota_body(self._spec))
+        body = self._engine.dialect.translate(body, self._engine.endpoint.is_unix_socket)
         session = re.sub(r"[^A-Za-z0-9_.-]", "-", self._spec.session_name)
         name = f"chorus-nb-{session}-{secrets.token_hex(4)}"
         try:
@@ -376,14 +405,15 @@ class DockerContainer(Container):
 
 
 @contextmanager
-def _gone_is_fine() -> Iterator[None]:
+def _gone_is_fine(*, or_ending: bool = False) -> Iterator[None]:
     import docker
 
     try:
         yield
     except docker.errors.APIError as error:
-        # 404: no such container. 409: not running, or its removal is under way.
-        if error.status_code not in (404, 409):
+        # 404: no such container. 409: not running, or its removal is under way. In Podman's words: it ended meanwhile.
+        ending = or_ending and "container state improper" in (error.explanation or "")
+        if error.status_code not in (404, 409) and not ending:
             raise
 
 

@@ -88,7 +88,8 @@ def quota_body(spec: ContainerSpec, info: Mapping[str, Any]) -> dict[str, Any]:
 
 def missing_limits(info: Mapping[str, Any]) -> list[str]:
     """Name the limits that the engine would take and not enforce, as a rootless one on cgroup v1 does."""
-    if info.get("CgroupDriver") == "none":
+    rootless = info.get("Rootless") or "name=rootless" in (info.get("SecurityOptions") or ())
+    if info.get("CgroupDriver") == "none" or (rootless and str(info.get("CgroupVersion", "1")) == "1"):
         return list(_ALWAYS.values())
     return [name for key, name in _ALWAYS.items() if not info.get(key)]
 
