@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from .engines.base import ContainerSpec
 from .errors import AgentProtocolError, PolicyNotEnforcedError
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("printable text")
+    return text
+
+
+Text = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
+"""People read it, maybe in a terminal."""
 
 
 class AgentInfo(BaseModel):
@@ -19,19 +29,19 @@ class AgentInfo(BaseModel):
 
     uid: int
     gid: int
-    effective_capabilities: str
+    effective_capabilities: Text
     no_new_privileges: bool
     seccomp_filter: bool
     read_only_root: bool
-    interfaces: list[str]
+    interfaces: Annotated[list[Text], Field(max_length=1000)]
     memory_limit_bytes: int | None
     pids_limit: int | None
     cpus: float | None
     open_files: int
     cgroup_version: int
     supervisor_undumpable: bool
-    python_version: str
-    python_executable: str
+    python_version: Text
+    python_executable: Text
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> AgentInfo:

@@ -6,7 +6,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -14,8 +13,14 @@ from typing import Any
 from .agent.wire import Decoder, Message, WireError, encode, new_id
 from .engines.base import ByteStream
 from .errors import AgentProtocolError
+from .writer import Writer
+
+MAX_WAITING_BYTES = 64 * 2**20
+"""What may wait for one request to be taken: a notebook that asks its user takes nothing for hours."""
 
 _QUEUE_LENGTH = 256
+_JSON_GROWTH = 16
+"""As many bytes take the objects that one byte of JSON text makes, at worst: ``[[],[],...``."""
 _POLL_S = 0.005
 _LAST = ("execute_reply", "command_reply", "worker_exit")
 
@@ -54,7 +59,10 @@ class Exchange:
         self.ending = False
         self.on_ending: Callable[[], None] = lambda: None
         self._conversation = conversation
-        self._queue: queue.SimpleQueue[Message | Signal] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Message | Signal, int]] = queue.SimpleQueue()
+        # Each is counted by one thread only.
+        self._put_bytes = 0
+        self._taken_bytes = 0
         self._closed = False
 
     def __enter__(self) -> Exchange:
@@ -64,28 +72,35 @@ class Exchange:
         self._closed = True
         self._conversation.forget(self)
 
-    def put(self, item: Message | Signal) -> None:
-        """Hand over an item, waiting while many wait already and somebody still wants them.
+    def put(self, item: Message | Signal, size_bytes: int = 0) -> None:
+        """Hand over an item, waiting while many or large ones wait already and somebody still wants them.
 
         A reader that can't hand over stops reading, and so the sandbox is held up, not the host's memory filled.
         """
         if item is Signal.ENDED or (isinstance(item, Message) and item.msg_type in _LAST):
             self.ending = True
             self.on_ending()
-        while self._queue.qsize() >= _QUEUE_LENGTH and not self._closed:
+        while self._is_full and not self._closed:
             time.sleep(_POLL_S)
-        self._queue.put(item)
+        self._put_bytes += size_bytes
+        self._queue.put((item, size_bytes))
+
+    @property
+    def _is_full(self) -> bool:
+        return self._queue.qsize() >= _QUEUE_LENGTH or self._put_bytes - self._taken_bytes >= MAX_WAITING_BYTES
 
     def wake(self) -> None:
         """Have :meth:`get` return soon."""
-        self._queue.put(Signal.WAKE)
+        self._queue.put((Signal.WAKE, 0))
 
     def get(self, timeout_s: float | None = None) -> Message | Signal:
         """Return the next item. Raises ``TimeoutError``; lets Ctrl-C through while it waits."""
         try:
-            return self._queue.get(timeout=timeout_s)
+            item, size_bytes = self._queue.get(timeout=timeout_s)
         except queue.Empty:
             raise TimeoutError from None
+        self._taken_bytes += size_bytes
+        return item
 
 
 class Conversation:
@@ -113,7 +128,7 @@ class Conversation:
         self._on_end = on_end
         self._exchanges: dict[str, Exchange] = {}
         self._lock = threading.Lock()
-        self._send_lock = threading.Lock()
+        self._writer = Writer(stream)
         self.ended = False
         self._thread = threading.Thread(target=self._read, name="chorus-reader", daemon=True)
         self._thread.start()
@@ -174,8 +189,7 @@ class Conversation:
         return self.ended
 
     def _send(self, message: Message) -> None:
-        with suppress(OSError), self._send_lock:
-            self._stream.send(encode(message))
+        self._writer.put(encode(message))
 
     def _read(self) -> None:
         error = None
@@ -190,21 +204,36 @@ class Conversation:
         except AgentProtocolError as malformed:
             error = malformed
             self._stream.close()
-        # First whoever made this, so that those who wait, now or from here on, find everything settled.
-        self._on_end(error)
-        with self._lock:
-            self.ended = True
-            waiting = list(self._exchanges.values())
-        for exchange in waiting:
-            exchange.put(Signal.ENDED)
+        except Exception as failure:  # Whatever it is: a reader that is simply gone leaves everybody waiting.
+            error = AgentProtocolError(
+                f"The sandbox sent something that can't be handled ({type(failure).__name__}).",
+                next_step="It was ended. Run the cell again to start a new one.",
+            )
+            error.__cause__ = failure
+            self._stream.close()
+        self._writer.close()
+        try:
+            # First whoever made this, so that those who wait, now or from here on, find everything settled.
+            self._on_end(error)
+        finally:
+            with self._lock:
+                self.ended = True
+                waiting = list(self._exchanges.values())
+            for exchange in waiting:
+                exchange.put(Signal.ENDED)
 
     def _dispatch(self, parts: Iterable[bytes]) -> None:
         decoder = Decoder()
         for part in parts:
-            for message, _ in decoder.feed(part):
+            for message, frame in decoder.feed(part):
                 with self._lock:
                     exchange = self._exchanges.get(message.parent_id)
                 if exchange is None or exchange.ending or message.msg_type == "resource_sample":
                     self._on_unasked(message)
                 else:
-                    exchange.put(message)
+                    exchange.put(message, _size_bytes(message, frame))
+
+
+def _size_bytes(message: Message, frame: bytes) -> int:
+    buffers = sum(map(len, message.buffers))
+    return buffers + _JSON_GROWTH * (len(frame) - buffers)

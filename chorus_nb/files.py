@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from .agent.wire import Message
 from .conversation import Request
 from .errors import AgentProtocolError, SandboxFileError
-from .sanitize import clean_text
+from .sanitize import clean_text, without_surrogates
 
 if TYPE_CHECKING:
     from .session import Session
 
 _PIECE_BYTES = 2**22
 _MAX_ENTRIES = 20_000
+MAX_NAME_CHARS = 255
+"""``NAME_MAX`` of Linux, in bytes there."""
+
+
+def _entry_name(name: str) -> str:
+    if "/" in name or "\0" in name or name in (".", ".."):
+        raise ValueError("the name of an entry")
+    return without_surrogates(name)
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One entry of a folder in the sandbox. ``name`` is hostile: never use it as a path on the host unchecked."""
+    """One entry of a folder in the sandbox. ``name`` is hostile: never use it as a path on the host unchecked.
 
-    name: str
+    It is the name of one entry, no path; but it may hold line breaks and terminal controls, so print its ``repr``.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_entry_name)]
     kind: Literal["file", "directory", "link", "other"]
-    size_bytes: int
-    modified_s: float
+    size_bytes: Annotated[int, Field(ge=0, le=2**63)]
+    modified_s: Annotated[float, Field(allow_inf_nan=False)]
     """Seconds since the epoch, by the sandbox's word."""
 
 
-_ENTRIES = TypeAdapter(list[FileEntry])
+_ENTRIES = TypeAdapter(Annotated[list[FileEntry], Field(max_length=_MAX_ENTRIES)])
 
 
 class SandboxFiles:
@@ -49,15 +60,19 @@ class SandboxFiles:
         """
         data = bytearray()
         while True:
-            asked = {"path": path, "offset": len(data), "size": _PIECE_BYTES}
+            size = min(_PIECE_BYTES, max_bytes + 1 - len(data))
+            asked = {"path": path, "offset": len(data), "size": size}
             reply = self._request(Request("file_read_request", asked), path)
-            piece = reply.buffers[0] if reply.buffers else b""
+            piece = reply.buffers[0] if len(reply.buffers) == 1 else b""
+            if len(piece) > size:
+                raise AgentProtocolError("The sandbox sent more of a file than was asked for.")
             data += piece
             if len(data) > max_bytes:
                 raise SandboxFileError(
                     f"{path!r} is larger than {max_bytes} bytes.", path=path, next_step="Raise max_bytes to read it."
                 )
-            if not piece:
+            # Less than was asked for is the end: so an agent that is not ours can't have us ask a billion times.
+            if len(piece) < size:
                 return bytes(data)
 
     def write(self, path: str, data: bytes) -> None:

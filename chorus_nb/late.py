@@ -5,6 +5,7 @@ It comes on the reading thread. Each cell keeps its output filter, so that its l
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from .outputs import OutputFilter
 
 MAX_CELLS = 256
 MAX_WAITING = 256
+MAX_WAITING_BYTES = 16 * 2**20
 
 Show = Callable[[Message], None]
 
@@ -25,10 +27,17 @@ class _Cell:
         self.show = show
         self.running = True
         self.waiting: list[Message] = []
+        self.waiting_bytes = 0
 
     def take(self, message: Message) -> None:
         if (admitted := self.outputs.admit(with_buffers(message))) is not None:
             self.show(admitted)
+
+    def hold(self, message: Message) -> None:
+        """Keep it for the end of the cell, where there is room."""
+        self.waiting_bytes += len(json.dumps(message.content)) + sum(map(len, message.buffers))
+        if len(self.waiting) < MAX_WAITING and self.waiting_bytes <= MAX_WAITING_BYTES:
+            self.waiting.append(message)
 
 
 class LateOutput:
@@ -72,6 +81,6 @@ class LateOutput:
                 return False
             if not cell.running:
                 cell.take(message)
-            elif len(cell.waiting) < MAX_WAITING:
-                cell.waiting.append(message)
+            else:
+                cell.hold(message)
             return True

@@ -60,11 +60,21 @@ def _read(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
     asked = message.content
     fd = _open_regular(asked["path"], os.O_RDONLY)
     try:
-        data = os.pread(fd, min(asked["size"], _MAX_READ_BYTES), asked["offset"])
-        buffers.append(data)
+        buffers.append(_read_at(fd, asked["offset"], min(asked["size"], _MAX_READ_BYTES)))
         return {"status": "ok", "size_bytes": os.fstat(fd).st_size}
     finally:
         os.close(fd)
+
+
+def _read_at(fd: int, offset: int, size: int) -> bytes:
+    """Read ``size`` bytes, or fewer at the end only: files of ``/proc`` come a page at a time."""
+    data = b""
+    while len(data) < size:
+        piece = os.pread(fd, size - len(data), offset + len(data))
+        if not piece:
+            break
+        data += piece
+    return data
 
 
 def _write(message: Message, buffers: List[bytes]) -> Dict[str, Any]:

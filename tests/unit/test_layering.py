@@ -18,7 +18,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
-    ("sanitize", "stylesheets", "frame", "shell_monitor"),
+    ("sanitize", "stylesheets", "frame", "shell_monitor", "writer"),
     ("markup",),
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
