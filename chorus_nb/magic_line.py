@@ -12,7 +12,7 @@ from .errors import ConfigurationError
 from .manager import DEFAULT_NAME
 from .options import CELL_OPTIONS, given
 
-OF_THE_CELL = (*CELL_OPTIONS, "output")
+OF_THE_CELL = (*CELL_OPTIONS, "output", "timeout")
 """Options that may differ from cell to cell. All others make a session."""
 
 MAX_AT_ONCE = 16

@@ -67,8 +67,8 @@ def given(arguments: Namespace) -> dict[str, Any]:
     ConfigurationError
         Where ``--env`` names a variable that is not there.
     """
-    options = {name: getattr(arguments, name, None) for name in _NAMES}
-    options = {name: value for name, value in options.items() if value is not None}
+    asked: dict[str, Any] = {name: getattr(arguments, name, None) for name in _NAMES}
+    options = {name: value for name, value in asked.items() if value is not None}
     if "env" in options:
         options["env"] = environment(options["env"])
     return options

@@ -10,31 +10,23 @@ import json
 import re
 import threading
 import time
-import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from hostile import (
-    GENUINE,
-    NASTY_TEXT,
     HostileEngine,
     end_of,
     forged,
     frame,
-    genuine,
-    nest,
-    raw_frame,
-    values,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chorus_nb import execution, introspection
-from chorus_nb.agent.wire import MAX_BUFFERS_BYTES, Message
-from chorus_nb.conversation import MAX_WAITING_BYTES
-from chorus_nb.errors import AgentProtocolError, ChorusError
+from chorus_nb.agent.wire import Message
+from chorus_nb.errors import ChorusError
 from chorus_nb.sandbox import Sandbox
 
 # The same examples each time: a suite that fails by chance is not believed. scripts/fuzz_wire.py looks for new ones.
