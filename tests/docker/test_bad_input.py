@@ -21,6 +21,7 @@ from chorus_nb.errors import (
     WorkerDiedError,
 )
 from chorus_nb.sandbox import Sandbox
+from chorus_nb.session import Session
 
 pytestmark = pytest.mark.docker
 
@@ -101,12 +102,12 @@ def test_less_memory_than_starts_is_refused_with_the_bound() -> None:
 @pytest.mark.parametrize("mebibytes", [8, 20])
 def test_memory_that_the_start_outgrows_is_said_to_be_too_little(docker_engine: DockerEngine, mebibytes: int) -> None:
     """The bound of the configuration stands before this; an image may need more than the mirror does."""
-    limits = SandboxConfig().limits.model_copy(update={"memory_bytes": mebibytes * 2**20})
-    sandbox = Sandbox(SandboxConfig.from_options(repo="none"), engine=docker_engine)
-    sandbox._session.config = sandbox.config.model_copy(update={"limits": limits})
+    config = SandboxConfig.from_options(repo="none")
+    limits = config.limits.model_copy(update={"memory_bytes": mebibytes * 2**20})
+    session = Session("small", config.model_copy(update={"limits": limits}), docker_engine)
     before = own_containers(docker_engine)
     with pytest.raises(OutOfMemoryError, match=f"memory limit of {mebibytes} MiB"):
-        sandbox.run("1")
+        session.start()
     assert own_containers(docker_engine) <= before
 
 
