@@ -89,12 +89,18 @@ class SandboxFiles:
         try:
             return _ENTRIES.validate_python(reply.content.get("entries"))
         except ValidationError:
-            raise AgentProtocolError("The sandbox sent a list of files that is none.") from None
+            raise AgentProtocolError(
+                "The sandbox sent a list of files that is none.", next_step="Restart the session."
+            ) from None
 
     def _request(self, request: Request, path: str) -> Message:
         self._session.start()
         reply = self._session.request(request, "file_reply")
         if reply.content.get("status") != "ok":
             reason = clean_text(str(reply.content.get("evalue"))[:200])
-            raise SandboxFileError(f"{path!r} in the sandbox {self._session.name!r}: {reason}.", path=path)
+            raise SandboxFileError(
+                f"{path!r} in the sandbox {self._session.name!r}: {reason}.",
+                path=path,
+                next_step="Paths are those of the sandbox: `files.list` shows what is there.",
+            )
         return reply
