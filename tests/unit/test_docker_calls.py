@@ -114,7 +114,7 @@ def test_the_calls_are_bounded_and_the_pauses_grow_and_differ(pauses: list[float
         (NO_PERMISSION, EnginePermissionError, "may not talk"),
         (requests.ReadTimeout(), EngineTimeoutError, "did not create it in time"),
         (answered(500, "write /x: no space left on device"), EngineError, "Free space on the disk of the engine"),
-        (wrapped(OSError(errno.EMFILE, "Too many open files")), EngineError, r"all the \d+ files open .* ulimit -n"),
+        (wrapped(OSError(errno.EMFILE, "Too many open files")), EngineError, r"all the \d+ files open .*`ulimit -n`"),
         (answered(500, "strange"), EngineError, r"did not create it: strange\. `docker info`"),
     ],
 )
