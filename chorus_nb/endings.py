@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .agent import boot
 from .config import SandboxConfig
-from .engines.base import SESSION_LABEL, Container
+from .engines.base import SESSION_LABEL, Container, ContainerState
 from .errors import (
     AgentSilentError,
     ChorusError,
@@ -40,11 +40,17 @@ def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
             limit_bytes=limit,
             peak_bytes=limit,
         )
-    last = said.splitlines()[-1] if said else f"its container is {state.status} (exit code {state.exit_code})"
+    last = said.splitlines()[-1] if said else _how_it_is(state)
     return SandboxStartError(
         f"The agent in the image {config.image!r} did not start: {last}.",
         next_step="`%sandbox logs` shows all it said; try --image mirror to see whether the image is at fault.",
     )
+
+
+def _how_it_is(state: ContainerState) -> str:
+    if state.status == "exited":
+        return f"its container ended (exit code {state.exit_code})"
+    return "its container was removed" if state.status == "removed" else "it said nothing, or its stream was cut"
 
 
 def why_ended(name: str, container: Container | None) -> SandboxDiedError:

@@ -65,7 +65,9 @@ class SandboxFiles:
             reply = self._request(Request("file_read_request", asked), path)
             piece = reply.buffers[0] if len(reply.buffers) == 1 else b""
             if len(piece) > size:
-                raise AgentProtocolError("The sandbox sent more of a file than was asked for.")
+                raise AgentProtocolError(
+                    "The sandbox sent more of a file than was asked for.", next_step="Restart the session."
+                )
             data += piece
             if len(data) > max_bytes:
                 raise SandboxFileError(
