@@ -107,7 +107,9 @@ def _install_kernel(arguments: argparse.Namespace) -> int:
             f"{error.filename}: this user may not write there.", next_step="Add --user or --sys-prefix."
         ) from None
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"The kernelspec can't be installed: {error}.") from None
+        raise ConfigurationError(
+            f"The kernelspec can't be installed: {error}.", next_step="Try --user, or --prefix with a folder of yours."
+        ) from None
     print(f"Installed the kernelspec {arguments.name} ({display_name}) in {folder}")
     return 0
 

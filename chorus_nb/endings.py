@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from .agent import boot
 from .config import SandboxConfig
-from .engines.base import Container
+from .engines.base import SESSION_LABEL, Container, ContainerState
 from .errors import (
+    AgentSilentError,
     ChorusError,
+    EngineError,
+    EngineGoneError,
     ImageUnsupportedError,
     OutOfMemoryError,
     SandboxDiedError,
@@ -37,15 +40,21 @@ def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
             limit_bytes=limit,
             peak_bytes=limit,
         )
-    last = said.splitlines()[-1] if said else f"its container is {state.status} (exit code {state.exit_code})"
+    last = said.splitlines()[-1] if said else _how_it_is(state)
     return SandboxStartError(
         f"The agent in the image {config.image!r} did not start: {last}.",
         next_step="`%sandbox logs` shows all it said; try --image mirror to see whether the image is at fault.",
     )
 
 
+def _how_it_is(state: ContainerState) -> str:
+    if state.status == "exited":
+        return f"its container ended (exit code {state.exit_code})"
+    return "its container was removed" if state.status == "removed" else "it said nothing, or its stream was cut"
+
+
 def why_ended(name: str, container: Container | None) -> SandboxDiedError:
-    """Say that a container ended by itself, and how as far as its engine still knows."""
+    """Say that a container ended by itself, and how as far as its engine still knows. Raises ``EngineError``."""
     state = container.inspect() if container else None
     how = f" (exit code {state.exit_code})" if state and state.exit_code is not None else ""
     return SandboxDiedError(
@@ -55,12 +64,51 @@ def why_ended(name: str, container: Container | None) -> SandboxDiedError:
     )
 
 
-def why_silent(name: str, timeout_s: float) -> SandboxDiedError:
-    """Say that a sandbox did not answer a request in time."""
-    return SandboxDiedError(
-        f"The sandbox {name!r} did not answer within {timeout_s:g} s.",
-        next_step="Kill it with `%sandbox kill` and run the cell again.",
+def engine_gone(name: str, failure: EngineError) -> EngineGoneError:
+    """Say that an engine took a sandbox with it."""
+    return EngineGoneError(
+        f"The engine of the sandbox {name!r} went away. {failure.message} The variables of the session are lost.",
+        next_step="Once the engine is there again, run the cell again to start a new one.",
     )
+
+
+def why_silent(name: str, timeout_s: float, container: Container | None) -> AgentSilentError:
+    """Say that a sandbox did not answer a request in time, and whether that is because it is paused."""
+    if is_paused(container):
+        return AgentSilentError(
+            f"The sandbox {name!r} did not answer within {timeout_s:g} s: its container is paused.",
+            next_step=f"To let it go on: {unpause(name)}. To end it: `%sandbox kill`; its variables are lost then.",
+            timeout_s=timeout_s,
+        )
+    return AgentSilentError(
+        f"The sandbox {name!r} did not answer within {timeout_s:g} s.",
+        next_step="Try once more; then end it with `%sandbox kill`, and its variables are lost.",
+        timeout_s=timeout_s,
+    )
+
+
+def gave_no_answer(name: str, waited_s: float, *, paused: bool) -> SandboxDiedError:
+    """Say that a container was ended because nothing in it answered an interrupt any more."""
+    why = ": it was paused" if paused else ""
+    return SandboxDiedError(
+        f"The sandbox {name!r} did not answer the interrupt within {waited_s:g} s{why}. "
+        "Its container was ended, and its variables are lost.",
+        next_step="Run the cell again to start a new one."
+        + (f" A paused one can be let go on instead: {unpause(name)}." if paused else ""),
+    )
+
+
+def is_paused(container: Container | None) -> bool:
+    """Whether somebody has paused the container; False where the engine does not say."""
+    try:
+        return container is not None and container.inspect().status == "paused"
+    except EngineError:
+        return False
+
+
+def unpause(name: str) -> str:
+    """Return the command that has a paused session go on."""
+    return f"`docker unpause $(docker ps -q --filter status=paused --filter label={SESSION_LABEL}={name})`"
 
 
 def process_lost(name: str) -> WorkerDiedError:

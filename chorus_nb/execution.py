@@ -12,7 +12,15 @@ from .agent.wire import Message
 from .asking import InputHandler, Question, refusal
 from .buffers import with_buffers
 from .conversation import Conversation, Exchange, Request, Signal
-from .errors import AgentProtocolError, ChorusError, ExecutionTimeoutError, OutOfMemoryError, WorkerDiedError
+from .endings import gave_no_answer
+from .errors import (
+    AgentProtocolError,
+    ChorusError,
+    EngineGoneError,
+    ExecutionTimeoutError,
+    OutOfMemoryError,
+    WorkerDiedError,
+)
 from .outputs import OutputFilter
 from .telemetry import ResourceUsage
 from .widgets import COMM_TYPES
@@ -80,6 +88,8 @@ class Execution:
         self._asked_to_end: str | None = None
         self._asked_to_end_s: float | None = None
         self._killed = False
+        self._ended_container = False
+        self._was_paused = False
 
     def run(
         self,
@@ -141,7 +151,7 @@ class Execution:
         except TimeoutError:
             return None
         if item is Signal.ENDED:
-            raise self._session.death()
+            raise self._death()
         return item if isinstance(item, Message) else None
 
     def _escalate(self, reason: str) -> None:
@@ -154,6 +164,8 @@ class Execution:
             self._killed = True
             self._tell("kill_request")
         else:
+            self._was_paused = self._was_paused or self._session.is_paused()
+            self._ended_container = True
             self._session.kill()
         self._deadline_s = time.monotonic() + GRACE_S
 
@@ -226,7 +238,15 @@ class Execution:
             raise AgentProtocolError("The sandbox sent no figures.", next_step="Restart the session.")
         return Outcome(reply, self._usage, self._outputs.notice(), ended_by_us or killed)
 
-    # The ways its process can end
+    # The ways it can end without a reply
+
+    def _death(self) -> ChorusError:
+        death = self._session.death()
+        if not self._ended_container or isinstance(death, (AgentProtocolError, EngineGoneError)):
+            return death
+        if self._asked_to_end == "timed out":
+            return self._timed_out(state_kept=False)
+        return gave_no_answer(self._session.name, 2 * GRACE_S, paused=self._was_paused)
 
     def _worker_died(self, content: Mapping[str, Any]) -> ChorusError:
         reason = content.get("reason")

@@ -65,7 +65,9 @@ class SandboxFiles:
             reply = self._request(Request("file_read_request", asked), path)
             piece = reply.buffers[0] if len(reply.buffers) == 1 else b""
             if len(piece) > size:
-                raise AgentProtocolError("The sandbox sent more of a file than was asked for.")
+                raise AgentProtocolError(
+                    "The sandbox sent more of a file than was asked for.", next_step="Restart the session."
+                )
             data += piece
             if len(data) > max_bytes:
                 raise SandboxFileError(
@@ -89,12 +91,18 @@ class SandboxFiles:
         try:
             return _ENTRIES.validate_python(reply.content.get("entries"))
         except ValidationError:
-            raise AgentProtocolError("The sandbox sent a list of files that is none.") from None
+            raise AgentProtocolError(
+                "The sandbox sent a list of files that is none.", next_step="Restart the session."
+            ) from None
 
     def _request(self, request: Request, path: str) -> Message:
         self._session.start()
         reply = self._session.request(request, "file_reply")
         if reply.content.get("status") != "ok":
             reason = clean_text(str(reply.content.get("evalue"))[:200])
-            raise SandboxFileError(f"{path!r} in the sandbox {self._session.name!r}: {reason}.", path=path)
+            raise SandboxFileError(
+                f"{path!r} in the sandbox {self._session.name!r}: {reason}.",
+                path=path,
+                next_step="Paths are those of the sandbox: `files.list` shows what is there.",
+            )
         return reply

@@ -238,7 +238,9 @@ class SandboxKernel(IPythonKernel):
 
     def do_apply(self, content: Any, bufs: Any, msg_id: Any, reply_metadata: Any) -> tuple[dict[str, Any], list[bytes]]:
         """Refuse: the request of ipyparallel would unpickle and run a function on the host."""
-        error = error_content(ConfigurationError("The sandbox kernel takes no apply requests."))
+        error = error_content(
+            ConfigurationError("The sandbox kernel takes no apply requests.", next_step="Put the code into a cell.")
+        )
         return {"status": "error", **error}, []
 
     def do_clear(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -19,11 +19,12 @@ from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
 from .controls import AgentInfo
 from .conversation import Request
-from .endings import busy, not_restarted, process_lost, stopped, why_ended, why_silent
+from .endings import busy, is_paused, not_restarted, process_lost, stopped, why_silent
 from .engines.base import Container, Engine
 from .errors import (
     AgentProtocolError,
     ChorusError,
+    EngineError,
 )
 from .execution import Execution, Outcome
 from .late import LateOutput
@@ -178,12 +179,15 @@ class Session:
         with self._settling:
             if self._state == "starting" and self._container:
                 self._starter.given_up = True
-                self._container.kill()
+                self._starter.kill()
 
     def kill(self) -> None:
         """End its container at once; a cell that runs raises ``SandboxDiedError``."""
-        if self._container:
-            self._container.kill()
+        self._starter.kill()
+
+    def is_paused(self) -> bool:
+        """Whether somebody has paused its container."""
+        return is_paused(self._container)
 
     def close(self) -> None:
         """End it and remove its container; may be called twice. A cell that runs raises ``SessionClosedError``."""
@@ -336,7 +340,7 @@ class Session:
 
         Raises
         ------
-        SandboxDiedError, AgentProtocolError
+        SandboxDiedError, AgentSilentError, AgentProtocolError
         """
         conversation = self._starter.conversation
         if conversation is None or self._state != "idle":
@@ -344,7 +348,7 @@ class Session:
         try:
             answer = conversation.answer(request, reply_type, timeout_s)
         except TimeoutError:
-            raise why_silent(self.name, timeout_s) from None
+            raise why_silent(self.name, timeout_s, self._container) from None
         if answer is None:
             raise self._why_ended()
         return answer
@@ -377,8 +381,9 @@ class Session:
         with self._settling:
             if self._closed or self._state != "idle":
                 return  # Whoever closes or starts it clears up.
-            self._loss = error or why_ended(self.name, self._container)
-        self._clear("dead")
+            self._loss = error or self._starter.why_ended()
+        with suppress(EngineError):  # It is in the log, and whoever waits is to hear of the loss itself.
+            self._clear("dead")
 
     def death(self) -> ChorusError:
         """Return why the conversation ended, and take it as reported."""
@@ -389,4 +394,4 @@ class Session:
     def _why_ended(self) -> ChorusError:
         if self._closed:
             return stopped(self.name, "Run the cell again.")
-        return self._loss or why_ended(self.name, self._container)
+        return self._loss or self._starter.why_ended()

@@ -72,7 +72,9 @@ class MonitoredCgroup(Cgroup):
             try:
                 return super().sample()
             except ValueError as error:
-                raise AgentProtocolError(f"The container's cgroup has no figures ({error}).") from None
+                raise AgentProtocolError(
+                    f"The container's cgroup has no figures ({error}).", next_step="Restart the session."
+                ) from None
 
     def close(self) -> None:
         """End it, and wake who waits for an answer."""
@@ -88,7 +90,9 @@ class MonitoredCgroup(Cgroup):
             if piece[0] == "stdout":
                 answer += piece[1]
             if len(answer) > _MAX_BYTES:
-                raise AgentProtocolError("The container's cgroup has more to say than can be.")
+                raise AgentProtocolError(
+                    "The container's cgroup has more to say than can be.", next_step="Restart the session."
+                )
         self._texts = _files(bytes(answer))
 
     def _text(self, name: str) -> str:

@@ -176,7 +176,10 @@ class LiveColumns:
 def _failed(errors: Mapping[str, BaseException], results: Results) -> SessionsFailedError:
     each = "; ".join(f"{name}: {_in_short(error)}" for name, error in errors.items())
     return SessionsFailedError(
-        f"The cell failed in {len(errors)} of {len(results)} sessions. {each}.", errors=errors, results=results
+        f"The cell failed in {len(errors)} of {len(results)} sessions. {each}.",
+        next_step="The error's `errors` has each of them whole.",
+        errors=errors,
+        results=results,
     )
 
 

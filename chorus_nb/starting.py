@@ -9,10 +9,10 @@ from .agent.wire import Message
 from .config import SandboxConfig
 from .controls import AgentInfo, verify
 from .conversation import Conversation
-from .endings import why_not_started
+from .endings import engine_gone, why_ended, why_not_started
 from .engines.base import Container, ContainerSpec, Engine, EngineCapabilities
 from .engines.owner import owner_label
-from .errors import AgentProtocolError, ImageUnsupportedError, SandboxStartError
+from .errors import AgentProtocolError, ChorusError, EngineError, ImageUnsupportedError, SandboxStartError
 from .launch import START_TIMEOUT_S, container_spec, keeper_spec, start_agent, without_shell
 from .notices import Notices
 
@@ -62,6 +62,7 @@ class Starter:
         self.info: AgentInfo | None = None
         self.no_python: ImageUnsupportedError | None = None
         self.given_up = False
+        self._failure: EngineError | None = None
         self._name = name
         self._config = config
         self._engine = engine
@@ -74,6 +75,7 @@ class Starter:
     def launch(self) -> None:
         """Make the container and wait until its agent is ready. Where that raises, :meth:`remove` is the caller's."""
         self.given_up = False
+        self._failure = None
         capabilities = self._engine.capabilities()
         spec = container_spec(self._name, self._config, self._engine, capabilities, self._folder, owner_label())
         try:
@@ -93,11 +95,43 @@ class Starter:
             raise SandboxStartError(f"The start of {self._name!r} {how}.", next_step="Start it again.")
 
     def remove(self) -> None:
-        """Remove the container; its last words go to the log."""
+        """Remove the container; its last words go to the log.
+
+        Where its engine is away or hangs, the engine makes up for it later, or whoever starts next (``sweep``).
+        """
         container, self.container = self.container, None
         if container:
             self._notices.add_to_log(container.stream.diagnostics)
-            container.remove()
+            try:
+                container.remove()
+            except EngineError as failure:
+                self._notices.add_to_log(f"{failure}\n")
+                if not failure.retryable:
+                    raise
+
+    def kill(self) -> None:
+        """End the container at once; one whose engine does not do it is let go of, which ends it as well."""
+        if self.container:
+            try:
+                self.container.kill()
+            except EngineError as failure:
+                self._abandon(failure)
+
+    def why_ended(self) -> ChorusError:
+        """Return why there is no sandbox any more. Does not fail, also where its engine does."""
+        if self._failure is None:
+            try:
+                return why_ended(self._name, self.container)
+            except EngineError as failure:
+                self._abandon(failure)
+        assert self._failure is not None
+        return engine_gone(self._name, self._failure)
+
+    def _abandon(self, failure: EngineError) -> None:
+        self._failure = failure
+        container, self.container = self.container, None
+        if container:
+            container.abandon()
 
     def _boot(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> None:
         notices = self._notices

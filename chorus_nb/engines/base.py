@@ -208,6 +208,10 @@ class Container(ABC):
     def remove(self) -> None:
         """Kill and remove it and close its stream. A container that is gone already is fine."""
 
+    def abandon(self) -> None:
+        """Let go of it where its engine does not answer; an engine that lasts removes it when it does again."""
+        self.stream.close()
+
 
 class Engine(ABC):
     """Where containers come from. Safe to use from several threads."""

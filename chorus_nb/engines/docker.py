@@ -9,16 +9,15 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any
 
 from ..config import MIRROR
 from ..errors import (
     ConfigurationError,
     EngineError,
-    EngineNotFoundError,
-    EnginePermissionError,
     ImageError,
     ImageNotFoundError,
     ImageUnsupportedError,
@@ -37,6 +36,7 @@ from .base import (
 )
 from .dialect import DOCKER, Dialect, dialect_of
 from .docker_body import container_body
+from .docker_calls import again_if_away, again_if_it_fails, gone_is_fine, translated
 from .docker_exec import start_process
 from .docker_limits import explain, missing_limits, quota_body, refuse_limits
 from .endpoint import Endpoint, connect, find_endpoint
@@ -66,6 +66,7 @@ class DockerEngine(Engine):
         self._version: Mapping[str, Any] | None = None
         self._mirror: tuple[Mirror, MirrorImage] | None = None
         self._has_quota = True
+        self._to_remove: set[str] = set()
         self._lock = threading.RLock()
 
     def capabilities(self) -> EngineCapabilities:
@@ -100,16 +101,18 @@ class DockerEngine(Engine):
 
     def create(self, spec: ContainerSpec) -> Container:
         self._refuse_what_it_lacks(spec)
+        self._make_up_for_removals()
         container = DockerContainer(self, spec)
         container.create()
         return container
 
     def owned(self) -> list[tuple[str, Mapping[str, str]]]:
         with self.translated("list containers"):
-            found = self.client.containers(all=True, filters={"label": OWNER_LABEL})
+            found = again_if_it_fails(partial(self.client.containers, all=True, filters={"label": OWNER_LABEL}))
         return [(str(each["Id"]), dict(each.get("Labels") or {})) for each in found]
 
     def remove_id(self, container_id: str) -> None:
+        self.remember(container_id)
         give_up_at = time.monotonic() + REMOVE_TIMEOUT_S
         self._ask_to_remove(container_id)
         # The engine answers before it has finished where something else, such as the container's own end, came first.
@@ -121,10 +124,26 @@ class DockerEngine(Engine):
                 )
             time.sleep(0.02)
             self._ask_to_remove(container_id)
+        self._to_remove.discard(container_id)
+
+    def remember(self, container_id: str) -> None:
+        """Remove a container before the next one is made, unless it was removed by then: its engine is away now."""
+        self._to_remove.add(container_id)
+
+    def _make_up_for_removals(self) -> None:
+        for container_id in list(self._to_remove):
+            with suppress(EngineError):
+                self.remove_id(container_id)
 
     def _ask_to_remove(self, container_id: str) -> None:
-        with self.translated("remove the container"), _gone_is_fine(or_ending=True):
-            self.client.remove_container(container_id, force=True, v=True)
+        client = self.client
+
+        def ask() -> None:
+            with gone_is_fine(or_ending=True):
+                client.remove_container(container_id, force=True, v=True)
+
+        with self.translated("remove the container"):
+            again_if_it_fails(ask)
 
     def inspect_id(self, container_id: str) -> ContainerState:
         """Ask for the state of a container by id."""
@@ -132,7 +151,7 @@ class DockerEngine(Engine):
 
         with self.translated("inspect the container"):
             try:
-                state = self.client.inspect_container(container_id)["State"]
+                state = again_if_it_fails(partial(self.client.inspect_container, container_id))["State"]
             except docker.errors.NotFound:
                 return ContainerState("removed")
         out_of_memory = bool(state.get("OOMKilled"))
@@ -153,7 +172,7 @@ class DockerEngine(Engine):
         with self._lock:
             if self._client is None:
                 with self.translated("answer"):
-                    self._client = connect(self.endpoint)
+                    self._client = again_if_it_fails(partial(connect, self.endpoint))
                 weakref.finalize(self, self._client.close).atexit = False
             return self._client
 
@@ -173,7 +192,7 @@ class DockerEngine(Engine):
         with self._lock:
             if self._info is None:
                 with self.translated("describe itself"):
-                    self._info = self.client.info()
+                    self._info = again_if_it_fails(self.client.info)
             return self._info
 
     def version(self) -> Mapping[str, Any]:
@@ -181,7 +200,7 @@ class DockerEngine(Engine):
         with self._lock:
             if self._version is None:
                 with self.translated("tell its version"):
-                    self._version = self.client.version()
+                    self._version = again_if_it_fails(self.client.version)
             return self._version
 
     @property
@@ -194,45 +213,9 @@ class DockerEngine(Engine):
         """What messages call it; before it has said what it is, the likeliest."""
         return (dialect_of(self._version) if self._version else DOCKER).title
 
-    @contextmanager
-    def translated(self, task: str) -> Iterator[None]:
-        """Raise this package's errors in place of the SDK's, with the engine's own words in them."""
-        import docker
-        import requests
-
-        try:
-            yield
-        except docker.errors.APIError as error:
-            if _cause(error, PermissionError) or error.status_code == 403:
-                raise self._no_permission() from error
-            raise EngineError(f"The Docker Engine did not {task}: {error.explanation or error}.") from error
-        except requests.ReadTimeout as error:
-            raise EngineError(
-                f"The Docker Engine at {self.endpoint.address} did not {task} in time.",
-                next_step="Try `docker version`; if that hangs as well, restart the engine.",
-            ) from error
-        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            if isinstance(error, EngineError):
-                raise
-            raise self._no_answer(task, error) from error
-
-    def _no_answer(self, task: str, error: Exception) -> EngineError:
-        if _cause(error, PermissionError):
-            return self._no_permission()
-        where = f"{self.endpoint.address} (from {self.endpoint.origin})"
-        if _cause(error, (FileNotFoundError, ConnectionError, TimeoutError)):
-            return EngineNotFoundError(
-                f"No Docker Engine answers at {where}.",
-                next_step="Start Docker (Docker Desktop, or `sudo systemctl start docker`); where there is none, "
-                "`sudo apt install docker.io` installs it. Another address: DOCKER_HOST or `docker context use NAME`.",
-            )
-        return EngineError(f"The Docker Engine at {where} did not {task}: {error}.", next_step="Try `docker version`.")
-
-    def _no_permission(self) -> EnginePermissionError:
-        return EnginePermissionError(
-            f"This user may not talk to the Docker Engine at {self.endpoint.address}.",
-            next_step="Run `sudo usermod -aG docker $USER` and log in again, or use a rootless engine.",
-        )
+    def translated(self, task: str) -> AbstractContextManager[None]:
+        """Raise this package's errors in place of the SDK's."""
+        return translated(self.endpoint, task, self.title)
 
     def _why_no_mirror(self) -> str:
         """Return why this engine can't mount the notebook's own files; empty where it can. In doubt it can't."""
@@ -269,9 +252,12 @@ class DockerEngine(Engine):
         mirror, image = self._find_mirror()
         if self._inspect_image(image.reference) is None:
             with self.translated("load the empty image"):
-                answers = list(self.client.load_image(image.archive))
+                answers = again_if_it_fails(lambda: list(self.client.load_image(image.archive)))
             if self._inspect_image(image.reference) is None:
-                raise ImageError(f"The Docker Engine did not load the empty image of the mirror: {answers}.")
+                raise ImageError(
+                    f"The Docker Engine did not load the empty image of the mirror: {answers}.",
+                    next_step="The engine's log may say more; or choose an image, such as --image python:3-slim.",
+                )
         return ResolvedImage(
             reference=image.reference,
             interpreters=(mirror.interpreter,),
@@ -291,7 +277,7 @@ class DockerEngine(Engine):
         import docker
 
         with self.translated(f"look for the image {image!r}"), suppress(docker.errors.NotFound):
-            found: Mapping[str, Any] = self.client.inspect_image(image)
+            found: Mapping[str, Any] = again_if_it_fails(partial(self.client.inspect_image, image))
             return found
         return None
 
@@ -317,7 +303,7 @@ class DockerContainer(Container):
                 answer = self._create(body, name)
             self._refuse_warnings(answer.get("Warnings") or [])
             with self._engine.translated("attach to the container"):
-                self.stream = attach(self._engine.client, answer["Id"])
+                self.stream = again_if_away(partial(attach, self._engine.client, answer["Id"]))
         except BaseException:
             with suppress(EngineError):  # By name: an interrupt may have come before the answer.
                 self._engine.remove_id(name)
@@ -328,7 +314,8 @@ class DockerContainer(Container):
         import docker
 
         try:
-            answer: Mapping[str, Any] = self._engine.client.create_container_from_config(body, name=name)
+            create = partial(self._engine.client.create_container_from_config, body, name=name)
+            answer: Mapping[str, Any] = again_if_away(create)
             return answer
         except docker.errors.NotFound as error:
             raise ImageNotFoundError(
@@ -377,7 +364,7 @@ class DockerContainer(Container):
 
         with self._engine.translated("start the container"):
             try:
-                self._engine.client.start(self.id)
+                again_if_away(partial(self._engine.client.start, self.id))
             except docker.errors.APIError as error:
                 words = error.explanation or str(error)
                 if reason := explain(words, self._spec.limits):
@@ -396,32 +383,13 @@ class DockerContainer(Container):
         return self._engine.inspect_id(self.id)
 
     def kill(self) -> None:
-        with self._engine.translated("kill the container"), _gone_is_fine():
-            self._engine.client.kill(self.id)
+        with self._engine.translated("kill the container"), gone_is_fine():
+            again_if_it_fails(partial(self._engine.client.kill, self.id))
 
     def remove(self) -> None:
         self.stream.close()
         self._engine.remove_id(self.id)
 
-
-@contextmanager
-def _gone_is_fine(*, or_ending: bool = False) -> Iterator[None]:
-    import docker
-
-    try:
-        yield
-    except docker.errors.APIError as error:
-        # 404: no such container. 409: not running, or its removal is under way. In Podman's words: it ended meanwhile.
-        ending = or_ending and "container state improper" in (error.explanation or "")
-        if error.status_code not in (404, 409) and not ending:
-            raise
-
-
-def _cause(error: BaseException, kind: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
-    """Whether an error of ``kind`` is at the bottom of ``error``: the SDK and its HTTP client wrap several times."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, kind):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
+    def abandon(self) -> None:
+        self.stream.close()
+        self._engine.remember(self.id)

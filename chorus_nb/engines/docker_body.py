@@ -28,6 +28,7 @@ def container_body(spec: ContainerSpec, interpreter: str) -> dict[str, Any]:
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,
+        "StopSignal": "SIGKILL",  # Nothing in it needs to be saved: an engine that stops need not wait for us.
         "NetworkDisabled": spec.network.mode == "none",
         "Healthcheck": {"Test": ["NONE"]},  # The image's own would run beside the agent.
         "HostConfig": _host_config(spec),

@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import EngineNotFoundError
 
-CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S = 10.0, 60.0
+CONNECT_TIMEOUT_S, LOOKUP_TIMEOUT_S, REQUEST_TIMEOUT_S = 10.0, 15.0, 60.0
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 
@@ -121,4 +123,12 @@ def connect(endpoint: Endpoint) -> Any:
         version = probe.version(api_version=False).get("ApiVersion") or "0"
     client = docker.APIClient(base_url=endpoint.address, tls=tls, version=version, timeout=REQUEST_TIMEOUT_S)
     client.trust_env = False
+    client.send = partial(_send, client.send)
     return client
+
+
+def _send(send: Callable[..., Any], request: Any, **settings: Any) -> Any:
+    """Send a request; what only looks, kills or removes is answered soon, or the engine hangs."""
+    if request.method != "POST" or request.path_url.endswith("/kill"):
+        settings["timeout"] = min(settings.get("timeout") or LOOKUP_TIMEOUT_S, LOOKUP_TIMEOUT_S)
+    return send(request, **settings)

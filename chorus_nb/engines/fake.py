@@ -142,7 +142,7 @@ class FakeContainer(Container):
 
     def exec(self, argv: Sequence[str], *, user: str, working_dir: str = "/", stdin: bool = False) -> ContainerProcess:
         if self.inspect().status != "running":
-            raise EngineError("The container is not running.")
+            raise EngineError("The container is not running.", next_step="Run the cell again to start a new one.")
         return FakeProcess(argv, working_dir, self._environment(), stdin)
 
     def inspect(self) -> ContainerState:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from concurrent.futures import CancelledError
+from pathlib import Path
 
 import pytest
 
 from chorus_nb import errors
 from chorus_nb.errors import (
+    CATEGORIES,
+    AgentProtocolError,
+    AgentSilentError,
     CellCancelledError,
     CellNotDoneError,
     ChorusError,
     CommandError,
     ConfigurationError,
+    EngineGoneError,
     EngineNotFoundError,
     EnginePermissionError,
+    EngineTimeoutError,
     ExecutionError,
     ExecutionTimeoutError,
     ImageNotFoundError,
@@ -33,9 +40,13 @@ from chorus_nb.errors import (
     WorkerDiedError,
 )
 
-CATEGORIES = {"configuration", "engine", "image", "session", "execution", "resource", "protocol", "policy", "file"}
 TREE = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)]
+"""Every error, as the package offers them."""
+
+PACKAGE = Path(errors.__file__).parents[1]
+TABLE = PACKAGE.parent / "docs" / "errors.md"
 BESIDES_MESSAGE: dict[type[ChorusError], dict[str, object]] = {
+    AgentSilentError: {"timeout_s": 1.0},
     CommandError: {"exit_code": 3},
     OutOfMemoryError: {"limit_bytes": 100, "peak_bytes": 99},
     ExecutionTimeoutError: {"timeout_s": 1.0, "state_kept": True},
@@ -59,6 +70,54 @@ def test_every_error_is_in_the_tree_and_sorted(cls: type[ChorusError]) -> None:
     error = make(cls)
     assert error.category in CATEGORIES
     assert isinstance(error.retryable, bool)
+    assert isinstance(error.state_kept, bool)
+
+
+def test_every_error_of_the_package_is_offered() -> None:
+    defined = {
+        node.name
+        for path in (PACKAGE / "errors").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert defined == {cls.__name__ for cls in TREE}
+
+
+def test_whoever_raises_an_error_says_the_next_step() -> None:
+    names = {cls.__name__ for cls in TREE if not issubclass(cls, (ExecutionError, CommandError))}
+    silent = [
+        f"{path.relative_to(PACKAGE)}:{call.lineno}"
+        for path in set(PACKAGE.rglob("*.py")) - {PACKAGE / "config" / "sandbox.py"}  # It passes whole sentences on.
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") in names and not _says_next_step(call)
+    ]
+    assert not silent
+
+
+def _says_next_step(call: ast.Call) -> bool:
+    given = [keyword.value for keyword in call.keywords if keyword.arg == "next_step"]
+    return bool(given) and getattr(given[0], "value", "said") != ""
+
+
+def test_the_table_of_errors_is_the_tree() -> None:
+    rows = [line.strip("| \n").split(" | ") for line in TABLE.read_text().splitlines() if line.startswith("| `")]
+    said = {row[0].strip("`"): row[1:5] for row in rows}
+    assert said == {cls.__name__: _row(cls) for cls in TREE}
+    assert all(len(row) == 6 and row[5] for row in rows), "each row ends with what to do"
+
+
+def _row(cls: type[ChorusError]) -> list[str]:
+    """Return category, whether it is retryable, what becomes of the variables, and when it is raised."""
+    kept = "either" if cls in (ExecutionTimeoutError, SessionsFailedError) else "kept" if cls.state_kept else "lost"
+    when = " ".join(inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].split())
+    return [cls.category, "yes" if cls.retryable else "no", kept, when]
+
+
+def test_what_ends_the_process_or_the_container_takes_the_variables() -> None:
+    assert {cls for cls in TREE if not cls.state_kept} == {
+        *(SandboxDiedError, EngineGoneError, SessionClosedError, AgentProtocolError),
+        *(WorkerDiedError, OutOfMemoryError),
+    }
 
 
 @pytest.mark.parametrize("cls", [cls for cls in TREE if not issubclass(cls, ExecutionError)])
@@ -81,6 +140,9 @@ def test_a_message_ends_with_the_next_step(cls: type[ChorusError]) -> None:
         (SessionClosedError, RuntimeError),
         (EngineNotFoundError, ConnectionError),
         (EnginePermissionError, PermissionError),
+        (EngineTimeoutError, TimeoutError),
+        (EngineGoneError, SandboxDiedError),
+        (AgentSilentError, TimeoutError),
         (ImageNotFoundError, LookupError),
         (SandboxDiedError, ConnectionError),
         (OutOfMemoryError, MemoryError),
@@ -95,7 +157,10 @@ def test_an_error_is_caught_as_the_builtin_that_means_the_same(cls: type[ChorusE
 
 
 def test_what_may_succeed_without_a_change_is_retryable() -> None:
-    assert {cls for cls in TREE if cls.retryable} == {SessionBusyError, EngineNotFoundError, CellNotDoneError}
+    assert {cls for cls in TREE if cls.retryable} == {
+        *(SessionBusyError, CellNotDoneError, AgentSilentError),
+        *(EngineNotFoundError, EngineTimeoutError),
+    }
 
 
 def test_errors_carry_their_figures() -> None:

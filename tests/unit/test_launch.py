@@ -216,6 +216,8 @@ class Silent(Container, ByteStream):
         (f"{boot.OUT_OF_MEMORY}\n", ContainerState("removed"), OutOfMemoryError, "1024 MiB"),
         ("Traceback\nImportError: no json\n", ContainerState("exited", 1), SandboxStartError, "ImportError: no json"),
         ("", ContainerState("exited", 3), SandboxStartError, "exit code 3"),
+        ("", ContainerState("removed"), SandboxStartError, "was removed"),
+        ("", ContainerState("running"), SandboxStartError, "stream was cut"),
     ],
 )
 def test_the_reason_is_found(said: str, state: ContainerState, kind: type[ChorusError], words: str) -> None:

@@ -25,7 +25,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices"),
     ("payloads", "buffers", "shell_agent", "options"),
     ("policy_files", "controls"),
-    ("launch", "endings", "execution", "late", "files", "introspection"),
+    ("endings",),
+    ("launch", "execution", "late", "files", "introspection"),
     ("starting",),
     ("session",),
     ("manager",),
@@ -69,7 +70,14 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "nbformat": {"run_notebook"},
     "zmq": {"run_notebook"},
 }
-DOCKER_MODULES = {"engines.docker", "engines.mirror", "engines.endpoint", "engines.attach", "engines.docker_exec"}
+DOCKER_MODULES = {
+    "engines.docker",
+    "engines.mirror",
+    "engines.endpoint",
+    "engines.attach",
+    "engines.docker_exec",
+    "engines.docker_calls",
+}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 AGENT = sorted((PACKAGE / "agent").glob("*.py"))

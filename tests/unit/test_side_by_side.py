@@ -61,7 +61,7 @@ def test_an_error_in_one_stops_none_of_the_others(notebook: Notebook) -> None:
     assert list(error.errors) == ["a"]
     assert isinstance(error.errors["a"], ExecutionError)
     assert str(error.results["b"]) == "0.5"
-    assert str(error) == "The cell failed in 1 of 2 sessions. a: ZeroDivisionError: division by zero."
+    assert error.message == "The cell failed in 1 of 2 sessions. a: ZeroDivisionError: division by zero."
     columns = without_colours(shown(notebook)[0])
     assert columns.startswith("[a]\nbefore\n")
     assert "----> 2 y = 1 / x" in columns

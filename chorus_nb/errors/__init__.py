@@ -1,0 +1,79 @@
+"""Everything that can go wrong, in one tree.
+
+Each error says what happened, why it probably did, and what to try next: ``message`` then ``next_step``. Each carries
+the figures it speaks of as attributes, a ``category`` to sort by, ``retryable``: whether doing the same again is safe
+and may succeed without anybody changing anything, and ``state_kept``: whether the session's variables survived it.
+Where a builtin exception means the same, the error is one of those too, so that ``except MemoryError`` or
+``except TimeoutError`` do what their readers expect. ``docs/errors.md`` has the tree as a table.
+"""
+
+from .base import CATEGORIES, ChorusError
+from .configuration import ConfigurationError, PolicyLoosenedError, PolicyNotEnforcedError, RepositoryNotFoundError
+from .engine import (
+    EngineError,
+    EngineNotFoundError,
+    EnginePermissionError,
+    EngineTimeoutError,
+    ImageError,
+    ImageNotFoundError,
+    ImageUnsupportedError,
+)
+from .execution import (
+    CellCancelledError,
+    CellNotDoneError,
+    CommandError,
+    ExecutionError,
+    ExecutionInterruptedError,
+    SessionsFailedError,
+    WorkerDiedError,
+)
+from .resource import ExecutionTimeoutError, OutOfMemoryError
+from .session import (
+    AgentProtocolError,
+    AgentSilentError,
+    EngineGoneError,
+    SandboxDiedError,
+    SandboxFileError,
+    SandboxStartError,
+    SessionBusyError,
+    SessionClosedError,
+    SessionConflictError,
+    SessionError,
+    UnknownSessionError,
+)
+
+__all__ = [
+    "CATEGORIES",
+    "AgentProtocolError",
+    "AgentSilentError",
+    "CellCancelledError",
+    "CellNotDoneError",
+    "ChorusError",
+    "CommandError",
+    "ConfigurationError",
+    "EngineError",
+    "EngineGoneError",
+    "EngineNotFoundError",
+    "EnginePermissionError",
+    "EngineTimeoutError",
+    "ExecutionError",
+    "ExecutionInterruptedError",
+    "ExecutionTimeoutError",
+    "ImageError",
+    "ImageNotFoundError",
+    "ImageUnsupportedError",
+    "OutOfMemoryError",
+    "PolicyLoosenedError",
+    "PolicyNotEnforcedError",
+    "RepositoryNotFoundError",
+    "SandboxDiedError",
+    "SandboxFileError",
+    "SandboxStartError",
+    "SessionBusyError",
+    "SessionClosedError",
+    "SessionConflictError",
+    "SessionError",
+    "SessionsFailedError",
+    "UnknownSessionError",
+    "WorkerDiedError",
+]
