@@ -104,7 +104,7 @@ class Session:
         self._loss: ChorusError | None = None
         self._no_python: ImageUnsupportedError | None = None
         # Nobody in the sandbox knows the prefix, so its displays can't be given the id of one of the notebook's own.
-        self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-")
+        self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-", session=name)
         self._notices = Notices()
         self.late = LateOutput()
         self.widget_relay: WidgetRelay | None = None
