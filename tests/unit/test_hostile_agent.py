@@ -7,6 +7,7 @@ front end can be told and no terminal obeys; no thread of the host ends by it; a
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import time
@@ -38,8 +39,13 @@ from chorus_nb.errors import AgentProtocolError, ChorusError, SandboxFileError
 from chorus_nb.sandbox import Sandbox
 
 # The same examples each time: a suite that fails by chance is not believed. scripts/fuzz_wire.py looks for new ones.
+EXAMPLES = os.environ.get("CHORUS_NB_FUZZ_EXAMPLES")
 thorough = settings(
-    max_examples=50, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=int(EXAMPLES or 50),
+    derandomize=EXAMPLES is None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
 )
 
 
@@ -47,9 +53,13 @@ PATIENCE_S = 0.05
 
 
 @pytest.fixture(autouse=True)
-def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An agent that never answers is given up soon."""
+def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "GRACE_S", 0.02)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that never answers is given up soon: a random one often does not."""
     monkeypatch.setattr(session, "_ANSWER_TIMEOUT_S", PATIENCE_S)
     monkeypatch.setattr(session.Session.request, "__defaults__", (PATIENCE_S,))
 
@@ -149,12 +159,14 @@ def attack(*parts: bytes | dict[str, Any], ends: bool = True) -> None:
 # Property by property
 
 
+@pytest.mark.usefixtures("impatient")
 @thorough
 @given(st.lists(forged(), min_size=1, max_size=4))
 def test_forged_messages(messages: list[dict[str, Any]]) -> None:
     attack(*messages)
 
 
+@pytest.mark.usefixtures("impatient")
 @thorough
 @given(st.lists(forged(["stream", "display_data", "execute_result", "error"]), max_size=3), st.data())
 def test_frames_cut_spliced_and_changed(messages: list[dict[str, Any]], data: st.DataObject) -> None:
@@ -174,18 +186,21 @@ def test_frames_cut_spliced_and_changed(messages: list[dict[str, Any]], data: st
     attack(bytes(bad), ends=data.draw(st.booleans()))
 
 
+@pytest.mark.usefixtures("impatient")
 @thorough
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_in_a_frame(body: bytes, ends: bool) -> None:
     attack(raw_frame(body), ends=ends)
 
 
+@pytest.mark.usefixtures("impatient")
 @thorough
 @given(st.dictionaries(st.sampled_from(["msg_id", "msg_type", "parent_id", "content", "metadata"]), values))
 def test_any_json_in_a_frame(parts: dict[str, Any]) -> None:
     attack(frame(parts, "@"))
 
 
+@pytest.mark.usefixtures("impatient")
 @thorough
 @given(forged(["agent_info", "worker_ready", "stream", "resource_sample", "worker_exit"]))
 def test_lies_before_anything_was_asked(first: dict[str, Any]) -> None:
