@@ -157,12 +157,12 @@ Attack = Callable[[Message], Iterator[bytes]]
 class HostileStream(ByteStream):
     """The attacker's end is a function."""
 
-    def __init__(self, attack: Callable[[], Attack]) -> None:
+    def __init__(self, attack: Callable[[], Attack], greeting: Sequence[bytes]) -> None:
         self.closed = False
         self._attack = attack
         self._decoder = Decoder()
         self._outgoing: queue.SimpleQueue[Iterator[bytes]] = queue.SimpleQueue()
-        self._now: Iterator[bytes] = iter([genuine("agent_info"), genuine("worker_ready")])
+        self._now: Iterator[bytes] = iter(greeting)
 
     def send(self, data: bytes | memoryview) -> None:
         if self.closed:
@@ -214,10 +214,11 @@ class HostileContainer(Container):
 
 
 class HostileEngine(Engine):
-    """Makes containers in which ``attack`` answers. It may be changed at any time."""
+    """Makes containers that say ``greeting``, and in which ``attack`` answers. Both may be changed at any time."""
 
     def __init__(self, attack: Attack) -> None:
         self.attack = attack
+        self.greeting = [genuine("agent_info"), genuine("worker_ready")]
         self._numbers = itertools.count()
 
     def capabilities(self) -> EngineCapabilities:
@@ -229,7 +230,7 @@ class HostileEngine(Engine):
         return ResolvedImage(reference="hostile", interpreters=("none",))
 
     def create(self, spec: ContainerSpec) -> Container:
-        return HostileContainer(next(self._numbers), HostileStream(lambda: self.attack))
+        return HostileContainer(next(self._numbers), HostileStream(lambda: self.attack, self.greeting))
 
     def owned(self) -> list[tuple[str, Mapping[str, str]]]:
         return []
