@@ -18,11 +18,11 @@ LAYERS: list[tuple[str, ...]] = [
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
-    ("sanitize", "stylesheets", "frame", "shell_monitor", "writer"),
+    ("sanitize", "stylesheets", "frame", "shell_monitor", "writer", "control"),
     ("markup",),
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
-    ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices"),
+    ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices", "limits_enforced"),
     ("payloads", "buffers", "shell_agent", "options"),
     ("policy_files", "controls"),
     ("launch", "endings", "execution", "late", "files", "introspection"),
@@ -53,7 +53,7 @@ FACES = {
 
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
-    "pydantic": {"config", "controls", "telemetry", "notices", "files", "run_report"},
+    "pydantic": {"config", "controls", "limits_enforced", "telemetry", "notices", "files", "run_report"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
