@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from .control import Control, switch
 from .engines.base import ContainerSpec
 from .errors import AgentProtocolError, PolicyNotEnforcedError
+from .limits_enforced import LimitsReport, limit_controls
+
+__all__ = ["AgentInfo", "Control", "controls", "verify"]
 
 
 def _printable(text: str) -> str:
@@ -42,6 +45,7 @@ class AgentInfo(BaseModel):
     supervisor_undumpable: bool
     python_version: Text
     python_executable: Text
+    limits: LimitsReport
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> AgentInfo:
@@ -52,26 +56,6 @@ class AgentInfo(BaseModel):
             raise AgentProtocolError(
                 f"The agent's report can't be read ({error.error_count()} fields).", next_step="The sandbox was ended."
             ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """One control of the policy.
-
-    Attributes
-    ----------
-    name : str
-        As in messages and in ``%sandbox status``.
-    requested, enforced : str
-        What was asked for, and what the agent found, as people read it.
-    in_force : bool
-        Whether what it found is at least as tight as what was asked for.
-    """
-
-    name: str
-    requested: str
-    enforced: str
-    in_force: bool
 
 
 def controls(info: AgentInfo, spec: ContainerSpec) -> list[Control]:
@@ -94,14 +78,14 @@ def _locks(info: AgentInfo, spec: ContainerSpec) -> Iterator[Control]:
     user, held = f"{info.uid}:{info.gid}", info.effective_capabilities
     yield Control("user", spec.user, user, user == spec.user)
     yield Control("capabilities", "none", "none" if set(held) == {"0"} else held, set(held) == {"0"})
-    yield _switch("no-new-privileges", info.no_new_privileges)
-    yield _switch("seccomp", info.seccomp_filter)
+    yield switch("no-new-privileges", info.no_new_privileges)
+    yield switch("seccomp", info.seccomp_filter)
     if spec.security.read_only_root:
-        yield _switch("read-only root", info.read_only_root)
+        yield switch("read-only root", info.read_only_root)
     if spec.network.mode == "none":
         found = ", ".join(info.interfaces) or "none"
         yield Control("network", "none", found, info.interfaces in ([], ["lo"]))
-    yield _switch("supervisor", info.supervisor_undumpable)
+    yield switch("supervisor", info.supervisor_undumpable)
 
 
 def _limits(info: AgentInfo, spec: ContainerSpec) -> Iterator[Control]:
@@ -110,10 +94,7 @@ def _limits(info: AgentInfo, spec: ContainerSpec) -> Iterator[Control]:
     yield _at_most("pids", limits.pids, info.pids_limit)
     yield _at_most("cpus", limits.cpus, info.cpus, slack=0.01)
     yield _at_most("open files", limits.open_files, info.open_files)
-
-
-def _switch(name: str, found: bool) -> Control:
-    return Control(name, "on", "on" if found else "off", found)
+    yield from limit_controls(info.limits, limits, info.cgroup_version)
 
 
 def _at_most(name: str, limit: float, found: float | None, slack: float = 0.0) -> Control:

@@ -21,6 +21,7 @@ from .errors import (
     OutOfMemoryError,
     WorkerDiedError,
 )
+from .limits_reached import ReachedLimit, reached_limit
 from .outputs import OutputFilter
 from .telemetry import ResourceUsage
 from .widgets import COMM_TYPES
@@ -51,15 +52,18 @@ class Outcome:
     usage : ResourceUsage
         What it used.
     notice : str or None
-        What to tell the reader about output that was dropped.
+        What to tell the reader about output that was dropped, and about the limit that it failed at.
     interrupted : bool
         Whether it was interrupted, and ended by that.
+    reached : ReachedLimit or None
+        The limit that it failed at, or that of the output.
     """
 
     reply: Mapping[str, Any]
     usage: ResourceUsage
     notice: str | None
     interrupted: bool
+    reached: ReachedLimit | None = None
 
     @property
     def exit_code(self) -> int:
@@ -86,6 +90,7 @@ class Execution:
         self._deadline_s: float | None = None
         self._interrupt_asked = False
         self._asked_to_end: str | None = None
+        self._why: Callable[[bool], ChorusError] | None = None
         self._asked_to_end_s: float | None = None
         self._killed = False
         self._ended_container = False
@@ -130,6 +135,16 @@ class Execution:
             self._exchange.wake()
         self._give_up_question()
 
+    def end(self, why: Callable[[bool], ChorusError]) -> None:
+        """Interrupt the cell, and kill it where it does not yield. From any thread.
+
+        It raises what ``why`` makes from whether its variables are kept.
+        """
+        self._why = why
+        if self._exchange:
+            self._exchange.wake()
+        self._give_up_question()
+
     def _tell(self, msg_type: str) -> None:
         assert self._exchange is not None
         self._conversation.tell(Request(msg_type, {"execution_id": self._exchange.msg_id}))
@@ -142,6 +157,8 @@ class Execution:
         assert self._exchange is not None
         if self._interrupt_asked and self._asked_to_end is None:
             self._escalate("interrupted")
+        elif self._why and self._asked_to_end is None:
+            self._escalate("ended")
         left_s = None if self._deadline_s is None else self._deadline_s - time.monotonic()
         if left_s is not None and left_s <= 0:
             self._escalate("timed out")
@@ -227,16 +244,26 @@ class Execution:
         return ResourceUsage.from_content(content)
 
     def _outcome(self, reply: Mapping[str, Any]) -> Outcome:
+        # However it ended: code may well catch the interrupt and end in good order.
         if self._asked_to_end == "timed out":
-            # However it ended: code may well catch the interrupt and end in good order.
             raise self._timed_out(state_kept=True)
+        if self._asked_to_end == "ended" and self._why:
+            raise self._why(True)
         ended_by_us = self._asked_to_end is not None and (
             reply.get("ename") == "KeyboardInterrupt" or reply.get("exit_code") in _INTERRUPTED
         )
         killed = reply.get("killed") is True
         if self._usage is None:
             raise AgentProtocolError("The sandbox sent no figures.", next_step="Restart the session.")
-        return Outcome(reply, self._usage, self._outputs.notice(), ended_by_us or killed)
+        reached = self._reached(reply, self._usage)
+        notice = (self._outputs.notice() or "") + (f"[sandbox] {reached.hint}\n" if reached else "")
+        return Outcome(reply, self._usage, notice or None, ended_by_us or killed, reached or self._outputs.reached())
+
+    def _reached(self, reply: Mapping[str, Any], usage: ResourceUsage) -> ReachedLimit | None:
+        failed = reply.get("status") != "ok" or reply.get("exit_code")
+        if not failed or not self._session.engine.capabilities().limits:
+            return None
+        return reached_limit(self._session.config.limits, reply, usage)
 
     # The ways it can end without a reply
 
@@ -254,6 +281,8 @@ class Execution:
             return self._out_of_memory()
         if reason == "killed" and self._asked_to_end == "timed out":
             return self._timed_out(state_kept=False)
+        if reason == "killed" and self._asked_to_end == "ended" and self._why:
+            return self._why(False)
         number, code = _integer(content.get("signal")), _integer(content.get("exit_code"))
         return WorkerDiedError(
             f"{self._how(reason, number, code)} The variables of the session {self._session.name!r} are lost.",

@@ -17,6 +17,7 @@ from typing import Any
 from .agent.wire import Message
 from .config import OutputPolicy
 from .errors import AgentProtocolError
+from .limits_reached import ReachedLimit
 from .page import SCRIPT_TYPES, OutputPage
 from .sanitize import CLEANERS, clean_text
 from .widgets import VIEW
@@ -84,6 +85,13 @@ class OutputFilter:
         self._left_bytes -= MESSAGE_OVERHEAD_BYTES
         content = admit(message.content)
         return None if content is None else replace(message, content=content, metadata={}, buffers=[])
+
+    def reached(self) -> ReachedLimit | None:
+        """Return the limit of the output, where it was reached."""
+        if not self.dropped_bytes:
+            return None
+        limit = self._limit_bytes
+        return ReachedLimit("max_output", limit, limit + self.dropped_bytes, f"A cell may put out {_size(limit)}.")
 
     def notice(self) -> str | None:
         """Return what to print after the output: what was dropped and how to see it. None where nothing was."""

@@ -15,6 +15,7 @@ from .agent.wire import Message
 from .config import OutputMode
 from .errors import ExecutionError, ExecutionInterruptedError
 from .execution import Outcome
+from .limits_reached import failure
 from .payloads import Page, payloads
 from .publishing import Publisher
 from .sandbox import RichOutput
@@ -104,8 +105,9 @@ class Replay:
             self._show_error()  # Code of the cell's own has shown a traceback, and gone on.
             return None
         content = self._error.content
-        kind = ExecutionInterruptedError if outcome.interrupted else ExecutionError
-        return kind(content["ename"], content["evalue"], content["traceback"])
+        if outcome.interrupted:
+            return ExecutionInterruptedError(content["ename"], content["evalue"], content["traceback"])
+        return failure(content, outcome.reached)
 
     # What a subclass does elsewhere than in the cell that runs now
 

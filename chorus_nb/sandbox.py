@@ -13,6 +13,7 @@ from .engines.base import Engine
 from .engines.docker import DockerEngine
 from .execution import Outcome
 from .files import SandboxFiles
+from .limits_reached import ReachedLimit
 from .payloads import Page, payloads
 from .session import Session
 from .telemetry import ResourceSample, ResourceUsage
@@ -61,6 +62,8 @@ class ExecutionResult:
     result : RichOutput or None
         The value of its last expression.
     error : ErrorOutput or None
+    limit : ReachedLimit or None
+        The limit that it failed at, or that of the output.
     usage : ResourceUsage
     duration_s : float
         Wall-clock time in the sandbox.
@@ -73,6 +76,7 @@ class ExecutionResult:
     result: RichOutput | None
     error: ErrorOutput | None
     usage: ResourceUsage
+    limit: ReachedLimit | None = None
 
     @property
     def duration_s(self) -> float:
@@ -87,6 +91,7 @@ class CommandResult:
     stdout: str
     stderr: str
     usage: ResourceUsage
+    limit: ReachedLimit | None = None
 
     @property
     def duration_s(self) -> float:
@@ -195,6 +200,7 @@ class Sandbox:
             result=collector.result,
             error=collector.error,
             usage=outcome.usage,
+            limit=outcome.reached,
         )
 
     def command(self, argv: list[str], *, timeout: float | str | None = None) -> CommandResult:
@@ -204,7 +210,7 @@ class Sandbox:
         if outcome.interrupted:
             raise KeyboardInterrupt
         stdout, stderr = collector.printed("stdout", outcome), collector.printed("stderr", outcome)
-        return CommandResult(outcome.exit_code, stdout, stderr, outcome.usage)
+        return CommandResult(outcome.exit_code, stdout, stderr, outcome.usage, outcome.reached)
 
     def usage(self) -> ResourceSample:
         """Return what it uses now."""

@@ -19,6 +19,7 @@ from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
 from .controls import AgentInfo
 from .conversation import Request
+from .disk_meter import DiskMeter
 from .endings import busy, is_paused, not_restarted, process_lost, stopped, why_silent
 from .engines.base import Container, Engine
 from .errors import (
@@ -35,6 +36,7 @@ from .page import OutputPage
 from .sanitize import clean_text
 from .starting import Starter
 from .telemetry import ResourceSample, ResourceUsage
+from .watch import Watch, WhyEnded
 from .widgets import WidgetRelay
 
 State = Literal["new", "starting", "idle", "busy", "dead", "closed"]
@@ -77,6 +79,7 @@ class Session:
         self._settling = threading.Lock()
         self._execution: Execution | None = None
         self._loss: ChorusError | None = None
+        self._watch: Watch | None = None
         # Nobody in the sandbox knows the prefix, so its displays can't be given the id of one of the notebook's own.
         self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-", session=name)
         self._notices = Notices()
@@ -146,6 +149,7 @@ class Session:
                 self._starter.launch()
                 self._loss = None
                 self._settle()
+                self._begin_watch()
             except BaseException:
                 self._clear("new")
                 self._refuse_if_closed()
@@ -157,6 +161,11 @@ class Session:
             self._starter.refuse_if_lost()
             self.started_at_s = time.time()
             self._state = "idle"
+
+    def _begin_watch(self) -> None:
+        container = self._container
+        meter = DiskMeter.of(self.config, container, self.repository) if container else None
+        self._watch = Watch(self, self.config.limits, meter)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -201,6 +210,9 @@ class Session:
     def _clear(self, state: State) -> None:
         """Remove the container and forget it."""
         self._state = state
+        watch, self._watch = self._watch, None
+        if watch:
+            watch.stop()
         self.close_widgets()
         self._starter.remove()
 
@@ -283,6 +295,8 @@ class Session:
             request.content["max_output_bytes"] = self.config.output.max_bytes
             self.last_usage = None
             timeout_s = min((limit for limit in (timeout_s, self.config.limits.timeout_s) if limit), default=None)
+            if self._watch:
+                self._watch.cell_begins()
             self._execution = Execution(self, self._starter.conversation, request, self.output_filter(output))
             try:
                 return self._execution.run(timeout_s, on_message, on_input, on_late)
@@ -298,6 +312,8 @@ class Session:
             yield
         finally:
             self._execution = None
+            if self._watch:
+                self._watch.cell_ends()
             self._turn_lock.release()
 
     def report_loss(self) -> None:
@@ -312,6 +328,29 @@ class Session:
         if execution:
             execution.interrupt()
 
+    # What its watch does
+
+    def expire(self, watch: Watch, error: ChorusError) -> None:
+        """End its container, if this is its watch; the cell that runs, or else the next one, raises ``error``."""
+        with self._start_lock:
+            with self._settling:
+                if self._watch is not watch or self._closed or self._state != "idle":
+                    return
+                self._loss, self._state = error, "dead"
+            with suppress(ChorusError):  # Whoever waits is to hear why it ended, not what went wrong afterwards.
+                self._clear("dead")
+
+    def end_cell(self, why: WhyEnded) -> bool:
+        """End the cell that runs, as :meth:`Execution.end`; False where none runs."""
+        execution = self._execution
+        if execution:
+            execution.end(why)
+        return execution is not None
+
+    def tell(self, error: ChorusError) -> None:
+        """Have the next cell raise ``error`` before it runs, unless there is something else to say."""
+        self._loss = self._loss or error
+
     # Its widgets
 
     def output_filter(self, output: OutputMode | None = None) -> OutputFilter:
@@ -325,6 +364,8 @@ class Session:
 
     def tell_comm(self, request: Request, msg_id: str) -> None:
         """Send the sandbox what the page says to a widget. Raises ``WireError`` where it is larger than may be."""
+        if self._watch:
+            self._watch.touch()
         if self._starter.conversation:
             self._starter.conversation.tell(request, msg_id=msg_id)
 
@@ -343,6 +384,8 @@ class Session:
         SandboxDiedError, AgentSilentError, AgentProtocolError
         """
         conversation = self._starter.conversation
+        if self._watch and request.msg_type.startswith("file_"):
+            self._watch.touch()
         if conversation is None or self._state != "idle":
             raise self._why_ended()
         try:

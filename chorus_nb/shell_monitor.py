@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .agent.cgroup import Cgroup
+from .agent.limits import CGROUP_V1, CGROUP_V2, limits_report
 from .engines.base import Container, ContainerProcess, ContainerSpec
 from .errors import AgentProtocolError
 
@@ -21,12 +22,13 @@ _SHOW = 'show() { while IFS= read -r line; do echo "$1 $line"; done <"$1"; } 2>/
 _V1 = (
     *("memory/memory.usage_in_bytes", "memory/memory.stat", "memory/memory.max_usage_in_bytes"),
     *("memory/memory.limit_in_bytes", "memory/memory.oom_control", "pids/pids.current", "pids/pids.max"),
+    "pids/pids.events",
     *("cpuacct/cpuacct.usage", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"),
     "blkio/blkio.throttle.io_service_bytes",
 )
 _V2 = (
     *("memory.current", "memory.stat", "memory.peak", "memory.max", "memory.events", "pids.current", "pids.max"),
-    *("cpu.stat", "cpu.max", "io.stat"),
+    *("cpu.stat", "cpu.max", "io.stat", "pids.events"),
 )
 _ROOT = "/sys/fs/cgroup"
 _FIGURES = " ".join(["/proc/net/dev", *(f"{_ROOT}/{name}" for name in (*_V1, *_V2))])
@@ -34,7 +36,8 @@ _MONITOR = f"{_SHOW}while read -r _; do for f in {_FIGURES}; do show $f; done; e
 _CONTROLS = (
     "/proc/self/status /proc/self/limits /proc/self/mountinfo /proc/1/status /proc/net/dev /sys/class/net/*/flags"
 )
-_REPORT = f"{_SHOW}for f in {_CONTROLS}; do show $f; done"
+_LIMITS = " ".join(f"{_ROOT}/{name}" for name in (*CGROUP_V1, *CGROUP_V2))
+_REPORT = f"{_SHOW}for f in {_CONTROLS} {_LIMITS}; do show $f; done"
 
 _MAX_BYTES = 2**20
 _UNLIMITED = 2**62
@@ -122,6 +125,7 @@ def policy_report(container: Container, spec: ContainerSpec, cgroup: Cgroup) -> 
         "supervisor_undumpable": _first_number(keeper.get("Uid", "")) not in (-1, 0, uid),
         "python_version": "",
         "python_executable": "",
+        "limits": limits_report(_ROOT, cgroup.version, lambda path: files.get(path, "")),
     }
 
 

@@ -38,6 +38,8 @@ class _Figures(BaseModel):
     disk_write_bytes: Count
     oom_kills: Count
     """``memory.events``, ``oom_kill``."""
+    pids_refused: Count
+    """Processes and threads that were not made because of the limit (``pids.events``, ``max``)."""
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> Self:

@@ -152,5 +152,14 @@ REPORT: dict[str, Any] = {
     "supervisor_undumpable": True,
     "python_version": "3.12.1",
     "python_executable": "/usr/bin/python3",
+    "limits": {
+        "memory_swap_bytes": 2**30,
+        "cpu_weight": 39,
+        "cpuset": "0-3",
+        "blkio_weights": [100],
+        "rates": {"read_bps": [], "write_bps": [], "read_iops": [], "write_iops": []},
+        "rlimits": {"core": [0, 0], "nofile": [1024, 1024], "nproc": [-1, -1]},
+        "shm_bytes": 64 * 2**20,
+    },
 }
 """What an agent reports where every control of the default policy is in force, for the user 1000."""

@@ -62,6 +62,7 @@ class Cgroup:
             "disk_read_bytes": read,
             "disk_write_bytes": written,
             "oom_kills": self._keyed("memory.events", "oom_kill"),
+            "pids_refused": self._keyed("pids.events", "max"),
         }
 
     def _v1(self) -> Dict[str, Any]:
@@ -77,6 +78,7 @@ class Cgroup:
             "disk_read_bytes": read,
             "disk_write_bytes": written,
             "oom_kills": self._keyed("memory/memory.oom_control", "oom_kill"),
+            "pids_refused": self._keyed("pids/pids.events", "max"),
         }
 
     def _processes(self) -> Dict[str, Any]:
@@ -99,6 +101,7 @@ class Cgroup:
             "disk_read_bytes": 0,
             "disk_write_bytes": 0,
             "oom_kills": 0,
+            "pids_refused": 0,
         }
 
     def _network(self) -> Tuple[int, int]:
@@ -191,6 +194,7 @@ class Meter:
             "disk_read_bytes",
             "disk_write_bytes",
             "oom_kills",
+            "pids_refused",
         ):
             usage[key] = max(0, last[key] - first[key])
         return usage

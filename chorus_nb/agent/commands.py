@@ -107,4 +107,4 @@ class Command(Execution):
 def not_started(error: Exception) -> Dict[str, Any]:
     """Return the content of ``command_reply`` with a shell's words: 127 for not there, 126 for not to be run."""
     code = 127 if isinstance(error, FileNotFoundError) else 126
-    return {"status": "ok", "exit_code": code, "killed": False}
+    return {"status": "ok", "exit_code": code, "killed": False, "evalue": str(error)}

@@ -11,6 +11,7 @@ import sys
 from typing import Any, Dict
 
 from .cgroup import Cgroup
+from .limits import limits_report
 
 
 def policy_report(cgroup: Cgroup, undumpable: bool) -> Dict[str, Any]:
@@ -33,6 +34,7 @@ def policy_report(cgroup: Cgroup, undumpable: bool) -> Dict[str, Any]:
         "supervisor_undumpable": undumpable,
         "python_version": platform.python_version(),
         "python_executable": sys.executable,
+        "limits": limits_report(cgroup.root, cgroup.version),
     }
 
 

@@ -201,6 +201,10 @@ class Container(ABC):
         """Ask the engine; a container that is gone is ``removed``, not an error."""
 
     @abstractmethod
+    def layer_bytes(self) -> int:
+        """Return what was written to the image's file system, and is still there. Raises ``EngineError``."""
+
+    @abstractmethod
     def kill(self) -> None:
         """End all its processes at once. A container that is gone already is fine."""
 

@@ -405,6 +405,14 @@ class DockerContainer(Container):
     def inspect(self) -> ContainerState:
         return self._engine.inspect_id(self.id)
 
+    def layer_bytes(self) -> int:
+        with self._engine.translated("measure the container's layer"):
+            found = self._engine.client.containers(all=True, size=True, filters={"id": self.id})
+        size = found[0].get("SizeRw", 0) if found else -1
+        if size < 0:
+            raise EngineError(f"The Docker Engine does not know the size of the container {self.id[:12]}.")
+        return int(size)
+
     def kill(self) -> None:
         with self._engine.translated("kill the container"), gone_is_fine():
             again_if_it_fails(partial(self._engine.client.kill, self.id))

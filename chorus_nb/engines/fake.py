@@ -157,6 +157,9 @@ class FakeContainer(Container):
         # As a shell and an engine count it: 128 plus the signal.
         return ContainerState("exited", exit_code if exit_code >= 0 else 128 - exit_code)
 
+    def layer_bytes(self) -> int:
+        return 0  # There is no image, and so no file system of one.
+
     def kill(self) -> None:
         with self._kill_lock:
             if self._process is not None:

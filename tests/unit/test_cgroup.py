@@ -46,6 +46,7 @@ def test_v1() -> None:
         "disk_read_bytes": 20480 + 1024,
         "disk_write_bytes": 4096,
         "oom_kills": 0,
+        "pids_refused": 2,
         "network_rx_bytes": 1500500,
         "network_tx_bytes": 300700,
     }
@@ -66,6 +67,7 @@ def test_v2(v2: Path) -> None:
         "disk_read_bytes": 1459200 + 90430464,
         "disk_write_bytes": 314773504 + 299008000,
         "oom_kills": 1,
+        "pids_refused": 3,
         "network_rx_bytes": 1500500,
         "network_tx_bytes": 300700,
     }

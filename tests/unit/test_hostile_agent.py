@@ -115,9 +115,7 @@ def try_all(sandbox: Sandbox, shown: list[Message]) -> None:
     session = sandbox._session
     on_late: Callable[[Message], None] = shown.append
     for ask in (
-        lambda: session.execute(
-            "1", on_message=shown.append, on_late=on_late, on_input=lambda prompt, _: prompt
-        ),
+        lambda: session.execute("1", on_message=shown.append, on_late=on_late, on_input=lambda prompt, _: prompt),
         lambda: sandbox.run("1"),
         lambda: sandbox.command(["true"]).exit_code,
         lambda: introspection.complete(session, "x", 1),

@@ -18,18 +18,18 @@ LAYERS: list[tuple[str, ...]] = [
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
-    ("sanitize", "drawings", "frame", "shell_monitor", "writer"),
+    ("sanitize", "drawings", "frame", "shell_monitor", "writer", "control", "limits_reached", "disk_meter"),
     ("declarations",),
     ("stylesheets", "estimators"),
     ("markup",),
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
-    ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices"),
+    ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices", "limits_enforced"),
     ("payloads", "buffers", "shell_agent", "options"),
     ("policy_files", "controls"),
     ("endings",),
     ("launch", "execution", "late", "files", "introspection"),
-    ("starting",),
+    ("starting", "watch"),
     ("session",),
     ("manager",),
     ("notebook_sessions",),
@@ -56,7 +56,7 @@ FACES = {
 
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
-    "pydantic": {"config", "controls", "telemetry", "notices", "files", "run_report"},
+    "pydantic": {"config", "controls", "limits_enforced", "telemetry", "notices", "files", "run_report"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},

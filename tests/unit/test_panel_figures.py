@@ -36,6 +36,7 @@ def make_sample(time_s: float, cpu_time_s: float, memory_bytes: int = 34 * MIB, 
         disk_read_bytes=0,
         disk_write_bytes=0,
         oom_kills=0,
+        pids_refused=0,
     )
 
 
@@ -52,6 +53,7 @@ def make_usage(memory_peak_bytes: int = 34 * MIB) -> ResourceUsage:
         disk_read_bytes=0,
         disk_write_bytes=MIB,
         oom_kills=0,
+        pids_refused=0,
     )
 
 

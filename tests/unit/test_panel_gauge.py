@@ -70,6 +70,7 @@ def make_sample(time_s: float) -> ResourceSample:
         disk_read_bytes=0,
         disk_write_bytes=0,
         oom_kills=0,
+        pids_refused=0,
     )
 
 
@@ -85,6 +86,7 @@ USAGE = ResourceUsage(
     disk_read_bytes=0,
     disk_write_bytes=0,
     oom_kills=0,
+    pids_refused=0,
 )
 
 

@@ -30,6 +30,7 @@ SAMPLE = ResourceSample(
     disk_read_bytes=0,
     disk_write_bytes=0,
     oom_kills=0,
+    pids_refused=0,
 )
 
 

@@ -18,6 +18,7 @@ USAGE = {
     "disk_read_bytes": 0,
     "disk_write_bytes": 0,
     "oom_kills": 0,
+    "pids_refused": 0,
     "duration_s": 1.5,
     "pids_peak": 3,
 }

@@ -21,6 +21,7 @@ SHARED: dict[str, Any] = {
     "disk_read_bytes": 0,
     "disk_write_bytes": 0,
     "oom_kills": 0,
+    "pids_refused": 0,
 }
 SAMPLE = {**SHARED, "time_s": 3.5, "memory_bytes": 100, "pids": 3}
 USAGE = {**SHARED, "duration_s": 0.5, "pids_peak": 4}
