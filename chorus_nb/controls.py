@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .control import Control, Text, switch
+from .enforced import LocksReport, locks
 from .engines.base import ContainerSpec
 from .errors import AgentProtocolError, PolicyNotEnforcedError
 
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("printable text")
-    return text
-
-
-Text = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
-"""People read it, maybe in a terminal."""
+__all__ = ["AgentInfo", "Control", "Text", "controls", "verify"]
 
 
 class AgentInfo(BaseModel):
@@ -29,9 +22,7 @@ class AgentInfo(BaseModel):
 
     uid: int
     gid: int
-    effective_capabilities: Text
     no_new_privileges: bool
-    seccomp_filter: bool
     read_only_root: bool
     interfaces: Annotated[list[Text], Field(max_length=1000)]
     memory_limit_bytes: int | None
@@ -42,6 +33,17 @@ class AgentInfo(BaseModel):
     supervisor_undumpable: bool
     python_version: Text
     python_executable: Text
+    locks: LocksReport
+
+    @property
+    def effective_capabilities(self) -> str:
+        """The capabilities that the agent has, as the kernel writes them (``CapEff``, proc_pid_status(5))."""
+        return self.locks.capabilities.get("CapEff", "")
+
+    @property
+    def seccomp_filter(self) -> bool:
+        """Whether system calls are filtered."""
+        return self.locks.seccomp_mode == 2
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> AgentInfo:
@@ -52,26 +54,6 @@ class AgentInfo(BaseModel):
             raise AgentProtocolError(
                 f"The agent's report can't be read ({error.error_count()} fields).", next_step="The sandbox was ended."
             ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """One control of the policy.
-
-    Attributes
-    ----------
-    name : str
-        As in messages and in ``%sandbox status``.
-    requested, enforced : str
-        What was asked for, and what the agent found, as people read it.
-    in_force : bool
-        Whether what it found is at least as tight as what was asked for.
-    """
-
-    name: str
-    requested: str
-    enforced: str
-    in_force: bool
 
 
 def controls(info: AgentInfo, spec: ContainerSpec) -> list[Control]:
@@ -91,17 +73,15 @@ def verify(info: AgentInfo, spec: ContainerSpec) -> None:
 
 
 def _locks(info: AgentInfo, spec: ContainerSpec) -> Iterator[Control]:
-    user, held = f"{info.uid}:{info.gid}", info.effective_capabilities
+    user = f"{info.uid}:{info.gid}"
     yield Control("user", spec.user, user, user == spec.user)
-    yield Control("capabilities", "none", "none" if set(held) == {"0"} else held, set(held) == {"0"})
-    yield _switch("no-new-privileges", info.no_new_privileges)
-    yield _switch("seccomp", info.seccomp_filter)
-    if spec.security.read_only_root:
-        yield _switch("read-only root", info.read_only_root)
+    yield switch("no-new-privileges", info.no_new_privileges, spec.security.no_new_privileges)
+    yield switch("read-only root", info.read_only_root, spec.security.read_only_root)
+    yield from locks(info.locks, spec)
     if spec.network.mode == "none":
         found = ", ".join(info.interfaces) or "none"
         yield Control("network", "none", found, info.interfaces in ([], ["lo"]))
-    yield _switch("supervisor", info.supervisor_undumpable)
+    yield switch("supervisor", info.supervisor_undumpable)
 
 
 def _limits(info: AgentInfo, spec: ContainerSpec) -> Iterator[Control]:
@@ -110,10 +90,6 @@ def _limits(info: AgentInfo, spec: ContainerSpec) -> Iterator[Control]:
     yield _at_most("pids", limits.pids, info.pids_limit)
     yield _at_most("cpus", limits.cpus, info.cpus, slack=0.01)
     yield _at_most("open files", limits.open_files, info.open_files)
-
-
-def _switch(name: str, found: bool) -> Control:
-    return Control(name, "on", "on" if found else "off", found)
 
 
 def _at_most(name: str, limit: float, found: float | None, slack: float = 0.0) -> Control:

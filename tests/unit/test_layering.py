@@ -18,6 +18,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
+    ("refusals", "seccomp", "control", "mountinfo"),
+    ("enforced",),
     ("sanitize", "stylesheets", "frame", "shell_monitor", "writer"),
     ("markup",),
     ("widget_state", "widget_messages"),
@@ -53,7 +55,7 @@ FACES = {
 
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
-    "pydantic": {"config", "controls", "telemetry", "notices", "files", "run_report"},
+    "pydantic": {"config", "control", "controls", "enforced", "telemetry", "notices", "files", "run_report"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
