@@ -10,7 +10,7 @@ from .network import NetworkPolicy
 from .option import Option
 from .output import OutputMode, OutputPolicy
 from .repository import RepositoryMount
-from .rules import REFUSED, RULES, Rule, refuse_outright
+from .rules import REFUSED, RULES, Rule
 from .sandbox import MIRROR, OPTIONS, SECTIONS, SandboxConfig, choices, duration_s, meaning, unknown_option
 from .security import NOBODY, SecurityPolicy
 from .units import parse_duration_s, parse_size_bytes
@@ -37,6 +37,5 @@ __all__ = [
     "meaning",
     "parse_duration_s",
     "parse_size_bytes",
-    "refuse_outright",
     "unknown_option",
 ]

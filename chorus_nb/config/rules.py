@@ -44,6 +44,8 @@ NO_KERNEL_FOLDER = Rule(
     "no mount over the kernel's folders", "the engine's locks in /proc, /sys and /dev would be covered"
 )
 
+NO_OTHER_MOUNT = Rule("no mount but the repository", "each folder more is a way out of the sandbox and into it")
+
 RULES = (
     NO_PRIVILEGED_MODE,
     NO_HOST_NAMESPACE,
@@ -53,30 +55,26 @@ RULES = (
     NO_WAY_OUT,
     NO_HOST_DEVICE,
     NO_KERNEL_FOLDER,
+    NO_OTHER_MOUNT,
 )
 """Every rule there is."""
 
-_PLAIN = "Leave it out."
-
 REFUSED: Mapping[str, Rule] = {
     "privileged": NO_PRIVILEGED_MODE,
-    "pid": NO_HOST_NAMESPACE,
-    "ipc": NO_HOST_NAMESPACE,
-    "uts": NO_HOST_NAMESPACE,
-    "cgroupns": NO_HOST_NAMESPACE,
+    **dict.fromkeys(("pid", "pid_mode", "ipc", "ipc_mode", "uts", "uts_mode", "cgroupns"), NO_HOST_NAMESPACE),
+    **dict.fromkeys(("volume", "volumes", "mount", "mounts"), NO_OTHER_MOUNT),
 }
-"""Options of ``docker run`` that a sandbox does not have, because all that they could be set to is refused."""
+"""Options of Docker that a sandbox does not have, because what they could be set to is refused."""
 
 _HOST_VALUES = ("network", "userns")
 
 
+def refused_option(name: str) -> PolicyRefusedError:
+    """Return what to raise where somebody asks for one of :data:`REFUSED`, with whatever value."""
+    return REFUSED[name].refusal(f"The option {name!r}", "Leave it out.")
+
+
 def refuse_outright(option: str, value: object) -> None:
-    """Raise ``PolicyRefusedError`` where no value of this option, or not this one, is ever given."""
-    if option in REFUSED:
-        raise REFUSED[option].refusal(f"{option}={_text(value)}", f"A sandbox has no option {option!r}. {_PLAIN}")
+    """Raise ``PolicyRefusedError`` where this value of an option is never given."""
     if option in _HOST_VALUES and str(value).strip().lower() == "host":
-        raise NO_HOST_NAMESPACE.refusal(f"{option}={_text(value)}", _PLAIN)
-
-
-def _text(value: object) -> str:
-    return repr(value)[:80]
+        raise NO_HOST_NAMESPACE.refusal(f"{option}='host'", "Leave it out.")

@@ -15,7 +15,7 @@ from .network import NetworkPolicy
 from .option import Option, Policy, free, options_of
 from .output import OutputPolicy
 from .repository import RepositoryMount
-from .rules import refuse_outright
+from .rules import REFUSED, refuse_outright, refused_option
 from .security import SecurityPolicy
 from .units import DurationS, size_text
 
@@ -156,7 +156,12 @@ def _place(name: str) -> tuple[str, str]:
 
 
 def unknown_option(name: str, known: Iterable[str]) -> ConfigurationError:
-    """Return what to raise for a name that is none of the options: with the one that was probably meant."""
+    """Return what to raise for a name that is none of the options: with the one that was probably meant.
+
+    A name that Docker has and that a sandbox never gets is refused by its rule (:data:`chorus_nb.config.REFUSED`).
+    """
+    if name in REFUSED:
+        return refused_option(name)
     near = difflib.get_close_matches(name, list(known), n=1)
     meant = f"Did you mean {near[0]!r}? " if near else ""
     return ConfigurationError(f"There is no option {name!r}.", next_step=f"{meant}The options are {', '.join(known)}.")
