@@ -23,7 +23,7 @@ from .engines.base import (
     Mount,
 )
 from .errors import ConfigurationError, ImageUnsupportedError, SandboxStartError
-from .refusals import refuse_devices, refuse_engine_socket
+from .refusals import refuse_devices, refuse_engine_sockets
 from .repository import resolve_repository, sandbox_user
 from .seccomp import seccomp_profile
 from .shell_agent import KEEPER, ShellAgent
@@ -52,8 +52,7 @@ def container_spec(
     mounts = image.mounts
     if repository and capabilities.repository_mounts:
         mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
-    for mount in mounts:
-        refuse_engine_socket(Path(mount.source), capabilities.host)
+    refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)
     refuse_devices(config.security.device_list, capabilities.host)
     return ContainerSpec(
         session_name=name,

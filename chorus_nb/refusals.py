@@ -60,15 +60,17 @@ def refuse_repository(folder: Path) -> None:
             raise NO_SYSTEM_FOLDER.refusal(f"{what}, which belongs to the system's {tree},", _NEXT_FOLDER)
 
 
-def refuse_engine_socket(path: Path, host: EngineHost) -> None:
-    """Refuse a mount in which the socket of a container engine would be. Raises ``PolicyRefusedError``.
+def refuse_engine_sockets(paths: Iterable[Path], host: EngineHost) -> None:
+    """Refuse mounts in which the socket of a container engine would be. Raises ``PolicyRefusedError``.
 
     A read-only mount is no help: a connection writes nothing to the file.
     """
-    for socket in _sockets(host):
-        if socket.is_relative_to(path):
-            where = "" if socket == path else f", which holds {str(socket)!r},"
-            raise NO_ENGINE_SOCKET.refusal(f"A mount of {str(path)!r}{where}", _NEXT_FOLDER)
+    sockets = list(_sockets(host))
+    for path in paths:
+        for socket in sockets:
+            if path == socket or path in socket.parents:
+                where = "" if socket == path else f", which holds {str(socket)!r},"
+                raise NO_ENGINE_SOCKET.refusal(f"A mount of {str(path)!r}{where}", _NEXT_FOLDER)
 
 
 def _sockets(host: EngineHost) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from .config import NOBODY, RepositoryMount
 from .engines.base import EngineHost
 from .errors import RepositoryNotFoundError
-from .refusals import refuse_engine_socket, refuse_repository
+from .refusals import refuse_engine_sockets, refuse_repository
 
 ROOT = "0:0"
 
@@ -46,7 +46,7 @@ def resolve_repository(mount: RepositoryMount, start: Path, host: EngineHost | N
         return None
     asked = mount.path or find_repository(start)
     folder = asked.resolve()
-    refuse_engine_socket(folder, host or EngineHost())  # Before anything else is said of it: it is no folder either.
+    refuse_engine_sockets([folder], host or EngineHost())  # Before anything else is said of it: it is no folder either.
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise RepositoryNotFoundError(
