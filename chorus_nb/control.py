@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("printable text")
+    return text
+
+
+Text = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
+"""People read it, maybe in a terminal."""
 
 
 @dataclass(frozen=True, slots=True)

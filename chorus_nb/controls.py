@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .control import Control, switch
+from .control import Control, Text, switch
+from .enforced import LocksReport, locks
 from .engines.base import ContainerSpec
 from .errors import AgentProtocolError, PolicyNotEnforcedError
 from .limits_enforced import LimitsReport, limit_controls
 
-__all__ = ["AgentInfo", "Control", "controls", "verify"]
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("printable text")
-    return text
-
-
-Text = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
-"""People read it, maybe in a terminal."""
+__all__ = ["AgentInfo", "Control", "Text", "controls", "verify"]
 
 
 class AgentInfo(BaseModel):
@@ -32,9 +23,7 @@ class AgentInfo(BaseModel):
 
     uid: int
     gid: int
-    effective_capabilities: Text
     no_new_privileges: bool
-    seccomp_filter: bool
     read_only_root: bool
     interfaces: Annotated[list[Text], Field(max_length=1000)]
     memory_limit_bytes: int | None
@@ -46,6 +35,17 @@ class AgentInfo(BaseModel):
     python_version: Text
     python_executable: Text
     limits: LimitsReport
+    locks: LocksReport
+
+    @property
+    def effective_capabilities(self) -> str:
+        """The capabilities that the agent has, as the kernel writes them (``CapEff``, proc_pid_status(5))."""
+        return self.locks.capabilities.get("CapEff", "")
+
+    @property
+    def seccomp_filter(self) -> bool:
+        """Whether system calls are filtered."""
+        return self.locks.seccomp_mode == 2
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> AgentInfo:
@@ -75,13 +75,11 @@ def verify(info: AgentInfo, spec: ContainerSpec) -> None:
 
 
 def _locks(info: AgentInfo, spec: ContainerSpec) -> Iterator[Control]:
-    user, held = f"{info.uid}:{info.gid}", info.effective_capabilities
+    user = f"{info.uid}:{info.gid}"
     yield Control("user", spec.user, user, user == spec.user)
-    yield Control("capabilities", "none", "none" if set(held) == {"0"} else held, set(held) == {"0"})
-    yield switch("no-new-privileges", info.no_new_privileges)
-    yield switch("seccomp", info.seccomp_filter)
-    if spec.security.read_only_root:
-        yield switch("read-only root", info.read_only_root)
+    yield switch("no-new-privileges", info.no_new_privileges, spec.security.no_new_privileges)
+    yield switch("read-only root", info.read_only_root, spec.security.read_only_root)
+    yield from locks(info.locks, spec)
     if spec.network.mode == "none":
         found = ", ".join(info.interfaces) or "none"
         yield Control("network", "none", found, info.interfaces in ([], ["lo"]))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from .agent import boot
 from .config import SandboxConfig
+from .enforced import checked_paths
 from .engines.base import (
     HOME,
     SESSION_LABEL,
@@ -21,8 +22,10 @@ from .engines.base import (
     EngineCapabilities,
     Mount,
 )
-from .errors import ImageUnsupportedError, SandboxStartError
+from .errors import ConfigurationError, ImageUnsupportedError, SandboxStartError
+from .refusals import refuse_devices, refuse_engine_sockets
 from .repository import resolve_repository, sandbox_user
+from .seccomp import seccomp_profile
 from .shell_agent import KEEPER, ShellAgent
 from .shell_monitor import SHELL
 
@@ -32,7 +35,7 @@ START_TIMEOUT_S = 60.0
 
 def workspace_of(config: SandboxConfig, capabilities: EngineCapabilities, folder: Path) -> tuple[Path | None, str]:
     """Return the host's repository folder, and where the cells of the sandbox work."""
-    repository = resolve_repository(config.repository, folder)
+    repository = resolve_repository(config.repository, folder, capabilities.host)
     if capabilities.repository_mounts:
         return repository, WORKSPACE
     return repository, str(repository or folder)
@@ -49,6 +52,8 @@ def container_spec(
     mounts = image.mounts
     if repository and capabilities.repository_mounts:
         mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
+    refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)
+    refuse_devices(config.security.device_list, capabilities.host)
     return ContainerSpec(
         session_name=name,
         image=image,
@@ -61,6 +66,8 @@ def container_spec(
         network=config.network,
         security=config.security,
         labels={"chorus-nb.owner": owner, SESSION_LABEL: name},
+        seccomp_profile=seccomp_profile(config.security),
+        host=capabilities.host,
     )
 
 
@@ -75,7 +82,18 @@ def _environment(image: Mapping[str, str], asked: Mapping[str, str]) -> dict[str
 
 
 def keeper_spec(spec: ContainerSpec) -> ContainerSpec:
-    """Return the same container with nothing but a shell in it, for an image without Python."""
+    """Return the same container with nothing but a shell in it, for an image without Python.
+
+    Raises
+    ------
+    ConfigurationError
+        With capabilities: its main process is not root's, and what an engine starts beside it gets none.
+    """
+    if added := spec.security.capabilities:
+        raise ConfigurationError(
+            f"cap_add={', '.join(added)} can't be had in the image {spec.image.reference!r}, which has no Python.",
+            next_step="Leave cap_add out, or use an image with CPython 3.8 or later.",
+        )
     return replace(spec, image=replace(spec.image, interpreters=(SHELL,)), arguments=("-c", KEEPER), keeper=True)
 
 
@@ -99,12 +117,12 @@ def start_agent(container: Container, spec: ContainerSpec, capabilities: EngineC
         container.start()
         container.stream = ShellAgent(container, spec, capabilities.isolation)
     else:
-        start_with(container, lambda: boot_payload(spec.working_dir, capabilities))
+        start_with(container, lambda: boot_payload(spec.working_dir, capabilities, checked_paths(spec)))
 
 
-def boot_payload(working_dir: str, capabilities: EngineCapabilities) -> bytes:
-    """Return the bytes that make the started interpreter our agent."""
-    config = {"working_dir": working_dir, "own_cgroup": capabilities.isolation}
+def boot_payload(working_dir: str, capabilities: EngineCapabilities, paths: Sequence[str] = ()) -> bytes:
+    """Return the bytes that make the started interpreter our agent, which is to look at ``paths`` for its report."""
+    config = {"working_dir": working_dir, "own_cgroup": capabilities.isolation, "paths": list(paths)}
     return boot.payload(config)
 
 

@@ -6,11 +6,11 @@ There is one for each flat option of :mod:`chorus_nb.config`, with ``-`` for ``_
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .config import OPTIONS, SECTIONS, meaning
+from .config import OPTIONS, REFUSED, SECTIONS, meaning
 from .errors import ConfigurationError
 
 CELL_OPTIONS: Mapping[str, str] = {
@@ -23,6 +23,7 @@ PROFILE = "default, strict, tutorial, untrusted, or one of your own configuratio
 
 _TITLES = {"": "the sandbox"}
 _LONG = 120
+_WITHOUT_VALUE: Mapping[str, Mapping[str, Any]] = {"privileged": {"action": "store_const", "const": ""}}
 _NAMES = ["profile", *OPTIONS, *CELL_OPTIONS]
 
 
@@ -42,6 +43,8 @@ def policy_arguments(leave_out: Iterable[str] = ()) -> Iterator[tuple[str, list[
     """Yield the title of each part of the configuration, and what ``add_argument`` takes for each of its options."""
     for section, names in SECTIONS.items():
         yield _TITLES.get(section, section), [_argument(name) for name in names if name not in leave_out]
+    # Said to be refused, rather than not to be known or taken for the beginning of another's name.
+    yield "", [(flag(name), {"help": SUPPRESS, **_WITHOUT_VALUE.get(name, {})}) for name in REFUSED]
 
 
 def _argument(name: str) -> tuple[str, dict[str, Any]]:
@@ -67,7 +70,7 @@ def given(arguments: Namespace) -> dict[str, Any]:
     ConfigurationError
         Where ``--env`` names a variable that is not there.
     """
-    asked: dict[str, Any] = {name: getattr(arguments, name, None) for name in _NAMES}
+    asked: dict[str, Any] = {name: getattr(arguments, name, None) for name in (*_NAMES, *REFUSED)}
     options = {name: value for name, value in asked.items() if value is not None}
     if "env" in options:
         options["env"] = environment(options["env"])

@@ -6,20 +6,11 @@ import stat
 from pathlib import Path
 
 from .config import NOBODY, RepositoryMount
-from .errors import ConfigurationError, RepositoryNotFoundError
+from .engines.base import EngineHost
+from .errors import RepositoryNotFoundError
+from .refusals import refuse_engine_sockets, refuse_repository
 
 ROOT = "0:0"
-
-# Refused with all they hold: configuration, secrets, devices and sockets of the host.
-_SYSTEM_TREES = (
-    "/bin /boot /dev /etc /lib /lib32 /lib64 /proc /run /sbin /sys /usr/bin /usr/lib /usr/sbin /var/lib/docker "
-    "/var/run /Library /System /private/etc"
-)
-# Refused themselves: they hold other people's folders and sockets, but a repository may well lie below.
-_SHARED_FOLDERS = (
-    "/ /home /media /mnt /opt /root /srv /tmp /usr /usr/local /var /var/lib /var/tmp "
-    "/Users /Volumes /private /private/tmp /private/var"
-)
 
 
 def find_repository(start: Path) -> Path:
@@ -32,7 +23,7 @@ def find_repository(start: Path) -> Path:
     return start
 
 
-def resolve_repository(mount: RepositoryMount, start: Path) -> Path | None:
+def resolve_repository(mount: RepositoryMount, start: Path, host: EngineHost | None = None) -> Path | None:
     """Return the folder to mount, with links resolved, or None where none is wanted.
 
     Parameters
@@ -41,45 +32,28 @@ def resolve_repository(mount: RepositoryMount, start: Path) -> Path | None:
         What the user asked for.
     start : Path
         Where to look for a repository when the mount names none: the notebook's folder.
+    host : EngineHost, optional
+        Whose engine is to mount it.
 
     Raises
     ------
     RepositoryNotFoundError
         Where there is no such folder.
-    ConfigurationError
-        Where the folder holds more than a repository: a home or system folder.
+    PolicyRefusedError
+        Where the folder holds more than a repository: a home or system folder, the socket of an engine.
     """
     if mount.mode == "none":
         return None
     asked = mount.path or find_repository(start)
     folder = asked.resolve()
+    refuse_engine_sockets([folder], host or EngineHost())  # Before anything else is said of it: it is no folder either.
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise RepositoryNotFoundError(
             f"The repository {str(asked)!r} {what}.", next_step="Give repo_path an existing folder, or use repo='none'."
         )
-    _refuse_beyond_repository(folder)
+    refuse_repository(folder)
     return folder
-
-
-def _refuse_beyond_repository(folder: Path) -> None:
-    home = Path.home().resolve()
-    if folder == home:
-        _refuse(folder, "it is your home folder, with keys and settings in it")
-    if folder in home.parents:
-        _refuse(folder, "your home folder lies in it")
-    if str(folder) in _SHARED_FOLDERS.split():
-        _refuse(folder, "it is a folder of the system")
-    for tree in map(Path, _SYSTEM_TREES.split()):
-        if folder.is_relative_to(tree) or folder.is_relative_to(tree.resolve()):
-            _refuse(folder, f"it belongs to the system's {tree}")
-
-
-def _refuse(folder: Path, reason: str) -> None:
-    raise ConfigurationError(
-        f"The folder {str(folder)!r} can't be mounted as the repository: {reason}.",
-        next_step="Move the notebook into a folder of its own, give another with repo_path, or use repo='none'.",
-    )
 
 
 def sandbox_user(repository: Path | None, mode: str, uid: int, gid: int, world_readable: bool) -> str:

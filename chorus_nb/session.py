@@ -17,7 +17,7 @@ from typing import Literal
 from .agent.wire import Message
 from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
-from .controls import AgentInfo
+from .controls import AgentInfo, Control
 from .conversation import Request
 from .disk_meter import DiskMeter
 from .endings import busy, is_paused, not_restarted, process_lost, stopped, why_silent
@@ -99,6 +99,11 @@ class Session:
     def info(self) -> AgentInfo | None:
         """What the agent found in force, once started."""
         return self._starter.info
+
+    @property
+    def controls(self) -> list[Control]:
+        """What was asked for beside what the agent found in force, once started."""
+        return self._starter.controls
 
     @property
     def _container(self) -> Container | None:

@@ -7,11 +7,12 @@ the limit of processes as well, and a reading costs a millisecond.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .agent.cgroup import Cgroup
 from .agent.limits import CGROUP_V1, CGROUP_V2, limits_report
+from .enforced import checked_paths
 from .engines.base import Container, ContainerProcess, ContainerSpec
 from .errors import AgentProtocolError
 
@@ -34,10 +35,18 @@ _ROOT = "/sys/fs/cgroup"
 _FIGURES = " ".join(["/proc/net/dev", *(f"{_ROOT}/{name}" for name in (*_V1, *_V2))])
 _MONITOR = f"{_SHOW}while read -r _; do for f in {_FIGURES}; do show $f; done; echo .; done"
 _CONTROLS = (
-    "/proc/self/status /proc/self/limits /proc/self/mountinfo /proc/1/status /proc/net/dev /sys/class/net/*/flags"
+    "/proc/self/status /proc/self/limits /proc/self/mountinfo /proc/self/uid_map /proc/self/attr/current "
+    "/proc/1/status /proc/net/dev /proc/sys/kernel/osrelease /sys/class/net/*/flags"
 )
 _LIMITS = " ".join(f"{_ROOT}/{name}" for name in (*CGROUP_V1, *CGROUP_V2))
-_REPORT = f"{_SHOW}for f in {_CONTROLS} {_LIMITS}; do show $f; done"
+# Then the devices, and those of the given paths that are there: each as a line of a file that does not exist.
+_REPORT = f"""{_SHOW}for f in {_CONTROLS} {_LIMITS}; do show $f; done
+for d in /dev/* /dev/*/* /dev/*/*/*; do
+  case $d in /dev/fd/*|/dev/pts/*|/dev/shm/*|/dev/mqueue/*) continue ;; esac
+  if [ ! -h "$d" ]; then if [ -c "$d" ] || [ -b "$d" ]; then echo "devices $d"; fi; fi
+done
+for p; do if [ -e "$p" ]; then echo "there $p"; fi; done
+"""
 
 _MAX_BYTES = 2**20
 _UNLIMITED = 2**62
@@ -104,16 +113,16 @@ class MonitoredCgroup(Cgroup):
 
 def policy_report(container: Container, spec: ContainerSpec, cgroup: Cgroup) -> dict[str, Any]:
     """Return what is in force for the scripts, as :mod:`chorus_nb.agent.report` does; of Python, nothing."""
-    files = _files(read_all(container.exec([SHELL, "-c", _REPORT], user=spec.user, working_dir=spec.working_dir)))
+    paths = checked_paths(spec)
+    report = [SHELL, "-c", _REPORT, SHELL, *paths]
+    files = _files(read_all(container.exec(report, user=spec.user, working_dir=spec.working_dir)))
     status, keeper = _fields(files.get("/proc/self/status", "")), _fields(files.get("/proc/1/status", ""))
     sample = cgroup.sample()
     uid = _first_number(status.get("Uid", ""))
     return {
         "uid": uid,
         "gid": _first_number(status.get("Gid", "")),
-        "effective_capabilities": status.get("CapEff", ""),
         "no_new_privileges": status.get("NoNewPrivs") == "1",
-        "seccomp_filter": status.get("Seccomp") == "2",
         "read_only_root": _is_read_only(files.get("/proc/self/mountinfo", "")),
         "interfaces": _interfaces(files),
         "memory_limit_bytes": sample["memory_limit_bytes"],
@@ -126,6 +135,29 @@ def policy_report(container: Container, spec: ContainerSpec, cgroup: Cgroup) -> 
         "python_version": "",
         "python_executable": "",
         "limits": limits_report(_ROOT, cgroup.version, lambda path: files.get(path, "")),
+        "locks": _locks(files, paths),
+    }
+
+
+def _locks(files: Mapping[str, str], paths: Sequence[str]) -> dict[str, Any]:
+    """Return what :mod:`chorus_nb.agent.locks` does, but for what a shell can't read: the namespaces, where links lead.
+
+    A path that is a link stands for itself: what it leads to may be masked, and is then taken for visible.
+    """
+    status = _fields(files.get("/proc/self/status", ""))
+    there = files.get("there", "").splitlines()
+    return {
+        "capabilities": {name: text for name, text in status.items() if name.startswith("Cap")},
+        "groups": [int(each) for each in status.get("Groups", "").split() if _first_number(each) >= 0],
+        "seccomp_mode": max(_first_number(status.get("Seccomp", "")), 0),
+        "label": files.get("/proc/self/attr/current", ""),
+        "uid_map": files.get("/proc/self/uid_map", ""),
+        "mountinfo": files.get("/proc/self/mountinfo", ""),
+        "kernel_release": files.get("/proc/sys/kernel/osrelease", ""),
+        "pid": None,
+        "namespaces": None,
+        "devices": files.get("devices", "").splitlines(),
+        "places": {path: path if path in there else "" for path in paths},
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .agent.wire import Message
 from .config import SandboxConfig
-from .controls import AgentInfo, verify
+from .controls import AgentInfo, Control, controls, verify
 from .conversation import Conversation
 from .endings import engine_gone, why_ended, why_not_started
 from .engines.base import Container, ContainerSpec, Engine, EngineCapabilities
@@ -39,6 +39,8 @@ class Starter:
         With the agent in it; stays when the container is removed.
     info : AgentInfo or None
         What the agent found in force.
+    controls : list of Control
+        What was asked for, beside that; empty on an engine without isolation, which has none.
     no_python : ImageUnsupportedError or None
         Why only shell scripts can run here, once that is known.
     given_up : bool
@@ -60,6 +62,7 @@ class Starter:
         self.container: Container | None = None
         self.conversation: Conversation | None = None
         self.info: AgentInfo | None = None
+        self.controls: list[Control] = []
         self.no_python: ImageUnsupportedError | None = None
         self.given_up = False
         self._failure: EngineError | None = None
@@ -144,6 +147,7 @@ class Starter:
         self._await(container, lambda: notices.agent_info is not None)
         assert notices.agent_info is not None
         self.info = AgentInfo.from_content(notices.agent_info.content)
+        self.controls = controls(self.info, spec) if capabilities.isolation else []
         if capabilities.isolation:
             verify(self.info, spec)
         self._await(container, lambda: notices.worker_ready)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .config import OPTIONS, SandboxConfig
 from .session import Session
@@ -33,7 +33,14 @@ def describe(session: Session) -> str:
     else:
         allowed = f"{_mib(limits.memory_bytes)}, {limits.cpus:g} CPUs, {limits.pids} processes"
         facts.append(("limits", allowed))
-    return table([(name + ":", value) for name, value in facts])
+    return "\n\n".join([table([(name + ":", value) for name, value in facts]), *_controls(session)])
+
+
+def _controls(session: Session) -> Iterator[str]:
+    """Yield the table of what was asked for and what is in force; nothing before the start, or without isolation."""
+    if session.controls:
+        head = ("CONTROL", "REQUESTED", "ENFORCED")
+        yield table([head, *((each.name, each.requested, each.enforced) for each in session.controls)])
 
 
 def list_sessions(sessions: Sequence[Session]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chorus_nb.agent.wire import Message
+from chorus_nb.enforced import MASKED, READ_ONLY
 from chorus_nb.engines.base import SESSION_LABEL, Engine, ResolvedImage
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.engines.owner import owner_label
@@ -136,12 +137,41 @@ def text_of(result: ExecutionResult) -> str:
     return "\n".join(result.error.traceback)
 
 
+MOUNTINFO = """\
+1 0 0:1 / / ro,relatime - overlay overlay rw
+2 1 0:2 / /proc rw,nosuid,nodev,noexec - proc proc rw
+3 1 0:3 / /sys ro,nosuid,nodev,noexec - sysfs sysfs ro
+4 2 0:2 /sys /proc/sys ro,nosuid - proc proc rw
+5 2 0:4 /null /proc/kcore rw,nosuid - tmpfs tmpfs rw,size=65536k
+6 3 0:5 / /sys/firmware ro,relatime - tmpfs tmpfs ro
+7 1 0:6 / /tmp rw,nosuid,nodev - tmpfs tmpfs rw,size=262144k
+8 1 0:7 / /home/sandbox rw,nosuid,nodev - tmpfs tmpfs rw,size=262144k
+9 1 0:8 / /workspace rw,nosuid,nodev - tmpfs tmpfs rw,size=262144k
+"""
+"""The mounts of a container, as far as they are compared."""
+
+LOCKS: dict[str, Any] = {
+    "capabilities": dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), "0000000000000000"),
+    "groups": [1000],
+    "seccomp_mode": 2,
+    "label": "",
+    "uid_map": "         0          0 4294967295",
+    "mountinfo": MOUNTINFO,
+    "kernel_release": "6.1.0",
+    "pid": 1,
+    "namespaces": {"ipc": "ipc:[4026532180]", "pid": "pid:[4026532181]", "uts": "uts:[4026532179]"},
+    "devices": [f"/dev/{name}" for name in ("full", "null", "ptmx", "random", "tty", "urandom", "zero")],
+    "places": {
+        **dict.fromkeys((*MASKED, *READ_ONLY), ""),
+        **{path: path for path in ("/proc/kcore", "/proc/sys", "/sys", "/sys/firmware")},
+    },
+}
+"""What an agent reports of the locks of the default policy."""
+
 REPORT: dict[str, Any] = {
     "uid": 1000,
     "gid": 1000,
-    "effective_capabilities": "0000000000000000",
     "no_new_privileges": True,
-    "seccomp_filter": True,
     "read_only_root": True,
     "interfaces": ["lo"],
     "memory_limit_bytes": 2**30,
@@ -161,5 +191,6 @@ REPORT: dict[str, Any] = {
         "rlimits": {"core": [0, 0], "nofile": [1024, 1024], "nproc": [-1, -1]},
         "shm_bytes": 64 * 2**20,
     },
+    "locks": LOCKS,
 }
 """What an agent reports where every control of the default policy is in force, for the user 1000."""

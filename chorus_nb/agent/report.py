@@ -8,22 +8,21 @@ import platform
 import resource
 import socket
 import sys
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from .cgroup import Cgroup
 from .limits import limits_report
+from .locks import locks_report
 
 
-def policy_report(cgroup: Cgroup, undumpable: bool) -> Dict[str, Any]:
-    """Return the controls in force, by name."""
+def policy_report(cgroup: Cgroup, undumpable: bool, paths: List[str]) -> Dict[str, Any]:
+    """Return the controls in force, by name; ``paths`` are those that may be masked or read-only."""
     status = _status()
     sample = cgroup.sample()
     return {
         "uid": os.getuid(),
         "gid": os.getgid(),
-        "effective_capabilities": status.get("CapEff", ""),
         "no_new_privileges": status.get("NoNewPrivs") == "1",
-        "seccomp_filter": status.get("Seccomp") == "2",
         "read_only_root": bool(os.statvfs("/").f_flag & os.ST_RDONLY),
         "interfaces": sorted(name for _, name in socket.if_nameindex() if _is_up(name)),
         "memory_limit_bytes": sample["memory_limit_bytes"],
@@ -35,6 +34,7 @@ def policy_report(cgroup: Cgroup, undumpable: bool) -> Dict[str, Any]:
         "python_version": platform.python_version(),
         "python_executable": sys.executable,
         "limits": limits_report(cgroup.root, cgroup.version),
+        "locks": locks_report(status, paths),
     }
 
 

@@ -63,7 +63,7 @@ class Supervisor:
         self.loop.register(self.children.readable, selectors.EVENT_READ, self._reap)
         os.set_blocking(stdin, False)
         self.loop.register(stdin, selectors.EVENT_READ, lambda: self._read_host(stdin))
-        self.send("agent_info", policy_report(self.cgroup, undumpable))
+        self.send("agent_info", policy_report(self.cgroup, undumpable, config["paths"]))
         self._take_template(template)
         self.worker = self._fork(b"W")
 

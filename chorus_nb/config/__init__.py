@@ -10,6 +10,7 @@ from .network import NetworkPolicy
 from .option import Option
 from .output import OutputMode, OutputPolicy
 from .repository import RepositoryMount
+from .rules import REFUSED, RULES, Rule
 from .sandbox import MIRROR, OPTIONS, SECTIONS, SandboxConfig, choices, duration_s, meaning, unknown_option
 from .security import NOBODY, SecurityPolicy
 from .units import parse_duration_s, parse_size_bytes
@@ -18,6 +19,8 @@ __all__ = [
     "MIRROR",
     "NOBODY",
     "OPTIONS",
+    "REFUSED",
+    "RULES",
     "SECTIONS",
     "SMALLEST_MEMORY_BYTES",
     "NetworkPolicy",
@@ -26,6 +29,7 @@ __all__ = [
     "OutputPolicy",
     "RepositoryMount",
     "ResourceLimits",
+    "Rule",
     "SandboxConfig",
     "SecurityPolicy",
     "choices",

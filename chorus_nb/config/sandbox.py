@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, PolicyRefusedError
 from .limits import ResourceLimits
 from .network import NetworkPolicy
 from .option import Option, Policy, free, options_of
 from .output import OutputPolicy
 from .repository import RepositoryMount
+from .rules import REFUSED, refuse_outright, refused_option
 from .security import SecurityPolicy
 from .units import DurationS, size_text
 
@@ -66,6 +67,7 @@ class SandboxConfig(Policy):
         """
         values = (base or cls()).model_dump()
         for name, value in options.items():
+            refuse_outright(name, value)
             section, field = _place(name)
             (values[section] if section else values)[field] = value
         try:
@@ -154,7 +156,12 @@ def _place(name: str) -> tuple[str, str]:
 
 
 def unknown_option(name: str, known: Iterable[str]) -> ConfigurationError:
-    """Return what to raise for a name that is none of the options: with the one that was probably meant."""
+    """Return what to raise for a name that is none of the options: with the one that was probably meant.
+
+    A name that Docker has and that a sandbox never gets is refused by its rule (:data:`chorus_nb.config.REFUSED`).
+    """
+    if name in REFUSED:
+        return refused_option(name)
     near = difflib.get_close_matches(name, list(known), n=1)
     meant = f"Did you mean {near[0]!r}? " if near else ""
     return ConfigurationError(f"There is no option {name!r}.", next_step=f"{meant}The options are {', '.join(known)}.")
@@ -163,6 +170,8 @@ def unknown_option(name: str, known: Iterable[str]) -> ConfigurationError:
 def _explain(error: ValidationError) -> ConfigurationError:
     """Put pydantic's first finding into the words of the option that the user typed."""
     finding = error.errors(include_url=False)[0]
+    if isinstance(refusal := finding.get("ctx", {}).get("error"), PolicyRefusedError):
+        return refusal  # It names the rule, which is more than what is allowed.
     location = tuple(str(part) for part in finding["loc"])
     name = next((name for name, place in _PLACES.items() if location[: 2 if place[0] else 1] == _path(place)), None)
     if name is None:  # It is about several fields, and speaks for itself.

@@ -67,6 +67,28 @@ class ResolvedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineHost:
+    """The machine that an engine runs containers on, as far as their locks depend on it.
+
+    Attributes
+    ----------
+    security_modules : frozenset of str
+        What the engine uses there, of ``seccomp``, ``apparmor``, ``selinux``, ``userns`` and ``rootless``.
+    kernel_release : str
+        ``uname -r`` there; empty where it does not say.
+    socket : str
+        The path of the socket that the engine answers on; empty where that is none.
+    shares_files : bool
+        Whether its file system is this process's own, so that paths mean the same in both.
+    """
+
+    security_modules: frozenset[str] = frozenset()
+    kernel_release: str = ""
+    socket: str = ""
+    shares_files: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """All an engine needs to know to create one container.
 
@@ -88,6 +110,9 @@ class ContainerSpec:
     security: SecurityPolicy
     labels: Mapping[str, str]
     keeper: bool = False
+    seccomp_profile: str = ""
+    """The JSON text of the profile, where ``security.seccomp`` names a file."""
+    host: EngineHost = EngineHost()
 
     @property
     def keeper_user(self) -> str:
@@ -121,6 +146,8 @@ class EngineCapabilities:
     """Options that can't be had here, each with the reason; asking for one is an error before anything is created."""
     runtimes: tuple[str, ...] = ()
     """OCI runtimes that a container may name; empty where it can't choose."""
+    host: EngineHost = EngineHost()
+    """Where its containers run."""
     details: Mapping[str, str] = field(default_factory=dict)
     """Versions and drivers, for people."""
 

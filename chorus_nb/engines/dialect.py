@@ -60,11 +60,20 @@ def dialect_of(version: Mapping[str, Any]) -> Dialect:
 _HEEDED = frozenset(
     (
         *("AutoRemove", "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps"),
-        *("BlkioDeviceWriteIOps", "BlkioWeight", "CapAdd", "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares"),
+        *(
+            "BlkioDeviceWriteIOps",
+            "BlkioWeight",
+            "CapAdd",
+            "CapDrop",
+            "CgroupnsMode",
+            "CpuPeriod",
+            "CpuQuota",
+            "CpuShares",
+        ),
         *("CpusetCpus", "CpusetMems", "Devices", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd"),
         *("Init", "IpcMode", "LogConfig", "Memory", "MemoryReservation", "MemorySwap", "MemorySwappiness"),
         *("Mounts", "NanoCpus", "NetworkMode", "OomScoreAdj", "PidsLimit", "ReadonlyRootfs", "SecurityOpt"),
-        *("ShmSize", "StorageOpt", "Sysctls", "Tmpfs", "Ulimits", "UsernsMode"),
+        *("CgroupnsMode", "ShmSize", "StorageOpt", "Sysctls", "Tmpfs", "Ulimits", "UsernsMode"),
     )
 )
 """The fields of ``HostConfig`` that Podman passes on; of the rest it takes note in silence."""
@@ -72,10 +81,10 @@ _HEEDED = frozenset(
 _PODMAN_LACKS = {
     "runtime": "its Docker-compatible API ignores it and starts the service's own",
     "masked_paths": "its Docker-compatible API ignores them",
-    "readonly_paths": "its Docker-compatible API ignores them",
+    "read_only_paths": "its Docker-compatible API ignores them",
     "seccomp": "it reads profiles from files on its own side alone",
 }
-_OPTIONS = {"Runtime": "runtime", "MaskedPaths": "masked_paths", "ReadonlyPaths": "readonly_paths"}
+_OPTIONS = {"Runtime": "runtime", "MaskedPaths": "masked_paths", "ReadonlyPaths": "read_only_paths"}
 
 _NPROC = 32768
 """What a process may have of its user's processes, where nobody asked. Where a request names ulimits and not this one,

@@ -32,6 +32,7 @@ from .base import (
     ContainerState,
     Engine,
     EngineCapabilities,
+    EngineHost,
     ResolvedImage,
 )
 from .dialect import DOCKER, Dialect, dialect_of
@@ -39,6 +40,7 @@ from .docker_body import container_body
 from .docker_calls import again_if_away, again_if_it_fails, gone_is_fine, translated
 from .docker_exec import start_process
 from .docker_limits import explain, missing_limits, quota_body, refuse_limits
+from .docker_locks import host_of, refuse_idle_capabilities, refuse_missing_locks, wider_paths
 from .endpoint import Endpoint, connect, find_endpoint
 from .mirror import Mirror, MirrorImage, build_image, find_mirror
 
@@ -67,6 +69,7 @@ class DockerEngine(Engine):
         self._mirror: tuple[Mirror, MirrorImage] | None = None
         self._has_quota = True
         self._to_remove: set[str] = set()
+        self._default_paths: Mapping[str, Any] | None = None
         self._lock = threading.RLock()
 
     def capabilities(self) -> EngineCapabilities:
@@ -88,6 +91,7 @@ class DockerEngine(Engine):
             repository_mounts=True,
             unsupported=dialect.unsupported,
             runtimes=tuple(sorted(info.get("Runtimes") or ())) if dialect.any_runtime else (),
+            host=self.host(),
             details={key: value for key, value in details.items() if value},
         )
 
@@ -220,6 +224,26 @@ class DockerEngine(Engine):
         """Raise this package's errors in place of the SDK's."""
         return translated(self.endpoint, task, self.title)
 
+    def host(self) -> EngineHost:
+        """Return what of its machine the locks of a container depend on."""
+        return host_of(self.info(), self.endpoint.address, shares_files=not self._why_no_mirror())
+
+    def default_paths(self, body: dict[str, Any]) -> Mapping[str, Any]:
+        """Return the paths that it masks and protects unasked: what it notes of a container that never starts.
+
+        Whoever asks for paths gets those alone, and each version of the engine has a list of its own.
+        """
+        with self._lock:
+            if self._default_paths is None:
+                with self.translated("tell which paths it masks"):
+                    name = f"chorus-nb-{secrets.token_hex(8)}"
+                    made = self.client.create_container_from_config(body, name=name)["Id"]
+                    try:
+                        self._default_paths = self.client.inspect_container(made)["HostConfig"]
+                    finally:
+                        self.client.remove_container(made, force=True, v=True)
+            return self._default_paths
+
     def _why_no_mirror(self) -> str:
         """Return why this engine can't mount the notebook's own files; empty where it can. In doubt it can't."""
         info, here = self.info(), platform.uname()
@@ -235,6 +259,9 @@ class DockerEngine(Engine):
 
     def _refuse_what_it_lacks(self, spec: ContainerSpec) -> None:
         refuse_limits(spec.limits, self.info(), self.endpoint.address, local=not self._why_no_mirror())
+        refuse_missing_locks(spec, self.capabilities().runtimes if spec.security.runtime else ())
+        if spec.security.capabilities and self.dialect is DOCKER:  # Podman makes them ambient.
+            refuse_idle_capabilities(spec)
         if spec.mounts and not self.endpoint.is_unix_socket:
             raise ConfigurationError(
                 f"The engine at {self.endpoint.address} is elsewhere and can't mount {spec.mounts[0].source}.",
@@ -314,6 +341,8 @@ class DockerContainer(Container):
         engine = self._engine
         body = container_body(self._spec, interpreter)
         body["HostConfig"].update(engine.quota_body(self._spec))
+        if self._spec.security.masked_paths or self._spec.security.read_only_paths:
+            body["HostConfig"].update(wider_paths(self._spec, engine.default_paths(body)))
         body = engine.dialect.translate(body, engine.endpoint.is_unix_socket)
         session = re.sub(r"[^A-Za-z0-9_.-]", "-", self._spec.session_name)
         name = f"chorus-nb-{session}-{secrets.token_hex(4)}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..config.folders import Tmpfs
 from .base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount
 from .docker_limits import limits_body
+from .docker_locks import locks_of
 from .owner import owner_label
 
 
@@ -38,16 +40,14 @@ def container_body(spec: ContainerSpec, interpreter: str) -> dict[str, Any]:
 def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     return {
         "AutoRemove": True,
-        "CapDrop": ["ALL"],
         "Init": spec.keeper,  # The agent reaps; an init before it would hide it.
         "IpcMode": "private",
         "LogConfig": {"Type": "none"},  # Logging would write every byte of the stream to the disk.
         "Mounts": [_mount(mount) for mount in spec.mounts],
         "NetworkMode": spec.network.mode,
-        "ReadonlyRootfs": spec.security.read_only_root,
-        "SecurityOpt": ["no-new-privileges:true"],
         "Tmpfs": _tmpfs(spec),
         **limits_body(spec.limits),
+        **locks_of(spec),
     }
 
 
@@ -71,4 +71,10 @@ def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
     targets = {mount.target for mount in spec.mounts}
     # Volumes that the image declares would be folders on the engine's disk, without a limit.
     empty = {path: own for path in (*spec.image.volumes, WORKSPACE) if path not in targets}
-    return {**empty, **folders}
+    return {**empty, **folders, **{folder.path: _asked(folder, own) for folder in spec.security.tmpfs_folders}}
+
+
+def _asked(folder: Tmpfs, own: str) -> str:
+    """Change what our own folders have: the last word about an option counts (mount(8))."""
+    size = "" if folder.size_bytes is None else f",size={folder.size_bytes}"
+    return f"{own}{size}{'' if folder.executable else ',noexec'}"

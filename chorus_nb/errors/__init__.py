@@ -8,7 +8,13 @@ Where a builtin exception means the same, the error is one of those too, so that
 """
 
 from .base import CATEGORIES, ChorusError
-from .configuration import ConfigurationError, PolicyLoosenedError, PolicyNotEnforcedError, RepositoryNotFoundError
+from .configuration import (
+    ConfigurationError,
+    PolicyLoosenedError,
+    PolicyNotEnforcedError,
+    PolicyRefusedError,
+    RepositoryNotFoundError,
+)
 from .engine import (
     EngineError,
     EngineNotFoundError,
@@ -82,6 +88,7 @@ __all__ = [
     "PolicyLoosenedError",
     "PolicyNotEnforcedError",
     "ProcessLimitError",
+    "PolicyRefusedError",
     "RepositoryNotFoundError",
     "ResourceLimitError",
     "SandboxDiedError",

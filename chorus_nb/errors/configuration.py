@@ -27,6 +27,22 @@ class PolicyLoosenedError(ConfigurationError):
         self.option = option
 
 
+class PolicyRefusedError(ConfigurationError):
+    """What was asked for is never given, whoever asks: it would end the isolation.
+
+    Attributes
+    ----------
+    rule : str
+        The rule that forbids it: a name of :mod:`chorus_nb.config.rules`.
+    """
+
+    category = "policy"
+
+    def __init__(self, message: str, *, next_step: str = "", rule: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.rule = rule
+
+
 class RepositoryNotFoundError(ConfigurationError, FileNotFoundError):
     """The folder to mount as the repository does not exist."""
 

@@ -18,7 +18,9 @@ LAYERS: list[tuple[str, ...]] = [
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
-    ("sanitize", "drawings", "frame", "shell_monitor", "writer", "control", "limits_reached", "disk_meter"),
+    ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter"),
+    ("enforced",),
+    ("sanitize", "drawings", "frame", "shell_monitor", "writer"),
     ("declarations",),
     ("stylesheets", "estimators"),
     ("markup",),
@@ -56,7 +58,9 @@ FACES = {
 
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
-    "pydantic": {"config", "controls", "limits_enforced", "telemetry", "notices", "files", "run_report"},
+    "pydantic": {
+        *("config", "control", "controls", "enforced", "limits_enforced", "telemetry", "notices", "files", "run_report")
+    },
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chorus_nb.config import RepositoryMount
-from chorus_nb.errors import ConfigurationError, RepositoryNotFoundError
+from chorus_nb.errors import ConfigurationError, PolicyRefusedError, RepositoryNotFoundError
 from chorus_nb.repository import find_repository, resolve_repository, sandbox_user
 
 
@@ -73,15 +73,14 @@ def test_a_link_to_a_folder_is_resolved(repository: Path, tmp_path: Path) -> Non
     "folder", ["/", "/etc", "/etc/..", "/proc", "/proc/self", "/sys", "/dev", "/usr", "/usr/lib", "/var", "/tmp"]
 )
 def test_system_folders_are_refused(folder: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"can't be mounted as the repository: .*system|home folder lies in it"
-    ):
+    with pytest.raises(PolicyRefusedError, match=r"is refused by the rule 'no .*repo_path") as caught:
         resolve_repository(RepositoryMount(path=Path(folder)), tmp_path)
+    assert caught.value.rule in ("no system folder", "no home folder", "no engine socket")
 
 
 def test_a_link_does_not_get_around_the_refusal(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc")
-    with pytest.raises(ConfigurationError, match="'/etc' can't be mounted"):
+    with pytest.raises(PolicyRefusedError, match=r"'/etc', .*'no system folder'"):
         resolve_repository(RepositoryMount(path=tmp_path / "link"), tmp_path)
 
 
@@ -94,9 +93,9 @@ def test_the_home_folder_is_refused_but_not_what_lies_in_it(tmp_path: Path, monk
     home = tmp_path / "people" / "ada"
     (home / "project").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
-    with pytest.raises(ConfigurationError, match="it is your home folder"):
+    with pytest.raises(PolicyRefusedError, match="your home folder, is refused by the rule 'no home folder'"):
         resolve_repository(RepositoryMount(path=Path("~")), tmp_path)
-    with pytest.raises(ConfigurationError, match="your home folder lies in it"):
+    with pytest.raises(PolicyRefusedError, match="in which your home folder lies, is refused"):
         resolve_repository(RepositoryMount(path=home.parent), tmp_path)
     assert resolve_repository(RepositoryMount(path=Path("~/project")), tmp_path) == home / "project"
 

@@ -13,6 +13,7 @@ from sandboxes import OtherPython, Running, opened
 from chorus_nb.agent.cgroup import Cgroup
 from chorus_nb.agent.commands import Execution
 from chorus_nb.agent.wire import Message
+from chorus_nb.config import SecurityPolicy
 from chorus_nb.engines.base import ContainerProcess
 from chorus_nb.engines.fake import FakeContainer, FakeEngine
 from chorus_nb.errors import AgentProtocolError, EngineError, ImageUnsupportedError, SandboxDiedError
@@ -194,15 +195,20 @@ def report(output: str) -> dict[str, Any]:
             return Canned([("stdout", output.encode())])
 
     class Spec:
-        user, working_dir = "1000:1000", "/"
+        user, working_dir, security = "1000:1000", "/", SecurityPolicy()
 
     return policy_report(Reporting(), Spec(), Cgroup(root=""))  # type: ignore[arg-type]
 
 
 def test_what_nobody_tells_is_not_in_force() -> None:
     found = report("")
-    assert (found["uid"], found["gid"], found["effective_capabilities"]) == (-1, -1, "")
-    controls = ("no_new_privileges", "seccomp_filter", "read_only_root", "supervisor_undumpable")
+    assert (found["uid"], found["gid"], found["locks"]["capabilities"], found["locks"]["seccomp_mode"]) == (
+        -1,
+        -1,
+        {},
+        0,
+    )
+    controls = ("no_new_privileges", "read_only_root", "supervisor_undumpable")
     assert not any(found[control] for control in controls)
     assert found["interfaces"] == ["unknown"]
     assert found["open_files"] > 2**32
