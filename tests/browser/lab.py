@@ -138,7 +138,9 @@ class NotebookPage:
         """Open the notebook at `path` (below the server's root) and wait until its kernel answers."""
         self.path = path
         relative = path.relative_to(self.server.root).as_posix()
-        self.page.goto(f"{self.server.url}/lab/tree/{relative}?token={self.server.token}&reset")
+        # A workspace of its own: in a shared one, a page that is loaded again may get what another page had open.
+        workspace = f"{self.server.url}/lab/workspaces/{path.stem}"
+        self.page.goto(f"{workspace}/tree/{relative}?token={self.server.token}&reset")
         self.wait_kernel_ready()
 
     def reload(self) -> None:
