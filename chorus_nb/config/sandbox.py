@@ -66,6 +66,8 @@ class SandboxConfig(Policy):
         for name, value in options.items():
             section, field = _place(name)
             (values[section] if section else values)[field] = value
+        if "network" in options:
+            values["network"] = NetworkPolicy.of_mode(values["network"], {_place(name)[1] for name in options})
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -79,7 +81,7 @@ class SandboxConfig(Policy):
     def option_text(self, name: str) -> str:
         """Return the value of a flat option as people write it; of the environment, which may be secret, the names."""
         value = self.option(name)
-        if isinstance(value, Mapping):
+        if isinstance(value, (Mapping, tuple)):
             return ",".join(value)
         return size_text(value) if _place(name)[1].endswith("_bytes") else str(value)
 
