@@ -12,6 +12,7 @@ from .agent.wire import Message
 from .asking import InputHandler, Question, refusal
 from .buffers import with_buffers
 from .conversation import Conversation, Exchange, Request, Signal
+from .egress import HostTraffic, egress_notice
 from .endings import gave_no_answer
 from .errors import (
     AgentProtocolError,
@@ -57,6 +58,8 @@ class Outcome:
         Whether it was interrupted, and ended by that.
     reached : ReachedLimit or None
         The limit that it failed at, or that of the output.
+    egress : tuple of HostTraffic
+        What it exchanged with which host by ``network=allowlist``, and what was refused.
     """
 
     reply: Mapping[str, Any]
@@ -64,6 +67,7 @@ class Outcome:
     notice: str | None
     interrupted: bool
     reached: ReachedLimit | None = None
+    egress: tuple[HostTraffic, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -106,6 +110,7 @@ class Execution:
         """Send the request and see it to its end; ``on_late`` gets what comes after that."""
         self._timeout_s = timeout_s
         self._on_input = on_input
+        self._session.egress.begin()
         self._deadline_s = time.monotonic() + timeout_s if timeout_s else None
         ask, late = self._conversation.ask, self._session.late
         with ask(self._request) as self._exchange, late.of(self._exchange.msg_id, self._outputs, on_late):
@@ -191,7 +196,7 @@ class Execution:
         if message.msg_type == _REPLIES[self._request.msg_type]:
             return message.content
         if message.msg_type == "resource_usage":
-            self._usage = self._session.last_usage = self._figures(message.content)
+            self._usage = self._session.last_usage = self._figures(self._session.egress.counted(message).content)
         elif message.msg_type == "worker_exit":
             self._session.close_widgets()
             raise self._worker_died(message.content)
@@ -255,9 +260,12 @@ class Execution:
         killed = reply.get("killed") is True
         if self._usage is None:
             raise AgentProtocolError("The sandbox sent no figures.", next_step="Restart the session.")
-        reached = self._reached(reply, self._usage)
-        notice = (self._outputs.notice() or "") + (f"[sandbox] {reached.hint}\n" if reached else "")
-        return Outcome(reply, self._usage, notice or None, ended_by_us or killed, reached or self._outputs.reached())
+        reached, egress = self._reached(reply, self._usage), self._session.egress.since_begin()
+        # A cell that failed says by its error what was refused to it.
+        refusals = egress_notice(egress) if reply.get("status") == "ok" else ""
+        notice = (self._outputs.notice() or "") + refusals + (f"[sandbox] {reached.hint}\n" if reached else "")
+        reached = reached or self._outputs.reached()
+        return Outcome(reply, self._usage, notice or None, ended_by_us or killed, reached, egress)
 
     def _reached(self, reply: Mapping[str, Any], usage: ResourceUsage) -> ReachedLimit | None:
         failed = reply.get("status") != "ok" or reply.get("exit_code")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .agent import boot
 from .config import SandboxConfig
@@ -58,7 +59,7 @@ def container_spec(
         session_name=name,
         image=image,
         arguments=boot.SUPERVISOR_ARGUMENTS,
-        environment=_environment(image.environment, config.environment),
+        environment=_environment({**image.environment, **config.network.proxy_environment()}, config.environment),
         working_dir=working_dir,
         user=user,
         mounts=mounts,
@@ -87,8 +88,14 @@ def keeper_spec(spec: ContainerSpec) -> ContainerSpec:
     Raises
     ------
     ConfigurationError
-        With capabilities: its main process is not root's, and what an engine starts beside it gets none.
+        With capabilities: its main process is not root's, and what an engine starts beside it gets none. With a
+        network by allow-list, which only our agent gives.
     """
+    if spec.network.mode == "allowlist":
+        raise ConfigurationError(
+            "network=allowlist needs an image with Python: the proxy of the sandbox is a part of the agent.",
+            next_step="Choose such an image, or another network.",
+        )
     if added := spec.security.capabilities:
         raise ConfigurationError(
             f"cap_add={', '.join(added)} can't be had in the image {spec.image.reference!r}, which has no Python.",
@@ -117,12 +124,15 @@ def start_agent(container: Container, spec: ContainerSpec, capabilities: EngineC
         container.start()
         container.stream = ShellAgent(container, spec, capabilities.isolation)
     else:
-        start_with(container, lambda: boot_payload(spec.working_dir, capabilities, checked_paths(spec)))
+        start_with(container, lambda: boot_payload(spec, capabilities))
 
 
-def boot_payload(working_dir: str, capabilities: EngineCapabilities, paths: Sequence[str] = ()) -> bytes:
-    """Return the bytes that make the started interpreter our agent, which is to look at ``paths`` for its report."""
-    config = {"working_dir": working_dir, "own_cgroup": capabilities.isolation, "paths": list(paths)}
+def boot_payload(spec: ContainerSpec, capabilities: EngineCapabilities) -> bytes:
+    """Return the bytes that make the started interpreter our agent."""
+    paths = list(checked_paths(spec))
+    config: dict[str, Any] = {"working_dir": spec.working_dir, "own_cgroup": capabilities.isolation, "paths": paths}
+    if spec.network.mode == "allowlist":
+        config["egress"] = {"no_proxy": ",".join(spec.network.inside())}
     return boot.payload(config)
 
 

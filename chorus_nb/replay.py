@@ -13,6 +13,7 @@ from IPython.display import clear_output, publish_display_data
 
 from .agent.wire import Message
 from .config import OutputMode
+from .egress import denied
 from .errors import ExecutionError, ExecutionInterruptedError
 from .execution import Outcome
 from .limits_reached import failure
@@ -107,7 +108,7 @@ class Replay:
         content = self._error.content
         if outcome.interrupted:
             return ExecutionInterruptedError(content["ename"], content["evalue"], content["traceback"])
-        return failure(content, outcome.reached)
+        return denied(outcome.egress, content["traceback"]) or failure(content, outcome.reached)
 
     # What a subclass does elsewhere than in the cell that runs now
 

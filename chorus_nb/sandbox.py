@@ -9,6 +9,7 @@ from .agent.wire import Message
 from .asking import InputHandler
 from .config import SandboxConfig, duration_s
 from .controls import AgentInfo
+from .egress import HostTraffic, denied
 from .engines.base import Engine
 from .engines.docker import DockerEngine
 from .execution import Outcome
@@ -62,9 +63,12 @@ class ExecutionResult:
     result : RichOutput or None
         The value of its last expression.
     error : ErrorOutput or None
+        Its exception; an ``EgressDeniedError`` where connections of it were refused, below its own traceback.
     limit : ReachedLimit or None
         The limit that it failed at, or that of the output.
     usage : ResourceUsage
+    egress : tuple of HostTraffic
+        With ``network="allowlist"``: what it exchanged with which host, in bytes, and what was refused.
     duration_s : float
         Wall-clock time in the sandbox.
     """
@@ -77,6 +81,7 @@ class ExecutionResult:
     error: ErrorOutput | None
     usage: ResourceUsage
     limit: ReachedLimit | None = None
+    egress: tuple[HostTraffic, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -92,6 +97,7 @@ class CommandResult:
     stderr: str
     usage: ResourceUsage
     limit: ReachedLimit | None = None
+    egress: tuple[HostTraffic, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -198,9 +204,10 @@ class Sandbox:
             stderr=collector.printed("stderr", outcome),
             outputs=[*collector.outputs, *_pages(outcome)],
             result=collector.result,
-            error=collector.error,
+            error=_with_refusals(collector.error, outcome),
             usage=outcome.usage,
             limit=outcome.reached,
+            egress=outcome.egress,
         )
 
     def command(self, argv: list[str], *, timeout: float | str | None = None) -> CommandResult:
@@ -210,7 +217,7 @@ class Sandbox:
         if outcome.interrupted:
             raise KeyboardInterrupt
         stdout, stderr = collector.printed("stdout", outcome), collector.printed("stderr", outcome)
-        return CommandResult(outcome.exit_code, stdout, stderr, outcome.usage, outcome.reached)
+        return CommandResult(outcome.exit_code, stdout, stderr, outcome.usage, outcome.reached, outcome.egress)
 
     def usage(self) -> ResourceSample:
         """Return what it uses now."""
@@ -234,6 +241,11 @@ class Sandbox:
     def close(self) -> None:
         """End it; may be called twice."""
         self._session.close()
+
+
+def _with_refusals(error: ErrorOutput | None, outcome: Outcome) -> ErrorOutput | None:
+    refused = denied(outcome.egress, error.traceback) if error else None
+    return ErrorOutput(refused.ename, refused.evalue, refused._render_traceback_()) if refused else error
 
 
 def _pages(outcome: Outcome) -> list[RichOutput]:

@@ -70,6 +70,8 @@ class SandboxConfig(Policy):
             refuse_outright(name, value)
             section, field = _place(name)
             (values[section] if section else values)[field] = value
+        if "network" in options:
+            values["network"] = NetworkPolicy.of_mode(values["network"], {_place(name)[1] for name in options})
         try:
             return cls.model_validate(values)
         except ValidationError as error:

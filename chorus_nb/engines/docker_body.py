@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..config import NetworkPolicy
 from ..config.folders import Tmpfs
 from .base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount
 from .docker_limits import limits_body
@@ -31,7 +32,6 @@ def container_body(spec: ContainerSpec, interpreter: str) -> dict[str, Any]:
         "AttachStdout": True,
         "AttachStderr": True,
         "StopSignal": "SIGKILL",  # Nothing in it needs to be saved: an engine that stops need not wait for us.
-        "NetworkDisabled": spec.network.mode == "none",
         "Healthcheck": {"Test": ["NONE"]},  # The image's own would run beside the agent.
         "HostConfig": _host_config(spec),
     }
@@ -44,10 +44,22 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "IpcMode": "private",
         "LogConfig": {"Type": "none"},  # Logging would write every byte of the stream to the disk.
         "Mounts": [_mount(mount) for mount in spec.mounts],
-        "NetworkMode": spec.network.mode,
+        **_network(spec.network),
         "Tmpfs": _tmpfs(spec),
         **limits_body(spec.limits),
         **locks_of(spec),
+    }
+
+
+def _network(network: NetworkPolicy) -> dict[str, Any]:
+    if network.mode != "bridge":
+        # What the engine would write into resolv.conf are name servers and domains of the host.
+        return {"NetworkMode": "none", "Dns": ["127.0.0.1"], "DnsSearch": ["."], "ExtraHosts": []}
+    return {
+        "NetworkMode": "bridge",
+        "Dns": list(network.dns),
+        "DnsSearch": list(network.dns_search),
+        "ExtraHosts": list(network.add_host),
     }
 
 
