@@ -24,7 +24,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("page", "widgets"),
     ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices"),
     ("payloads", "buffers", "shell_agent", "options"),
-    ("policy_files", "controls"),
+    ("settings", "controls"),
     ("launch", "endings", "execution", "late", "files", "introspection"),
     ("starting",),
     ("session",),
@@ -35,7 +35,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("magic_line",),
     ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script", "host_cells", "kernelspec"),
     ("comm_relay", "replay"),
-    ("cell", "run_report"),
+    ("cell", "run_report", "config_command", "doctor"),
     ("columns", "background", "mode"),
     ("side_by_side", "commands"),
     ("magics", "panel", "run_notebook"),
@@ -54,6 +54,7 @@ FACES = {
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
     "pydantic": {"config", "controls", "telemetry", "notices", "files", "run_report"},
+    "platformdirs": {"settings"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
