@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _declare_kernel_install(
         actions.add_parser("install", help="make it known to Jupyter as 'Python 3 (sandbox)'", allow_abbrev=False)
     )
+    _declare_doctor(commands.add_parser("doctor", help="look for what is wrong, and say the cure", allow_abbrev=False))
     _declare_config(
         commands.add_parser(
             "config",
@@ -89,6 +90,25 @@ def _declare_kernel_install(parser: argparse.ArgumentParser) -> None:
     # --user has meant something else there for as long as there have been kernelspecs.
     add_policy_arguments(parser, leave_out=("user",))
     parser.set_defaults(do=_install_kernel)
+
+
+def _declare_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Look at this Python, the engine and the configuration here, start one sandbox, and print what is wrong, the "
+        "cure, and what was requested of the sandbox beside what is enforced. Exit status: 0 where sandboxes work, "
+        "also with warnings; 1 where they do not."
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document: ok, checks, controls, start_s")
+    parser.set_defaults(do=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from .doctor import examine, print_report
+    from .engines.docker import DockerEngine
+
+    examination = examine(DockerEngine())
+    print_report(examination, as_json=arguments.json)
+    return 0 if examination.ok else 1
 
 
 def _declare_config(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from typing import Literal
 from .agent.wire import Message
 from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
-from .controls import AgentInfo
+from .controls import AgentInfo, Control, controls
 from .conversation import Request
 from .endings import busy, not_restarted, process_lost, stopped, why_ended, why_silent
 from .engines.base import Container, Engine
@@ -95,6 +95,12 @@ class Session:
     def info(self) -> AgentInfo | None:
         """What the agent found in force, once started."""
         return self._starter.info
+
+    @property
+    def controls(self) -> list[Control]:
+        """Requested against enforced, control by control, also of a start that failed; empty before any report."""
+        info, spec = self._starter.info, self._starter.spec
+        return controls(info, spec) if info and spec else []
 
     @property
     def _container(self) -> Container | None:

@@ -39,6 +39,8 @@ class Starter:
         With the agent in it; stays when the container is removed.
     info : AgentInfo or None
         What the agent found in force.
+    spec : ContainerSpec or None
+        What the latest container was asked for.
     no_python : ImageUnsupportedError or None
         Why only shell scripts can run here, once that is known.
     given_up : bool
@@ -60,6 +62,7 @@ class Starter:
         self.container: Container | None = None
         self.conversation: Conversation | None = None
         self.info: AgentInfo | None = None
+        self.spec: ContainerSpec | None = None
         self.no_python: ImageUnsupportedError | None = None
         self.given_up = False
         self._name = name
@@ -102,6 +105,7 @@ class Starter:
     def _boot(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> None:
         notices = self._notices
         notices.begin()
+        self.info, self.spec = None, spec
         container = self.container = self._engine.create(spec)
         # Whoever closed the session meanwhile saw no container to remove.
         self._refuse()

@@ -48,12 +48,13 @@ FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
     *("background", "columns", "side_by_side", "mode", "commands"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
-    *("host_cells", "kernelspec", "run_notebook"),
+    *("host_cells", "kernelspec", "run_notebook", "doctor"),
 }
 
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
     "pydantic": {"config", "controls", "telemetry", "notices", "files", "run_report"},
+    "packaging": {"doctor"},
     "platformdirs": {"settings"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
