@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import config_command
+from . import config_command, containers_command
 from ._version import __version__
 from .config_command import PRECEDENCE
+from .engines.docker import DockerEngine
 from .errors import ChorusError, ConfigurationError
 from .options import add_policy_arguments, as_arguments, given
 from .settings import DEFAULTS, Source, named_profile
@@ -45,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
         actions.add_parser("install", help="make it known to Jupyter as 'Python 3 (sandbox)'", allow_abbrev=False)
     )
     _declare_doctor(commands.add_parser("doctor", help="look for what is wrong, and say the cure", allow_abbrev=False))
+    ps = commands.add_parser("ps", help="list the sandboxes of all notebooks")
+    ps.set_defaults(do=_on_engine(containers_command.ps))
+    prune = commands.add_parser("prune", help="remove what a crash has left: containers without owner, unused images")
+    prune.set_defaults(do=_on_engine(containers_command.prune))
     _declare_config(
         commands.add_parser(
             "config",
@@ -104,11 +109,14 @@ def _declare_doctor(parser: argparse.ArgumentParser) -> None:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from .doctor import examine, print_report
-    from .engines.docker import DockerEngine
 
     examination = examine(DockerEngine())
     print_report(examination, as_json=arguments.json)
     return 0 if examination.ok else 1
+
+
+def _on_engine(command: Callable[[DockerEngine], int]) -> Callable[[argparse.Namespace], int]:
+    return lambda _: command(DockerEngine())
 
 
 def _declare_config(parser: argparse.ArgumentParser) -> None:

@@ -40,7 +40,7 @@ from .docker_body import container_body
 from .docker_exec import start_process
 from .docker_limits import explain, missing_limits, quota_body, refuse_limits
 from .endpoint import Endpoint, connect, find_endpoint
-from .mirror import Mirror, MirrorImage, build_image, find_mirror
+from .mirror import IMAGE_LABEL, Mirror, MirrorImage, build_image, find_mirror
 
 REMOVE_TIMEOUT_S = 20.0
 
@@ -125,6 +125,25 @@ class DockerEngine(Engine):
     def _ask_to_remove(self, container_id: str) -> None:
         with self.translated("remove the container"), _gone_is_fine(or_ending=True):
             self.client.remove_container(container_id, force=True, v=True)
+
+    def own_images(self) -> list[str]:
+        """Return the names of the empty images that this package has made."""
+        with self.translated("list images"):
+            found = self.client.images(filters={"label": IMAGE_LABEL})
+        return [str(name) for each in found for name in each.get("RepoTags") or [each["Id"]]]
+
+    def remove_own_image(self, image: str) -> bool:
+        """Remove an image of :meth:`own_images`; return False where a container uses it."""
+        import docker
+
+        with self.translated("remove the image"):
+            try:
+                self.client.remove_image(image)
+            except docker.errors.APIError as error:
+                if error.status_code not in (404, 409):
+                    raise
+                return False
+        return True
 
     def inspect_id(self, container_id: str) -> ContainerState:
         """Ask for the state of a container by id."""

@@ -21,6 +21,7 @@ _STRICT = {
     "tmp": "32m",
     "max_output": "256k",
     "timeout": "30s",
+    "idle": "30m",
 }
 
 # A notebook that must show the same next year, on any machine, under nbval. Hashes of strings and the order of sums
@@ -33,7 +34,8 @@ _TUTORIAL = {
 }
 
 # Code of a stranger or of a model that may well be hostile, and is to be of use all the same: plots and tables show,
-# in a frame where they can act, and data comes in by hand. None of the user's files is there to be read.
+# in a frame where they can act, and data comes in by hand. None of the user's files is there to be read, and what it
+# left running behind its cells ends with the session, half an hour after the last one.
 _UNTRUSTED = {
     "repo": "none",
     "memory": "512m",
@@ -42,6 +44,7 @@ _UNTRUSTED = {
     "tmp": "128m",
     "max_output": "2m",
     "timeout": "2m",
+    "idle": "30m",
 }
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {

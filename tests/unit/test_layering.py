@@ -35,7 +35,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("magic_line",),
     ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script", "host_cells", "kernelspec"),
     ("comm_relay", "replay"),
-    ("cell", "run_report", "config_command", "doctor"),
+    ("cell", "run_report", "config_command", "containers_command", "doctor"),
     ("columns", "background", "mode"),
     ("side_by_side", "commands"),
     ("magics", "panel", "run_notebook"),
