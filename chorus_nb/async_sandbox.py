@@ -105,7 +105,7 @@ class AsyncSandbox:
 
     Parameters
     ----------
-    config, engine, **options
+    config, profile, engine, **options
         As of :class:`chorus_nb.Sandbox`.
 
     Examples
@@ -118,10 +118,11 @@ class AsyncSandbox:
         self,
         config: SandboxConfig | None = None,
         *,
+        profile: str | None = None,
         engine: Engine | None = None,
         **options: Any,
     ) -> None:
-        self._wrapped = Sandbox(config, engine=engine, **options)
+        self._wrapped = Sandbox(config, profile=profile, engine=engine, **options)
         self._session = self._wrapped._session
         self._starting = asyncio.Lock()
         self._turn = asyncio.Lock()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from . import config_command, containers_command
 from ._version import __version__
-from .config import SandboxConfig
+from .config_command import PRECEDENCE
+from .engines.docker import DockerEngine
 from .errors import ChorusError, ConfigurationError
 from .options import add_policy_arguments, as_arguments, given
-from .policy_files import NotebookPolicy
+from .settings import DEFAULTS, Source, named_profile
+from .status import visible
 
 USAGE_ERROR = 2
 
@@ -21,10 +25,10 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.do(arguments)
     except ConfigurationError as error:
-        print(f"chorus-nb: {error}", file=sys.stderr)
+        print(f"chorus-nb: {visible(str(error))}", file=sys.stderr)
         return USAGE_ERROR
     except ChorusError as error:
-        print(f"chorus-nb: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"chorus-nb: {type(error).__name__}: {visible(str(error))}", file=sys.stderr)
         return 1
     return status
 
@@ -40,6 +44,20 @@ def _parser() -> argparse.ArgumentParser:
     actions = kernel.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _declare_kernel_install(
         actions.add_parser("install", help="make it known to Jupyter as 'Python 3 (sandbox)'", allow_abbrev=False)
+    )
+    _declare_doctor(commands.add_parser("doctor", help="look for what is wrong, and say the cure", allow_abbrev=False))
+    ps = commands.add_parser("ps", help="list the sandboxes of all notebooks")
+    ps.set_defaults(do=_on_engine(containers_command.ps))
+    prune = commands.add_parser("prune", help="remove what a crash has left: containers without owner, unused images")
+    prune.set_defaults(do=_on_engine(containers_command.prune))
+    _declare_config(
+        commands.add_parser(
+            "config",
+            help="every option with its value here, and where it comes from",
+            epilog=PRECEDENCE,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
     )
     return parser
 
@@ -79,6 +97,49 @@ def _declare_kernel_install(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(do=_install_kernel)
 
 
+def _declare_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Look at this Python, the engine and the configuration here, start one sandbox, and print what is wrong, the "
+        "cure, and what was requested of the sandbox beside what is enforced. Exit status: 0 where sandboxes work, "
+        "also with warnings; 1 where they do not."
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document: ok, checks, controls, start_s")
+    parser.set_defaults(do=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from .doctor import examine, print_report
+
+    examination = examine(DockerEngine())
+    print_report(examination, as_json=arguments.json)
+    return 0 if examination.ok else 1
+
+
+def _on_engine(command: Callable[[DockerEngine], int]) -> Callable[[argparse.Namespace], int]:
+    return lambda _: command(DockerEngine())
+
+
+def _declare_config(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Print every option of a sandbox in this folder with its value, and where that comes from."
+    parser.add_argument("--notebook", type=Path, metavar="NB.ipynb", help="for this notebook, with what it says itself")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    add_policy_arguments(parser)
+    parser.set_defaults(do=_show_config)
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND")
+    what = "the file, a notebook, or a folder of the repository; the working directory when left out"
+    trust = actions.add_parser("trust", help="let a file of a repository loosen its sandboxes", allow_abbrev=False)
+    trust.add_argument("path", nargs="?", type=Path, default=Path(), metavar="PATH", help=what)
+    trust.add_argument("--yes", action="store_true", help="do not ask")
+    trust.set_defaults(do=lambda arguments: config_command.trust(arguments.path, yes=arguments.yes))
+    untrust = actions.add_parser("untrust", help="take that back", allow_abbrev=False)
+    untrust.add_argument("path", nargs="?", type=Path, default=Path(), metavar="PATH", help=what)
+    untrust.set_defaults(do=lambda arguments: config_command.untrust(arguments.path))
+
+
+def _show_config(arguments: argparse.Namespace) -> int:
+    return config_command.show(given(arguments), arguments.notebook, as_json=arguments.json)
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from .run_notebook import run  # nbclient takes its time to import.
 
@@ -116,4 +177,6 @@ def _install_kernel(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse now what the kernel would refuse later. Raises ``ConfigurationError``."""
-    NotebookPolicy(SandboxConfig()).changed(given(arguments))
+    options = given(arguments)
+    start = named_profile(options.pop("profile")) if "profile" in options else DEFAULTS
+    start.changed(options, Source("typed"))

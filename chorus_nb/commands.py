@@ -14,7 +14,7 @@ from .magic_line import sessions_asked
 from .manager import DEFAULT_NAME, SessionManager
 from .mode import Mode, is_own
 from .session import Session
-from .status import describe, list_sessions, settings
+from .status import describe, list_sessions, settings_table
 
 HELP = """\
 %%sandbox [NAME] [options]     run the cell in a sandbox; %%sandbox? shows the options
@@ -144,8 +144,9 @@ class Commands:
 
     def _config(self, name: str) -> None:
         known = {session.name for session in self._manager.sessions()}
-        config = self._session(name).config if name or DEFAULT_NAME in known else self._manager.configured({})
-        print(settings(config))
+        made = name or DEFAULT_NAME in known
+        manager = self._manager
+        print(settings_table(manager.settings_of(self._session(name)) if made else manager.settings_for({})))
 
     def _on(self, line: str) -> None:
         """Whatever is wrong with the line, from here on no cell runs in the kernel by mistake."""

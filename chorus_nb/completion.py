@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .config import OPTIONS, choices
+from .errors import ChorusError
 from .magic_line import MATRIX_OPTIONS
 from .options import flag
+from .settings import PROFILES, user_configuration
 
 if TYPE_CHECKING:
     from .magics import SandboxMagics
@@ -17,7 +19,6 @@ _VALUES = {
     "--gauge": ["on", "off"],
     "--lang": ["python", "sh"],
     "--timeout": [],
-    "--profile": [],
     "--matrix": [f"{option}=" for option in MATRIX_OPTIONS],
 }
 _FLAGS = ["--fresh", "--bg"]
@@ -52,7 +53,16 @@ class Completions:
             if rest[0] not in ("start", "on"):
                 return names if len(rest) == 1 and rest[0] in _TAKE_NAME else []
             rest = rest[1:]
+        if rest and rest[-1] == "--profile":
+            return _profiles()
         if rest and rest[-1] in _VALUES:
             return _VALUES[rest[-1]]
-        unused = [option for option in [*_VALUES, *_FLAGS] if option not in rest or option in _REPEATABLE]
+        unused = [option for option in [*_VALUES, "--profile", *_FLAGS] if option not in rest or option in _REPEATABLE]
         return unused if rest else names + unused
+
+
+def _profiles() -> list[str]:
+    try:
+        return user_configuration().profile_names
+    except ChorusError:
+        return list(PROFILES)

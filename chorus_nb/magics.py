@@ -141,11 +141,12 @@ class SandboxMagics(Magics):
 
     def run(self, arguments: Namespace, cell: str) -> object:
         """Run a cell as its line says; return its value, or what stands for it."""
-        timeout_s = None if arguments.timeout is None else duration_s("--timeout", arguments.timeout)
+        typed_s = None if arguments.timeout is None else duration_s("--timeout", arguments.timeout)
         # The magic's cell ends with a line break that the notebook's has not.
         cell = cell.removesuffix("\n")
         cell = Script(cell) if arguments.lang == "sh" else cell
         sessions = self._sessions(arguments)
+        timeout_s = typed_s or self.manager.settings_of(sessions[0]).config.limits.timeout_s
         if arguments.matrix:
             try:
                 return self._run_many(arguments, sessions, cell, timeout_s)
@@ -163,14 +164,14 @@ class SandboxMagics(Magics):
 
     def _sessions(self, arguments: Namespace) -> list[Session]:
         if arguments.output:
-            self.manager.configured({"output": arguments.output})  # It is the cell's own, and may be refused, too.
+            self.manager.permit({"output": arguments.output})  # It is the cell's own, and may be refused, too.
         asked = sessions_asked(arguments)
         if arguments.bg and (arguments.matrix or len(asked) > 1):
             raise ConfigurationError(
                 "--bg runs a cell in one session.", next_step="Write a %%sandbox --bg cell for each session."
             )
         if arguments.matrix:
-            return [self.manager.make(name, options) for name, options in asked.items()]
+            return self.manager.make(asked)
         return [self.manager.ensure(name, options, fresh=arguments.fresh) for name, options in asked.items()]
 
     def _run_many(self, arguments: Namespace, sessions: list[Session], cell: str, timeout_s: float | None) -> object:
@@ -179,7 +180,8 @@ class SandboxMagics(Magics):
 
     def _turn_and_strip(self, arguments: Namespace, session: Session) -> tuple[Turn, Strip]:
         turn = self.turns.enter(session)
-        return turn, self._make_strip(session, arguments.gauge, turn.stop, arguments.output)
+        gauge = arguments.gauge or self.manager.settings_of(session).gauge
+        return turn, self._make_strip(session, gauge, turn.stop, arguments.output)
 
     def session_of(self, line: str) -> Session | None:
         """Return the session that the line of a ``%%sandbox`` cell names, where there is one; none is made."""

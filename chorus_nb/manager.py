@@ -7,6 +7,8 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from .engines.base import OWNER_LABEL, Engine
 from .engines.docker import DockerEngine
 from .engines.owner import owner_alive
 from .errors import ChorusError, ConfigurationError, SessionConflictError, UnknownSessionError
+from .options import flag
 from .session import Session
+from .settings import Settings, Source, named_profile, notebook_file, resolve
 
 DEFAULT_NAME = "default"
 """The session of a ``%%sandbox`` cell that names none."""
@@ -36,6 +40,7 @@ class SessionManager:
     def __init__(self, engine: Engine | None = None) -> None:
         self.engine = engine or DockerEngine()
         self._sessions: dict[str, Session] = {}
+        self._settings: dict[str, Settings] = {}
         self._prepared: Session | None = None
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -81,51 +86,84 @@ class SessionManager:
                 f"{name!r} is no name for a session.",
                 next_step="Allowed: up to 64 letters, digits, '_', '.' and '-', the first a letter or digit.",
             )
-        config = self.configured(options)
+        self.permit(options)
         with self._lock:
             session = self._sessions.get(name)
-            if session and not fresh and _is_to_be_used(session, config, options):
+            if session and not fresh and self._is_to_be_used(session, options):
                 return session
+            settings = self.settings_for(options)
             if session:
                 session.close()
-            self._sessions[name] = self._take_prepared(name, config) or self._new(name, config)
+            self._sessions[name] = self._take_prepared(name, settings) or self._new(name, settings)
             return self._sessions[name]
 
-    def make(self, name: str, options: Mapping[str, Any]) -> Session:
-        """Make a session of any name, in place of one that has it; who makes it removes it. Raises for bad options."""
-        config = self.configured(options)
+    def make(self, asked: Mapping[str, Mapping[str, Any]]) -> list[Session]:
+        """Make sessions of any names, in place of those that have them; who makes them removes them.
+
+        Raises for options of one before any is made.
+        """
+        settings = {name: self.settings_for(options) for name, options in asked.items()}
         with self._lock:
-            if name in self._sessions:
-                self._sessions[name].close()
-            self._sessions[name] = self._new(name, config)
-            return self._sessions[name]
+            for name, each in settings.items():
+                if name in self._sessions:
+                    self._sessions[name].close()
+                self._sessions[name] = self._new(name, each)
+            return [self._sessions[name] for name in settings]
 
-    def configured(self, options: Mapping[str, Any]) -> SandboxConfig:
-        """Return the configuration that the options make. Raises ``ConfigurationError``."""
-        return SandboxConfig.from_options(**options)
+    def settings_for(self, options: Mapping[str, Any]) -> Settings:
+        """Return what holds for a new session. Raises ``ConfigurationError``."""
+        return resolve(Path.cwd(), options, notebook_file())
 
-    def _new(self, name: str, config: SandboxConfig) -> Session:
-        return Session(name, config, self.engine, Path.cwd())
+    def settings_of(self, session: Session) -> Settings:
+        """Return what a session was made with, and where each value came from."""
+        return self._settings[session.name]
 
-    def _take_prepared(self, name: str, config: SandboxConfig) -> Session | None:
+    def permit(self, options: Mapping[str, Any]) -> None:
+        """Raise where a cell may not have these options, in whatever session; here it may have any."""
+
+    def _new(self, name: str, settings: Settings) -> Session:
+        self._settings[name] = settings
+        return Session(name, self._config(settings), self.engine, Path.cwd())
+
+    def _config(self, settings: Settings) -> SandboxConfig:
+        """Return what a session is made with: the time limit of cells is left to each, which may type another one."""
+        return SandboxConfig.from_options(settings.config, timeout=None)
+
+    def _take_prepared(self, name: str, settings: Settings) -> Session | None:
         """Return the session that was prepared in the background if it is the one that is wanted; else end it."""
         prepared, self._prepared = self._prepared, None
-        if prepared is None or (prepared.name, prepared.config, prepared.folder) == (name, config, Path.cwd()):
+        if prepared is None:
+            return None
+        if (prepared.name, prepared.config, prepared.folder) == (name, self._config(settings), Path.cwd()):
+            self._settings[name] = settings
             return prepared
         threading.Thread(target=prepared.close, name="chorus-unprepare", daemon=True).start()
         return None
+
+    def _is_to_be_used(self, session: Session, options: Mapping[str, Any]) -> bool:
+        """Whether a session is the one that is asked for by options that are typed, rather than a new one."""
+        has = self.settings_of(session)
+        asked = _asked(has, options)
+        different = [name for name in options if asked.value(name) != has.value(name)]
+        if session.state in ("starting", "idle", "busy"):
+            _refuse(session, has, asked, different)
+            return True
+        # One that never started, or has yet to say why it died, still has the options it was made with.
+        return session.state != "closed" and not different
 
     def prepare(self) -> threading.Thread:
         """Sweep, and start the container of the default session, in the background.
 
         What goes wrong is kept for the first cell to say: nobody has asked for a sandbox yet.
         """
-        prepared = self._prepared = self._new(DEFAULT_NAME, SandboxConfig())
+        with suppress(ChorusError):
+            self._prepared = self._new(DEFAULT_NAME, self.settings_for({}))
+        prepared = self._prepared
 
         def work() -> None:
             try:
                 self.sweep()
-                if prepared.state == "new":
+                if prepared and prepared.state == "new":
                     prepared.start()
             except ChorusError:
                 pass
@@ -139,7 +177,7 @@ class SessionManager:
         with self._lock:
             session = self.get(name)
             if session.state == "closed":
-                session = self._sessions[name] = self._new(name, session.config)
+                session = self._sessions[name] = self._new(name, self.settings_of(session))
         session.start()
 
     def stop(self, name: str) -> None:
@@ -188,21 +226,21 @@ def _all_at_once(tasks: Iterable[Callable[[], None]]) -> None:
         thread.join(_CLOSE_TIMEOUT_S)
 
 
-def _is_to_be_used(session: Session, config: SandboxConfig, options: Mapping[str, Any]) -> bool:
-    """Whether a session of this name and these options is this one, rather than a new one."""
-    different = [name for name in options if config.option(name) != session.config.option(name)]
-    if session.state in ("starting", "idle", "busy"):
-        _refuse(session, config, different)
-        return True
-    # One that never started, or has yet to say why it died, still has the options it was made with.
-    return session.state != "closed" and not different
+def _asked(settings: Settings, options: Mapping[str, Any]) -> Settings:
+    """Return the settings of a session with options put in that are typed for it."""
+    typed = {name: value for name, value in options.items() if name != "profile"}
+    asked = settings.changed(typed, Source("typed"))
+    return replace(asked, profile=named_profile(options["profile"]).profile) if "profile" in options else asked
 
 
-def _refuse(session: Session, config: SandboxConfig, different: list[str]) -> None:
+def _refuse(session: Session, has: Settings, asked: Settings, different: list[str]) -> None:
     if different:
-        has = " ".join(f"--{name} {session.config.option_text(name)}" for name in different)
-        asked = " ".join(f"--{name} {config.option_text(name)}" for name in different)
         raise SessionConflictError(
-            f"The session {session.name!r} runs with {has}; you asked for {asked}.",
+            f"The session {session.name!r} runs with {_typed(has, different)}; "
+            f"you asked for {_typed(asked, different)}.",
             next_step="Add --fresh to restart it with the new options (its variables are lost), or use another name.",
         )
+
+
+def _typed(settings: Settings, names: Iterable[str]) -> str:
+    return " ".join(f"{flag(name)} {settings.text(name)}" for name in names)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from .config import SandboxConfig
 from .errors import ChorusError, PolicyLoosenedError
 from .manager import DEFAULT_NAME, SessionManager
 from .options import given
-from .policy_files import NotebookPolicy, notebook_policy
 from .repository import find_repository
 from .session import Session
+from .settings import Settings, Source, notebook_file, resolve, tighten
 
 MAX_SESSIONS = 8
 """How many sandboxes the cells of one notebook may make: each may use as much as the first."""
@@ -34,7 +34,7 @@ class NotebookSessions(SessionManager):
     def __init__(self, arguments: Namespace) -> None:
         super().__init__()
         self._arguments = arguments
-        self._policy: NotebookPolicy | None = None
+        self._policy: Settings | None = None
 
     def begin(self) -> None:
         """Have the first sandbox on its way before anybody asks for it.
@@ -51,30 +51,32 @@ class NotebookSessions(SessionManager):
             session.start()
 
     @property
-    def policy(self) -> NotebookPolicy:
+    def policy(self) -> Settings:
         """What holds for the notebook. Raises ``ConfigurationError`` as long as that can't be said."""
         if self._policy is None:
-            self._policy = notebook_policy(given(self._arguments), Path.cwd(), notebook_file())
+            policy = resolve(Path.cwd(), given(self._arguments), notebook_file(), Source("kernel's options"))
+            # Where every cell runs in a sandbox, none needs a mark that says so.
+            self._policy = policy if "gauge" in policy.sources else replace(policy, gauge="off")
         return self._policy
 
-    def configured(self, options: Mapping[str, Any]) -> SandboxConfig:
-        """Return the configuration that a cell's options make. Raises ``PolicyLoosenedError`` where it is looser."""
-        policy = self.policy
-        folder = policy.config.repository.path or find_repository(Path.cwd())
-        return policy.tightened(options, "This cell", folder).config
+    def settings_for(self, options: Mapping[str, Any]) -> Settings:
+        """Return what a cell's options make of the policy. Raises ``PolicyLoosenedError`` where they are looser."""
+        folder = self.policy.config.repository.path or find_repository(Path.cwd())
+        return tighten(self.policy, options, "This cell", folder)
 
-    def _new(self, name: str, config: SandboxConfig) -> Session:
+    def permit(self, options: Mapping[str, Any]) -> None:
+        """Raise ``PolicyLoosenedError`` where a cell may not have these, in whatever session."""
+        self.settings_for(options)
+
+    def _config(self, settings: Settings) -> SandboxConfig:
+        """Return what a session is made with: no cell may type a longer time limit than the notebook's."""
+        return settings.config
+
+    def _new(self, name: str, settings: Settings) -> Session:
         if len([session for session in self.sessions() if session.name != name]) >= MAX_SESSIONS:
             raise PolicyLoosenedError(
                 f"This notebook has {MAX_SESSIONS} sessions, and may have no more.",
                 next_step="Use one of them: %sandbox list.",
                 option="sessions",
             )
-        return super()._new(name, config)
-
-
-def notebook_file() -> Path | None:
-    """Return the notebook that this is the kernel of, where whoever started it says so, as Jupyter's servers do."""
-    name = os.environ.get("JPY_SESSION_NAME", "")
-    path = Path.cwd() / name
-    return path if name.endswith(".ipynb") and path.exists() else None
+        return super()._new(name, settings)

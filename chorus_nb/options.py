@@ -73,7 +73,7 @@ def given(arguments: Namespace) -> dict[str, Any]:
     asked: dict[str, Any] = {name: getattr(arguments, name, None) for name in (*_NAMES, *REFUSED)}
     options = {name: value for name, value in asked.items() if value is not None}
     if "env" in options:
-        options["env"] = environment(options["env"])
+        options["env"] = environment(arguments.env)
     return options
 
 

@@ -7,16 +7,18 @@ from typing import Any, Self
 
 from .agent.wire import Message
 from .asking import InputHandler
-from .config import SandboxConfig, duration_s
+from .config import OPTIONS, SandboxConfig, duration_s, unknown_option
 from .controls import AgentInfo
 from .egress import HostTraffic, denied
 from .engines.base import Engine
 from .engines.docker import DockerEngine
+from .errors import ConfigurationError
 from .execution import Outcome
 from .files import SandboxFiles
 from .limits_reached import ReachedLimit
 from .payloads import Page, payloads
 from .session import Session
+from .settings import Settings, Source, named_profile
 from .telemetry import ResourceSample, ResourceUsage
 
 
@@ -143,6 +145,10 @@ class Sandbox:
     ----------
     config : SandboxConfig, optional
         What to start from; the locked defaults when left out.
+    profile : str, optional
+        What to start from instead: ``"strict"``, ``"tutorial"``, ``"untrusted"``, or one of the user's configuration.
+        That is read for such a name alone: a program does the same wherever it runs, so no file of a repository is
+        read, and no other setting of the user's.
     engine : Engine, optional
         Where its container comes from; the Docker Engine of the environment when left out.
     **options
@@ -160,10 +166,16 @@ class Sandbox:
         self,
         config: SandboxConfig | None = None,
         *,
+        profile: str | None = None,
         engine: Engine | None = None,
         **options: Any,
     ) -> None:
-        self.config = SandboxConfig.from_options(config, **options)
+        if profile is not None and config is not None:
+            raise ConfigurationError("A sandbox starts from a config or from a profile.", next_step="Give one of them.")
+        if unknown := [name for name in options if name not in OPTIONS]:
+            raise unknown_option(unknown[0], OPTIONS)
+        start = named_profile(profile) if profile is not None else Settings(config or SandboxConfig())
+        self.config = start.changed(options, Source("given")).config
         self._session = Session("sandbox", self.config, engine or DockerEngine())
         self.files = SandboxFiles(self._session)
 

@@ -104,7 +104,7 @@ class Session:
 
     @property
     def controls(self) -> list[Control]:
-        """What was asked for beside what the agent found in force, once started."""
+        """Requested against enforced, control by control, also of a start that failed; empty before any report."""
         return self._starter.controls
 
     @property

@@ -139,6 +139,7 @@ class Starter:
     def _boot(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> None:
         notices = self._notices
         notices.begin()
+        self.info, self.controls = None, []
         container = self.container = self._engine.create(spec)
         # Whoever closed the session meanwhile saw no container to remove.
         self._refuse()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from .config import OPTIONS, SandboxConfig
 from .session import Session
+from .settings import NAMES, Settings
 
 
 def describe(session: Session) -> str:
@@ -51,12 +51,18 @@ def list_sessions(sessions: Sequence[Session]) -> str:
     return table([head, *(_row(session) for session in sessions)])
 
 
-def settings(config: SandboxConfig) -> str:
-    """Return every setting with its value."""
-    return table([(name, config.option_text(name)) for name in OPTIONS])
+def settings_table(settings: Settings) -> str:
+    """Return every option with its value, and where that comes from."""
+    rows = [(name, settings.text(name), settings.source(name).label) for name in ("profile", *NAMES)]
+    return table([("OPTION", "VALUE", "FROM"), *([visible(cell) for cell in row] for row in rows)])
 
 
-def table(rows: Iterable[tuple[str, ...]]) -> str:
+def visible(text: str) -> str:
+    """Return text with all that a terminal would act on, or not show, written as an escape."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+def table(rows: Iterable[Sequence[str]]) -> str:
     """Return rows of text with their columns aligned."""
     rows = list(rows)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -29,6 +29,14 @@ CURE = "These tests need a Docker Engine: run `scripts/ensure_engine.sh`."
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def user_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leave the configuration of whoever runs the tests out of them, also of the kernels that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def docker_engine() -> DockerEngine:
     """The real engine. Without one the tests fail: a skipped test proves nothing."""

@@ -42,7 +42,7 @@ from .docker_exec import start_process
 from .docker_limits import explain, missing_limits, quota_body, refuse_limits
 from .docker_locks import host_of, refuse_idle_capabilities, refuse_missing_locks, wider_paths
 from .endpoint import Endpoint, connect, find_endpoint
-from .mirror import Mirror, MirrorImage, build_image, find_mirror
+from .mirror import IMAGE_LABEL, Mirror, MirrorImage, build_image, find_mirror
 
 REMOVE_TIMEOUT_S = 20.0
 
@@ -148,6 +148,25 @@ class DockerEngine(Engine):
 
         with self.translated("remove the container"):
             again_if_it_fails(ask)
+
+    def own_images(self) -> list[str]:
+        """Return the names of the empty images that this package has made."""
+        with self.translated("list images"):
+            found = self.client.images(filters={"label": IMAGE_LABEL})
+        return [str(name) for each in found for name in each.get("RepoTags") or [each["Id"]]]
+
+    def remove_own_image(self, image: str) -> bool:
+        """Remove an image of :meth:`own_images`; return False where a container uses it."""
+        import docker
+
+        with self.translated("remove the image"):
+            try:
+                self.client.remove_image(image)
+            except docker.errors.APIError as error:
+                if error.status_code not in (404, 409):
+                    raise
+                return False
+        return True
 
     def inspect_id(self, container_id: str) -> ContainerState:
         """Ask for the state of a container by id."""

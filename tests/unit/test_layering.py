@@ -28,7 +28,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("page", "widgets"),
     ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices", "limits_enforced"),
     ("payloads", "buffers", "shell_agent", "options"),
-    ("policy_files", "controls"),
+    ("settings", "controls"),
     ("endings",),
     ("launch", "execution", "late", "files", "introspection"),
     ("starting", "watch"),
@@ -40,7 +40,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("magic_line",),
     ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script", "host_cells", "kernelspec"),
     ("comm_relay", "replay"),
-    ("cell", "run_report"),
+    ("cell", "run_report", "config_command", "containers_command", "doctor"),
     ("columns", "background", "mode"),
     ("side_by_side", "commands"),
     ("magics", "panel", "run_notebook"),
@@ -53,7 +53,7 @@ FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
     *("background", "columns", "side_by_side", "mode", "commands"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
-    *("host_cells", "kernelspec", "run_notebook"),
+    *("host_cells", "kernelspec", "run_notebook", "doctor"),
 }
 
 # Which layers may import a third party, by the first part of its name.
@@ -61,6 +61,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "pydantic": {
         *("config", "control", "controls", "enforced", "limits_enforced", "telemetry", "notices", "files", "run_report")
     },
+    "packaging": {"doctor"},
+    "platformdirs": {"settings"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from IPython.core.completer import provisionalcompleter
 
+from chorus_nb.config import OPTIONS
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import (
     ChorusError,
@@ -16,10 +18,12 @@ from chorus_nb.errors import (
     ExecutionError,
     ExecutionTimeoutError,
     ImageNotFoundError,
+    PolicyLoosenedError,
     SessionConflictError,
     UnknownSessionError,
     WorkerDiedError,
 )
+from chorus_nb.options import flag
 from chorus_nb.sandbox import RichOutput
 from notebooks import Notebook
 
@@ -191,6 +195,55 @@ def test_the_environment_comes_by_name_or_value(notebook: Notebook, monkeypatch:
     assert notebook.stdout == "from here a b\n"
 
 
+def test_every_option_can_be_typed(notebook: Notebook) -> None:
+    notebook.run("%%sandbox --open-files 128 --max-output '64k' --read-only-root false --repo none\n1")
+    config = notebook.manager.get("default").config
+    assert (config.limits.open_files, config.output.max_bytes, config.security.read_only_root) == (128, 2**16, False)
+    assert {flag(name) for name in OPTIONS} <= set(notebook.magics.cell.parser._option_string_actions)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_repository_tightens_cells(notebook: Notebook, repository: Path) -> None:
+    (repository / "chorus.toml").write_text("memory = '512m'\ntimeout = 0.5\ngauge = 'off'\nrepo = 'none'")
+    assert isinstance(notebook.error("%%sandbox\nwhile True: pass"), ExecutionTimeoutError)
+    assert notebook.stderr == ""
+    assert notebook.manager.get("default").config.option_text("memory") == "512m"
+    notebook.run("%sandbox config")
+    assert re.search(r"memory +512m +chorus\.toml", notebook.stdout)
+    notebook.run("%%sandbox --timeout 20 --gauge on\nimport time; time.sleep(0.8)")
+    assert "done in" in notebook.stderr
+
+
+def test_a_repository_that_loosens_stops_new_sessions_and_no_other(notebook: Notebook, repository: Path) -> None:
+    notebook.run("%%sandbox --repo none\nx = 5")
+    (repository / "chorus.toml").write_text("memory = '4g'")
+    notebook.run("%%sandbox\nprint(x)")
+    assert notebook.stdout == "5\n"
+    assert isinstance(notebook.error("%%sandbox other\n1"), PolicyLoosenedError)
+    assert "chorus-nb config trust" in notebook.stdout
+    assert isinstance(notebook.error("%%sandbox --fresh\n1"), PolicyLoosenedError)
+    assert notebook.run("%%sandbox\nx").result.data["text/plain"] == "5", "a session that can't be made anew stays"
+    assert notebook.run("%%sandbox other --memory 4g\n1").success
+
+
+def test_a_profile_is_what_a_session_starts_from(notebook: Notebook) -> None:
+    notebook.run(f"%%sandbox --profile strict --pids 70\n{SCRIPT}")
+    config = notebook.manager.get("default").config
+    assert [config.option_text(name) for name in ("memory", "pids", "repo", "output")] == ["512m", "70", "none", "text"]
+    assert notebook.run("%%sandbox --profile strict\n1").success
+    assert notebook.run("%%sandbox\n1").success
+    error = notebook.error("%%sandbox --profile tutorial\n1")
+    assert isinstance(error, SessionConflictError)
+    assert "--profile strict; you asked for --profile tutorial" in str(error)
+    assert "no profile 'lax'" in str(notebook.error("%%sandbox new --profile lax\n1"))
+
+
 def test_the_commands(notebook: Notebook) -> None:
     notebook.run("%sandbox list")
     assert "no sessions yet" in notebook.stdout
@@ -271,6 +324,11 @@ def test_help_describes_every_option(notebook: Notebook) -> None:
         ("%sandbox on --mem", {"--memory"}),
         ("%%sandbox --b", {"--bg"}),
         ("%%sandbox --matrix mem", {"memory="}),
+        ("%%sandbox --open", {"--open-files"}),
+        ("%%sandbox --network b", {"bridge"}),
+        ("%%sandbox --read-only-root f", {"false"}),
+        ("%%sandbox --prof", {"--profile"}),
+        ("%%sandbox --profile t", {"tutorial"}),
         ("%%sandbox other,al", {"other,alpha"}),
     ],
 )

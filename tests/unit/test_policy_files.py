@@ -13,7 +13,7 @@ from chorus_nb.config import OPTIONS, SandboxConfig
 from chorus_nb.config.device_rate import DeviceRate
 from chorus_nb.config.ulimit import Ulimit
 from chorus_nb.errors import ConfigurationError, PolicyLoosenedError
-from chorus_nb.policy_files import NotebookPolicy, notebook_policy
+from chorus_nb.settings import DEFAULTS, resolve
 
 TIGHTER = [
     ("memory", 2**20, 2**30),
@@ -98,7 +98,7 @@ def test_an_option_without_a_rule_has_to_stay_as_it_is() -> None:
 
 def test_the_repository_tightens(repository: Path) -> None:
     pyproject(repository, "memory = '256m'", "pids = 64", "repo = 'none'", "timeout = '30s'", "gauge = 'on'")
-    policy = notebook_policy({}, repository)
+    policy = resolve(repository, {})
     assert policy.config == SandboxConfig.from_options(memory="256m", pids=64, repo="none", timeout=30)
     assert policy.gauge == "on"
 
@@ -108,11 +108,11 @@ def test_it_is_found_from_a_folder_below(repository: Path) -> None:
     below = repository / "a" / "b"
     below.mkdir(parents=True)
     (below / "pyproject.toml").write_text("[tool.chorus-nb]\nmemory = '128m'")
-    assert notebook_policy({}, below).config.option_text("memory") == "256m"
+    assert resolve(below, {}).config.option_text("memory") == "256m"
 
 
 def test_without_any_file_the_defaults_hold(tmp_path: Path) -> None:
-    assert notebook_policy({}, tmp_path, tmp_path / "missing.ipynb") == NotebookPolicy(SandboxConfig())
+    assert resolve(tmp_path, {}, tmp_path / "missing.ipynb") == DEFAULTS
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_without_any_file_the_defaults_hold(tmp_path: Path) -> None:
 def test_what_would_loosen_is_refused_and_named(repository: Path, line: str, option: str) -> None:
     pyproject(repository, line)
     with pytest.raises(PolicyLoosenedError, match=r"pyproject\.toml") as caught:
-        notebook_policy({}, repository)
+        resolve(repository, {})
     assert caught.value.option == option
     assert option in str(caught.value)
 
@@ -143,24 +143,22 @@ def test_a_link_in_the_repository_does_not_lead_out_of_it(repository: Path, tmp_
     (repository / "inside").mkdir()
     pyproject(repository, "repo_path = 'link'")
     with pytest.raises(PolicyLoosenedError):
-        notebook_policy({}, repository)
+        resolve(repository, {})
     pyproject(repository, "repo_path = 'inside'")
-    assert notebook_policy({}, repository).config.repository.path == repository / "inside"
+    assert resolve(repository, {}).config.repository.path == repository / "inside"
 
 
 def test_the_notebook_may_tighten_further_and_not_loosen_again(repository: Path) -> None:
     pyproject(repository, "memory = '256m'", "timeout = 30")
-    assert notebook_policy({}, repository, notebook(repository, {"memory": "128m"})).config.option_text("memory") == (
-        "128m"
-    )
+    assert resolve(repository, {}, notebook(repository, {"memory": "128m"})).config.option_text("memory") == ("128m")
     for looser in ({"memory": "512m"}, {"timeout": 60}):
         with pytest.raises(PolicyLoosenedError, match=r"n\.ipynb"):
-            notebook_policy({}, repository, notebook(repository, looser))
+            resolve(repository, {}, notebook(repository, looser))
 
 
 def test_what_the_user_asks_for_goes_before_files(repository: Path) -> None:
     pyproject(repository, "memory = '256m'", "pids = 64")
-    policy = notebook_policy({"memory": "4g", "timeout": "1m"}, repository)
+    policy = resolve(repository, {"memory": "4g", "timeout": "1m"})
     assert (policy.config.option_text("memory"), policy.config.limits.pids, policy.config.limits.timeout_s) == (
         "4g",
         64,
@@ -174,7 +172,7 @@ def test_what_the_user_asks_for_goes_before_files(repository: Path) -> None:
 def test_a_mistake_is_told_with_its_place(repository: Path, line: str) -> None:
     pyproject(repository, line)
     with pytest.raises(ConfigurationError, match=r"pyproject\.toml"):
-        notebook_policy({}, repository)
+        resolve(repository, {})
 
 
 @pytest.mark.parametrize(
@@ -183,23 +181,23 @@ def test_a_mistake_is_told_with_its_place(repository: Path, line: str) -> None:
 def test_a_broken_file_is_refused(repository: Path, text: str) -> None:
     (repository / "pyproject.toml").write_text(text)
     with pytest.raises(ConfigurationError, match=r"pyproject\.toml"):
-        notebook_policy({}, repository)
+        resolve(repository, {})
 
 
 @pytest.mark.parametrize("chorus", [1, "x", [], None])
 def test_a_broken_notebook_is_refused(repository: Path, chorus: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"n\.ipynb"):
-        notebook_policy({}, repository, notebook(repository, chorus))
+        resolve(repository, {}, notebook(repository, chorus))
 
 
 def test_deeply_nested_metadata_is_refused(repository: Path) -> None:
     path = repository / "n.ipynb"
     path.write_text("[" * 100_000)
     with pytest.raises(ConfigurationError, match="can't be read"):
-        notebook_policy({}, repository, path)
+        resolve(repository, {}, path)
 
 
 def test_a_pipe_is_not_waited_for(repository: Path) -> None:
     os.mkfifo(repository / "pyproject.toml")
     with pytest.raises(ConfigurationError, match="no regular file"):
-        notebook_policy({}, repository)
+        resolve(repository, {})

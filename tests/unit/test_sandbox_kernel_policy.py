@@ -11,8 +11,9 @@ import pytest
 
 from chorus_nb.errors import ConfigurationError, ExecutionError, PolicyLoosenedError
 from chorus_nb.kernel import LockedShell, error_content
-from chorus_nb.notebook_sessions import MAX_SESSIONS, NotebookSessions, notebook_file
+from chorus_nb.notebook_sessions import MAX_SESSIONS, NotebookSessions
 from chorus_nb.options import add_policy_arguments
+from chorus_nb.settings import notebook_file
 
 
 def sessions_with(*words: str) -> NotebookSessions:
@@ -36,6 +37,22 @@ def test_a_cell_gets_what_the_user_allows_and_no_more() -> None:
     for looser in ({"memory": "3g"}, {"repo": "rw"}, {"env": {"A": "1"}}, {"user": "0:0"}, {"repo_path": "/"}):
         with pytest.raises(PolicyLoosenedError):
             sessions.ensure("third", looser)
+
+
+def test_a_cell_may_name_a_profile_that_tightens() -> None:
+    sessions = sessions_with("--profile=untrusted", "--pids=100")
+    assert sessions.ensure("default", {}).config.limits.pids == 100
+    config = sessions.ensure("strict", {"profile": "strict"}).config
+    assert (config.option_text("memory"), config.limits.pids, config.limits.cpus) == ("512m", 64, 0.5)
+    with pytest.raises(PolicyLoosenedError, match="profile 'tutorial': memory"):
+        sessions.ensure("more", {"profile": "tutorial"})
+
+
+def test_a_cell_does_not_trust_itself(tmp_path: Path) -> None:
+    (tmp_path / "chorus.toml").write_text("memory = '4g'")
+    sessions = sessions_with()
+    with pytest.raises(PolicyLoosenedError, match="config trust"):
+        sessions.ensure("default", {"memory": "4g"})
 
 
 def test_a_notebook_may_have_only_so_many() -> None:
