@@ -458,7 +458,10 @@ class DockerContainer(Container):
             found = self._engine.client.containers(all=True, size=True, filters={"id": self.id})
         size = found[0].get("SizeRw", 0) if found else -1
         if size < 0:
-            raise EngineError(f"The Docker Engine does not know the size of the container {self.id[:12]}.")
+            raise EngineError(
+                f"The Docker Engine does not know the size of the container {self.id[:12]}.",
+                next_step="Was it removed? `docker ps --size` shows what the engine knows.",
+            )
         return int(size)
 
     def kill(self) -> None:

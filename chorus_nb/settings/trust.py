@@ -86,7 +86,10 @@ class TrustStore:
                 Path(name).unlink(missing_ok=True)
                 raise
         except OSError as error:
-            raise ConfigurationError(f"{self.path}, the list of trusted files, can't be written: {error}.") from None
+            raise ConfigurationError(
+                f"{self.path}, the list of trusted files, can't be written: {error}.",
+                next_step="See that its folder is yours and has room, then trust the file again.",
+            ) from None
 
 
 def _key(path: Path) -> str:

@@ -113,6 +113,7 @@ class _Recorded(DockerEngine):
     def __init__(self, info: Mapping[str, Any]) -> None:
         super().__init__(Endpoint("unix:///nonexistent.sock", "test"))
         self._info = info
+        self._version = {}
 
 
 # This machine

@@ -19,6 +19,7 @@ from chorus_nb.errors import (
     ChorusError,
     CommandError,
     ConfigurationError,
+    DiskQuotaExceededError,
     EngineGoneError,
     EngineNotFoundError,
     EnginePermissionError,
@@ -30,11 +31,15 @@ from chorus_nb.errors import (
     PolicyLoosenedError,
     PolicyNotEnforcedError,
     RepositoryNotFoundError,
+    ResourceLimitError,
     SandboxDiedError,
     SandboxFileError,
     SessionBusyError,
     SessionClosedError,
     SessionConflictError,
+    SessionExpiredError,
+    SessionIdleError,
+    SessionLifetimeError,
     SessionsFailedError,
     UnknownSessionError,
     WorkerDiedError,
@@ -47,6 +52,8 @@ PACKAGE = Path(errors.__file__).parents[1]
 TABLE = PACKAGE.parent / "docs" / "errors.md"
 BESIDES_MESSAGE: dict[type[ChorusError], dict[str, object]] = {
     AgentSilentError: {"timeout_s": 1.0},
+    DiskQuotaExceededError: {"limit_bytes": 100, "used_bytes": 101, "state_kept": True},
+    SessionExpiredError: {"limit_s": 60.0, "time_s": 61.0},
     CommandError: {"exit_code": 3},
     OutOfMemoryError: {"limit_bytes": 100, "peak_bytes": 99},
     ExecutionTimeoutError: {"timeout_s": 1.0, "state_kept": True},
@@ -58,7 +65,9 @@ BESIDES_MESSAGE: dict[type[ChorusError], dict[str, object]] = {
 
 def make(cls: type[ChorusError]) -> ChorusError:
     if issubclass(cls, ExecutionError):
-        return cls("NameError", "no x", ["\x1b[31mNameError\x1b[0m: no x"])
+        limit = {"hint": "Raise it.", "option": "pids", "limit": 64, "figure": 64}
+        more = limit if issubclass(cls, ResourceLimitError) else {}
+        return cls("NameError", "no x", ["\x1b[31mNameError\x1b[0m: no x"], **more)
     more = next((more for base, more in BESIDES_MESSAGE.items() if issubclass(cls, base)), {})
     return cls("It broke.", next_step="Mend it.", **more)
 
@@ -108,7 +117,8 @@ def test_the_table_of_errors_is_the_tree() -> None:
 
 def _row(cls: type[ChorusError]) -> list[str]:
     """Return category, whether it is retryable, what becomes of the variables, and when it is raised."""
-    kept = "either" if cls in (ExecutionTimeoutError, SessionsFailedError) else "kept" if cls.state_kept else "lost"
+    either = (DiskQuotaExceededError, ExecutionTimeoutError, SessionsFailedError)
+    kept = "either" if cls in either else "kept" if cls.state_kept else "lost"
     when = " ".join(inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].split())
     return [cls.category, "yes" if cls.retryable else "no", kept, when]
 
@@ -116,7 +126,7 @@ def _row(cls: type[ChorusError]) -> list[str]:
 def test_what_ends_the_process_or_the_container_takes_the_variables() -> None:
     assert {cls for cls in TREE if not cls.state_kept} == {
         *(SandboxDiedError, EngineGoneError, SessionClosedError, AgentProtocolError),
-        *(WorkerDiedError, OutOfMemoryError),
+        *(WorkerDiedError, OutOfMemoryError, SessionExpiredError, SessionIdleError, SessionLifetimeError),
     }
 
 

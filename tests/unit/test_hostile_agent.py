@@ -1,6 +1,6 @@
 """Forged, oversized, truncated and interleaved frames from an agent that is the attacker's.
 
-Whatever it sends: the notebook gets a result or a ``ChorusError``, within the time it allows, of bounded size, which any
+Whatever it sends: the notebook gets a result or a ``ChorusError``, within the time it allows, of bounded size, that any
 front end can be told and no terminal obeys; no thread of the host ends by it; and the session can be used or closed.
 """
 
