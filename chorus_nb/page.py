@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from .frame import Library, framed, library, script
-from .markup import inline_html
+from .markup import boxed_html, inline_html
 
 SCRIPT_TYPES = ("text/html", "application/javascript", "text/javascript")
 """MIME types that may act in a page, those that front ends prefer first."""
@@ -60,7 +60,7 @@ class OutputPage:
         """
         mime = next(mime for mime in SCRIPT_TYPES if mime in sources)
         source = sources[mime] if mime == "text/html" else script(sources[mime])
-        if mime == "text/html" and (inline := inline_html(source)):
+        if mime == "text/html" and (inline := inline_html(source) or boxed_html(source)):
             return inline
         if not self.frames:
             return None
