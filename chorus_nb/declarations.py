@@ -38,6 +38,7 @@ _IN_A_BOX = re.compile(
     r"|(?:align|justify|place)-(?:content|items|self)|box-shadow|outline(?:-(?:color|style|width|offset))?"
     r"|text-(?:underline-offset|decoration-(?:color|line|style|thickness)|anchor)|dominant-baseline"
     r"|fill(?:-(?:opacity|rule))?|stroke(?:-(?:width|opacity|linecap|linejoin|dasharray|dashoffset|miterlimit))?"
+    r"|transform(?:-origin)?|transition(?:-(?:delay|duration|property|timing-function))?"
     r"|cursor|user-select|pointer-events|scrollbar-(?:width|color)|color-scheme|accent-color"
     r"|anchor-name|position-anchor|position-area",
     re.IGNORECASE,
@@ -47,13 +48,15 @@ CUSTOM = re.compile(r"--[A-Za-z][\w-]{0,100}", re.ASCII)
 REFERENCE = re.compile(r"\bvar\(\s*(--[\w-]+)", re.ASCII | re.IGNORECASE)
 
 # Nothing that loads anything (url, image-set, src), shows an attribute, or runs.
-_FUNCTIONS = frozenset(
-    "var calc min max clamp rgb rgba hsl hsla hwb lab lch oklab oklch color-mix light-dark linear-gradient"
-    " repeating-linear-gradient radial-gradient drop-shadow grayscale opacity inset rect repeat minmax fit-content".split()
-)
+_NAMES = """
+    var calc min max clamp rgb rgba hsl hsla hwb lab lch oklab oklch color-mix light-dark linear-gradient
+    repeating-linear-gradient radial-gradient drop-shadow grayscale opacity inset rect repeat minmax fit-content
+    translate translatex translatey rotate scale
+"""
+_FUNCTIONS = frozenset(_NAMES.split())
 STRING = r"\"[^\"\\<>\x00-\x1f\x7f\ud800-\udfff]*+\"|'[^'\\<>\x00-\x1f\x7f\ud800-\udfff]*+'"
 _TOKEN = re.compile(
-    rf"\s++|{STRING}|url\((?P<quote>[\"']?)data:(?P<mime>[a-z+/]++);base64,(?P<data>[A-Za-z0-9+/=]++)(?P=quote)\)"
+    rf"\s++|(?P<string>{STRING})|url\((?P<quote>[\"']?)data:(?P<mime>[a-z+/]++);base64,(?P<data>[A-Za-z0-9+/=]++)(?P=quote)\)"
     r"|(?P<function>[A-Za-z-]*+)\(|(?P<closed>\))|#[0-9A-Fa-f]++|!\s*+important\s*+\Z"
     # A word before a parenthesis is a function; a slash and a star make a comment.
     r"|[\w.%-]++(?!\()|,|\+|/(?!\*)|\*(?!/)",
@@ -75,25 +78,31 @@ def clean_declarations(source: str, boxed: bool = False, custom: bool = False) -
     custom : bool
         Whether there may be custom properties; the caller bounds what they come to.
     """
-    given = [part for part in _DECLARATION.findall(source) if part.strip()]
-    pairs = [tuple(map(str.strip, part.partition(":")[::2])) for part in given]
-    kept = [f"{name}: {_own_anchor(name, value)}" for name, value in pairs if _is_harmless(name, value, boxed, custom)]
+    given = split_declarations(source)
+    kept = [f"{name}: {_own_anchor(name, value)}" for name, value in given if _is_harmless(name, value, boxed, custom)]
     return "; ".join(kept), len(kept) == len(given)
+
+
+def split_declarations(source: str) -> list[tuple[str, str]]:
+    """Return the names and values of declarations."""
+    parts = (part.partition(":") for part in _DECLARATION.findall(source) if part.strip())
+    return [(name.strip(), value.strip()) for name, _, value in parts]
 
 
 def _is_harmless(name: str, value: str, boxed: bool, custom: bool) -> bool:
     known = _ANYWHERE.fullmatch(name) or (boxed and _IN_A_BOX.fullmatch(name)) or (custom and CUSTOM.fullmatch(name))
     if not known or not 0 < len(value) <= MAX_VALUE_CHARACTERS or len(REFERENCE.findall(value)) > MAX_REFERENCES:
         return False
-    return _is_plain(value, pictures=name.lower() in ("background", "background-image"))
+    pictured = boxed and name.lower() in ("background", "background-image")
+    return _is_plain(value, strings=boxed, pictures=pictured)
 
 
-def _is_plain(value: str, pictures: bool) -> bool:
+def _is_plain(value: str, strings: bool, pictures: bool) -> bool:
     """Tell whether a value can be read in one way only, and loads nothing but a picture that it brings itself."""
     position, depth = 0, 0
     while position < len(value):
         token = _TOKEN.match(value, position)
-        if token is None or not _is_known(token, pictures):
+        if token is None or not _is_known(token, pictures) or (token["string"] and not strings):
             return False
         depth += (token["function"] is not None) - (token["closed"] is not None)
         if not 0 <= depth <= MAX_FUNCTION_DEPTH:

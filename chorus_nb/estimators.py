@@ -11,7 +11,9 @@ import re
 
 from .declarations import OWN
 
-_DIAGRAM = re.compile(r"<style>(?:[^<]|<(?!/style))*+</style>(?:<body>)?<div id=\"sk-container-id-\d+\"[^<>]* class=\"sk-top-container\b")
+_DIAGRAM = re.compile(
+    r"<style>(?:[^<]|<(?!/style))*+</style>(?:<body>)?<div id=\"sk-container-id-\d+\"[^<>]* class=\"sk-top-container\b"
+)
 _SCRIPT = re.compile(r"<script>(?:[^<]|<(?!/script))*+</script>")
 _HANDLER = re.compile(r"\sonclick=\"[^\"<>]*\"")
 _THEME_CLASS = re.compile(rf"\.{OWN}(light|dark)(?![\w-])")

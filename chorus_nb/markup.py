@@ -27,13 +27,12 @@ MAX_HTML_NESTING_TAGS = 5_000
 """Tags other than a table's rows and cells."""
 MAX_HTML_ENTITIES = 50_000
 
-_TAGS = frozenset(
-    """
+_NAMES = """
     a abbr b bdi bdo blockquote br caption center cite code col colgroup dd del details dfn div dl dt em figcaption
     figure h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre progress q rp rt ruby s samp small span strike strong
     sub summary sup table tbody td tfoot th thead time tr tt u ul var
-    """.split()
-)
+"""
+_TAGS = frozenset(_NAMES.split())
 _CONTENT_TAGS = {"script", "style", "title", "template", "noscript", "iframe", "object", "svg", "math", "textarea"}
 _EVERYWHERE = {"class", "style", "title", "dir", "lang", "align", "valign", "id"}
 _ATTRIBUTES = {
@@ -101,22 +100,30 @@ _PAGE_CLASS = "jp-RenderedHTMLCommon"
 """What JupyterLab calls the element around an output: it has style sheets for the children of one."""
 
 
-def inline_html(html: str) -> str | None:
-    """Return HTML that can only be looked at and looks as the source does, or None where that can't be had."""
-    return _inline(html, _ANYWHERE)
+def inline_html(html: str, session: str = "") -> str | None:
+    """Return HTML that can only be looked at and looks as the source does, or None where that can't be had.
+
+    Parameters
+    ----------
+    html : str
+        What a sandbox displays.
+    session : str
+        Whose it is: ids of one session's outputs are never those of another's.
+    """
+    return _inline(html, session, _ANYWHERE)
 
 
-def boxed_html(html: str) -> str | None:
+def boxed_html(html: str, session: str = "") -> str | None:
     """Return what :func:`inline_html` does, of more HTML: check boxes, drawings, content that is put somewhere.
 
     It stands in a box (:data:`BOX`). A reader of the result must not take the box away and leave its content.
     """
     if (diagram := without_script(html)) is None:
-        return _inline(html, _IN_A_BOX)
-    return _inline(diagram, _IN_A_BOX, with_theme)
+        return _inline(html, session, _IN_A_BOX)
+    return _inline(diagram, session, _IN_A_BOX, with_theme)
 
 
-def _inline(html: str, rules: _Rules, finish: Callable[[str], str] = str) -> str | None:
+def _inline(html: str, session: str, rules: _Rules, finish: Callable[[str], str] = str) -> str | None:
     html = _PLAIN_COMMENT.sub("", html)
     # Other comments, and declarations, are read in as many ways as there are readers.
     if not is_cheap_to_parse(html) or "<!" in html or "<?" in html:
@@ -124,28 +131,34 @@ def _inline(html: str, rules: _Rules, finish: Callable[[str], str] = str) -> str
     reader = _Reader(rules)
     reader.feed(html)
     reader.close()
-    owner = f"{_name(_DRAWN.sub('', html))[:8]}-" if reader.has_ids else ""
+    owner = f"{_digest(session + _DRAWN.sub('', html))[:8]}-" if reader.has_ids else ""
     clean = _clean(html, rules, owner) if reader.complete else None
     if clean is None or (rules.boxed and not (_is_stable(clean, rules) and drawings.is_bounded(clean))):
         return None
+    if not reader.sheets and not rules.boxed:
+        return clean
     source = "\n".join(reader.sheets)
-    # Named by its content: an output that is the same again is the same to the letter.
-    scope = OWN + _name(source)
-    sheet = clean_sheet(source, scope, owner, rules.boxed) if source else ""
-    if sheet is None or not (source or rules.boxed):
-        return None if sheet is None else clean
-    style = f"{BOX if rules.boxed else 'overflow-y: clip'}; margin: 0; padding: 0"
-    return f'<div class="{scope} {_PAGE_CLASS}" style="{style}"><style>\n{finish(sheet)}\n</style>\n{clean}</div>'
+    # Named by its content: an output that is the same again is the same to the letter. No output can give an element
+    # the name of a box, with one more dash, and so have what applies in boxes apply outside of one.
+    scope = f"{OWN}{'-' if rules.boxed else ''}{_digest(source)}"
+    sheet = clean_sheet(source, scope, owner, rules.boxed)
+    return None if sheet is None else _wrapped(clean, finish(sheet), scope, rules.boxed)
 
 
-def _name(content: str) -> str:
+def _wrapped(clean: str, sheet: str, scope: str, boxed: bool) -> str:
+    style = f"{BOX if boxed else 'overflow-y: clip'}; margin: 0; padding: 0"
+    element = f"<style>\n{sheet}\n</style>\n" if sheet else ""
+    return f'<div class="{scope} {_PAGE_CLASS}" style="{style}">{element}{clean}</div>'
+
+
+def _digest(content: str) -> str:
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 _PLAIN_COMMENT = re.compile(r"<!--[\w .,:;/]*-->", re.ASCII)
-# Figures, and the names that libraries draw or count up. The ids of an output shall not depend on them: who masks them
-# to compare notebooks would have to mask the ids too.
-_DRAWN = re.compile(r"[0-9a-f]*\d[0-9a-f]*(?:-[0-9a-f]{4}){0,3}", re.ASCII)
+# Names that libraries draw (UUIDs, pandas' T_0f3a1), and words with figures in them. The ids of an output shall not
+# depend on them: who masks them to compare notebooks would have to mask the ids too.
+_DRAWN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\bT_[0-9a-f]{5}\b|\b[^\W\d]*+\d\w*+", re.ASCII)
 
 
 def clean_html(html: str) -> str | None:

