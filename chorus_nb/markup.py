@@ -208,7 +208,7 @@ def is_cheap_to_parse(html: str) -> bool:
 
 _PLAIN_TAG = re.compile(
     r"</?[A-Za-z][^\s<>\"'=/`]*+"
-    r"(?:\s++[^\s<>\"'=/`]++(?:\s*+=\s*+(?:\"[^\"<]*+\"|'[^'<]*+'|[^\s<>\"'=`]++))?+){0,64}+\s*+/?>",
+    r"(?:(?:\s++|(?<=[\"']))[^\s<>\"'=/`]++(?:\s*+=\s*+(?:\"[^\"<]*+\"|'[^'<]*+'|[^\s<>\"'=`]++))?+){0,64}+\s*+/?>",
     re.ASCII,
 )
 _NESTING_TAG = re.compile(r"</?(?!(?:t[dhr]|tbody|thead|tfoot|col|colgroup|caption)\b)[A-Za-z]", re.IGNORECASE)
