@@ -100,23 +100,22 @@ _PAGE_CLASS = "jp-RenderedHTMLCommon"
 """What JupyterLab calls the element around an output: it has style sheets for the children of one."""
 
 
-def inline_html(html: str, session: str = "") -> str | None:
-    """Return HTML that can only be looked at and looks as the source does, or None where that can't be had.
-
-    Parameters
-    ----------
-    html : str
-        What a sandbox displays.
-    session : str
-        Whose it is: ids of one session's outputs are never those of another's.
-    """
-    return _inline(html, session, _ANYWHERE)
+def inline_html(html: str) -> str | None:
+    """Return HTML that can only be looked at and looks as the source does, or None where that can't be had."""
+    return _inline(html, "", _ANYWHERE)
 
 
 def boxed_html(html: str, session: str = "") -> str | None:
     """Return what :func:`inline_html` does, of more HTML: check boxes, drawings, content that is put somewhere.
 
     It stands in a box (:data:`BOX`). A reader of the result must not take the box away and leave its content.
+
+    Parameters
+    ----------
+    html : str
+        What a sandbox displays.
+    session : str
+        Whose it is: the check boxes of one session's outputs are never those of another's.
     """
     if (diagram := without_script(html)) is None:
         return _inline(html, session, _IN_A_BOX)
@@ -131,7 +130,8 @@ def _inline(html: str, session: str, rules: _Rules, finish: Callable[[str], str]
     reader = _Reader(rules)
     reader.feed(html)
     reader.close()
-    owner = f"{_digest(session + _DRAWN.sub('', html))[:8]}-" if reader.has_ids else ""
+    # Ids that something refers to, and no output can give an element another one's: their names begin with a letter.
+    owner = f"-{_digest(session + _DRAWN.sub('', html))[:8]}-" if rules.boxed else ""
     clean = _clean(html, rules, owner) if reader.complete else None
     if clean is None or (rules.boxed and not (_is_stable(clean, rules) and drawings.is_bounded(clean))):
         return None
@@ -208,7 +208,7 @@ def is_cheap_to_parse(html: str) -> bool:
 
 _PLAIN_TAG = re.compile(
     r"</?[A-Za-z][^\s<>\"'=/`]*+"
-    r"(?:\s++[^\s<>\"'=/`]++(?:\s*+=\s*+(?:\"[^\"<]*+\"|'[^'<]*+'|[^\s<>\"'=`]++))?+){0,64}+\s*+/?>",
+    r"(?:(?:\s++|(?<=[\"']))[^\s<>\"'=/`]++(?:\s*+=\s*+(?:\"[^\"<]*+\"|'[^'<]*+'|[^\s<>\"'=`]++))?+){0,64}+\s*+/?>",
     re.ASCII,
 )
 _NESTING_TAG = re.compile(r"</?(?!(?:t[dhr]|tbody|thead|tfoot|col|colgroup|caption)\b)[A-Za-z]", re.IGNORECASE)
@@ -221,13 +221,11 @@ class _Reader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.sheets: list[str] = []
         self.complete = True
-        self.has_ids = False
         self._in_sheet = False
         self._rules = rules
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._in_sheet = tag == "style"
-        self.has_ids = self.has_ids or any(name == "id" for name, _ in attrs)
         if self._in_sheet or _UNKNOWN_TAG.fullmatch(tag):
             kept = all(_INVISIBLE_ATTRIBUTE.fullmatch(name) for name, _ in attrs)
         elif tag == "input":

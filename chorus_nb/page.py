@@ -63,7 +63,7 @@ class OutputPage:
         """
         mime = next(mime for mime in SCRIPT_TYPES if mime in sources)
         source = sources[mime] if mime == "text/html" else script(sources[mime])
-        if mime == "text/html" and (inline := self._inline(source)):
+        if mime == "text/html" and (inline := inline_html(source) or boxed_html(source, self.session)):
             return inline
         if not self.frames:
             return None
@@ -76,9 +76,6 @@ class OutputPage:
             return None
         libraries = self._libraries if "<script" in source.lower() else []
         return framed("".join([*self._placeholders, source]), text, libraries)
-
-    def _inline(self, source: str) -> str | None:
-        return inline_html(source, self.session) or boxed_html(source, self.session)
 
     def _keep(self, packed: Library) -> None:
         if packed in self._libraries:

@@ -74,6 +74,11 @@ def test_missing_values_of_a_style_do_not_need_a_frame() -> None:
     assert inline_html(pd.DataFrame({"a": [pd.NA]}).style.to_html()) is not None
 
 
+def test_attributes_without_a_space_between_them_are_two() -> None:
+    """As seaborn writes the pictures of its colour maps."""
+    assert inline_html('<p title="a"class="b">x</p>') == '<p title="a" class="sandbox-b">x</p>'
+
+
 @pytest.mark.parametrize(
     "html",
     [

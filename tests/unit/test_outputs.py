@@ -96,7 +96,7 @@ class Inspector(HTMLParser):
         if name == "id" and tag in SVG_TAGS.split() and tag != "symbol":
             self.faults.append(f"{tag} {name}")
         if tag == "use" and name in ("href", "xlink:href"):
-            if not re.fullmatch(r"#sandbox-[0-9a-f]{8}-[\w-]+", value):
+            if not re.fullmatch(r"#sandbox--[0-9a-f]{8}-[\w-]+", value):
                 self.faults.append(f"{tag} {name}={value}")
         elif name in {"href", "action", "formaction", "xlink:href", "background", "poster", "cite"}:
             scheme = urlsplit(re.sub(r"[\x00-\x20]", "", value)).scheme.lower()
@@ -470,9 +470,9 @@ def test_a_styled_dataframe_keeps_its_style_sheet_under_names_of_its_own() -> No
     style = pd.DataFrame({"a": [1, 2]}).style.set_uuid("x").highlight_max(color="red").bar(color="#123456")
     shown = show(text__html=style.to_html())["text/html"]
     assert re.search(
-        r"#sandbox-[0-9a-f]{8}-T_x_row1_col0 \{background-color: red; width: 10em; background: linear-gradient\(", shown
+        r"#sandbox-T_x_row1_col0 \{background-color: red; width: 10em; background: linear-gradient\(", shown
     )
-    assert re.search(r'<td id="sandbox-[0-9a-f]{8}-T_x_row1_col0" class="data row1 col0">', shown)
+    assert '<td id="sandbox-T_x_row1_col0" class="data row1 col0">' in shown
     assert not faults(shown)
 
 
