@@ -15,7 +15,7 @@ from .errors import (
     SessionClosedError,
     WorkerDiedError,
 )
-from .sanitize import clean_text
+from .sanitize import clean_text, printable_line
 
 
 def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
@@ -37,7 +37,7 @@ def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
             limit_bytes=limit,
             peak_bytes=limit,
         )
-    last = said.splitlines()[-1] if said else f"its container is {state.status} (exit code {state.exit_code})"
+    last = printable_line(said.splitlines()[-1]) if said else f"its container is {state.status} (exit code {state.exit_code})"
     return SandboxStartError(
         f"The agent in the image {config.image!r} did not start: {last}.",
         next_step="`%sandbox logs` shows all it said; try --image mirror to see whether the image is at fault.",
