@@ -22,6 +22,11 @@ def checked(result, what="call"):
 def syscall(number, *arguments):
     return checked(_libc.syscall(ctypes.c_long(number), *arguments), f"system call {number}")
 
+_memory = ctypes.create_string_buffer(64)
+
+def part(size):  # a struct iovec, as process_vm_readv(2) takes it
+    return struct.pack("PN", ctypes.addressof(_memory), size)
+
 def write(path, text="1"):
     fd = os.open(path, os.O_WRONLY)
     try:

@@ -18,7 +18,7 @@ import signal
 import time
 from typing import Any, Dict, List, Optional
 
-from . import boot, posix
+from . import boot, posix, syscalls
 from .cgroup import Cgroup
 from .commands import Command, Execution, not_started
 from .forks import DisconnectedError, Fork, Template
@@ -402,6 +402,8 @@ def main(carried: Dict[str, Any]) -> None:
     """Take the protocol's descriptors for ourselves, lock the process, and serve."""
     stdin, stdout = posix.take_standard_streams()
     undumpable = posix.set_dumpable(False)
+    if carried["config"]["own_cgroup"]:
+        syscalls.restrict()
     posix.adopt_orphans()
     template = Template.forked(carried, (stdin, stdout))
     gc.enable()
