@@ -18,7 +18,7 @@ from .errors import (
     SessionClosedError,
     WorkerDiedError,
 )
-from .sanitize import clean_text
+from .sanitize import clean_text, printable_line
 
 
 def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
@@ -40,7 +40,7 @@ def why_not_started(container: Container, config: SandboxConfig) -> ChorusError:
             limit_bytes=limit,
             peak_bytes=limit,
         )
-    last = said.splitlines()[-1] if said else _how_it_is(state)
+    last = printable_line(said.splitlines()[-1]) if said else _how_it_is(state)
     return SandboxStartError(
         f"The agent in the image {config.image!r} did not start: {last}.",
         next_step="`%sandbox logs` shows all it said; try --image mirror to see whether the image is at fault.",

@@ -334,7 +334,7 @@ class Execution:
 
 
 def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) else None
+    return value if type(value) is int and abs(value) < 2**31 else None
 
 
 def _next_step(reason: object) -> str:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from .agent.wire import Message
 from .conversation import Request
 from .errors import AgentProtocolError, SandboxFileError
-from .sanitize import clean_text, without_surrogates
+from .sanitize import printable_line, without_surrogates
 
 if TYPE_CHECKING:
     from .session import Session
@@ -99,7 +99,7 @@ class SandboxFiles:
         self._session.start()
         reply = self._session.request(request, "file_reply")
         if reply.content.get("status") != "ok":
-            reason = clean_text(str(reply.content.get("evalue"))[:200])
+            reason = printable_line(str(reply.content.get("evalue")))
             raise SandboxFileError(
                 f"{path!r} in the sandbox {self._session.name!r}: {reason}.",
                 path=path,

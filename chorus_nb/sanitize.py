@@ -37,6 +37,14 @@ _CONTROLS = re.compile(
 )
 
 
+def printable_line(text: str, most: int = 300) -> str:
+    """Return text fit to stand in a sentence of ours: one line, no control and no colour, cut after ``most``."""
+    plain = _COLOURS.sub("", clean_text(text[: 4 * most]))
+    return "".join(character if character.isprintable() else " " for character in plain)[:most]
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;:]*[mK]")
+
 # MathJax has more commands than these: ones that set links, styles, ids and whole attributes, load extensions, or
 # change what other commands mean for the rest of the page.
 _TEX_COMMANDS = """

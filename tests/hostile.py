@@ -237,3 +237,45 @@ class HostileEngine(Engine):
 
     def remove_id(self, container_id: str) -> None:
         pass
+
+
+HOSTILE_AGENT = r'''
+import json, os, struct, sys, time
+
+def take(size):
+    data = b""
+    while len(data) < size:
+        data += os.read(0, size - len(data)) or os._exit(0)
+    return data
+
+def say(data):
+    while data:
+        data = data[os.write(1, data):]
+
+def frame(kind, content, parent=""):
+    body = {"msg_id": "h", "msg_type": kind, "parent_id": parent, "content": content, "metadata": {}}
+    body = json.dumps(body).encode()
+    return struct.pack(">4sIH", b"CNB\x01", len(body), 0) + body
+
+def requests():
+    while True:
+        magic, body, count = struct.unpack(">4sIH", take(10))
+        lengths = [struct.unpack(">I", take(4))[0] for _ in range(count)]
+        message = json.loads(take(body))
+        take(sum(lengths))
+        yield message
+
+line = b""
+while not line.endswith(b"\n"):
+    line += take(1)
+take(int(line))  # What would make our agent of this process.
+GENUINE = json.loads(GENUINE_JSON)
+say(frame("agent_info", GENUINE["agent_info"]) + frame("worker_ready", {}))
+'''
+"""Stands in for our agent, as whoever has taken PID 1 over might. What follows it attacks: ``requests()`` are the host's."""
+
+
+def hostile_program(attack: str, **report: Any) -> str:
+    """Return a program that says what our agent says, then does what ``attack`` says."""
+    genuine_contents = {**GENUINE, "agent_info": {**REPORT, **report}}
+    return f"GENUINE_JSON = {json.dumps(genuine_contents)!r}\n{HOSTILE_AGENT}{attack}"

@@ -223,6 +223,8 @@ def prepare() -> Any:
     # A variable of the user's own goes before.
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    # IPython names cells after it, and looks for it by writing there: a cell that fills it would be the last to run.
+    tempfile.gettempdir()
     config = Config()
     _look_like_a_kernel(config)
     config.HistoryManager.enabled = False

@@ -20,7 +20,7 @@ import socket
 import time
 from typing import Any, Dict, List, Optional, Sequence
 
-from . import boot, egress, posix
+from . import boot, egress, posix, syscalls
 from .cgroup import Cgroup
 from .commands import Command, Execution, not_started
 from .forks import DisconnectedError, Fork, Template
@@ -426,6 +426,8 @@ def main(carried: Dict[str, Any]) -> None:
     """Take the protocol's descriptors for ourselves, lock the process, and serve."""
     stdin, stdout = posix.take_standard_streams()
     undumpable = posix.set_dumpable(False)
+    if carried["config"]["own_cgroup"]:
+        syscalls.restrict()
     posix.adopt_orphans()
     listener = egress.listen(carried["config"])
     template = Template.forked(carried, [stdin, stdout] + ([listener.fileno()] if listener else []))

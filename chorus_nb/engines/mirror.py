@@ -3,7 +3,7 @@
 What imports in the notebook imports in the sandbox, with no registry, download or build. Mounted are the system
 libraries, the interpreter's prefixes, and its site-packages, each at its own path. Left out is everything else: home
 folders, secrets of ``/etc``, sockets, and folders that ``.pth`` files of editable installs point to (unless they lie
-inside one of the above).
+inside one of the above). Files in the prefixes that hold credentials by custom are empty inside.
 """
 
 # Links matter here, and pathlib can't make a path absolute without following them.
@@ -43,6 +43,16 @@ _SYSTEM = (
     *("/etc/localtime", "/etc/timezone", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/ca-trust/extracted"),
 )
 """What programs need of the system, where it exists: no passwords, keys or machine settings."""
+
+_SECRETS = (
+    *("pip.conf", "uv.toml", "condarc", ".condarc", ".env", ".netrc", ".pypirc", ".git-credentials"),
+    *(f"etc/jupyter/jupyter_{kind}_config.{form}" for kind in ("server", "notebook") for form in ("json", "py")),
+    "etc/jupyter/jupyterhub_config.py",
+)
+"""Files in an interpreter's prefix that may hold passwords and tokens: of package indexes, and of Jupyter's server."""
+
+_NOTHING = "/dev/null"
+"""What is mounted over them, as engines themselves do with files of ``/proc``."""
 
 _SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 _SITE_NAMES = ("site-packages", "dist-packages")
@@ -88,6 +98,7 @@ def find_mirror() -> Mirror:
     mounts = _without_duplicates([*system, *own])
     mounts += [mount for mount in _executable_files() if not _is_under(mount.target, (m.target for m in mounts))]
     mounts += _inner_mounts(mounts)
+    mounts += _masks(mounts)
     return Mirror(sys.executable, tuple(mounts), links, _environment(), _world_readable(own))
 
 
@@ -157,6 +168,18 @@ def _inner_mounts(mounts: list[Mount]) -> list[Mount]:
             if point != mount.source and _is_under(point, (mount.source,)):
                 inner.append(Mount(point, os.path.join(mount.target, os.path.relpath(point, mount.source))))
     return list(dict.fromkeys(inner))
+
+
+def _masks(mounts: list[Mount]) -> list[Mount]:
+    """Return what hides the files of :data:`_SECRETS`, wherever they are seen."""
+    prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, "/usr/local")
+    files = {os.path.realpath(os.path.join(prefix, name)) for prefix in prefixes for name in _SECRETS}
+    return [
+        Mount(_NOTHING, os.path.normpath(os.path.join(mount.target, os.path.relpath(file, mount.source))))
+        for file in sorted(filter(os.path.isfile, files))
+        for mount in mounts
+        if _is_under(file, (mount.source,))
+    ]
 
 
 def _mount_points() -> list[str]:

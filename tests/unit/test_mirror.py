@@ -196,3 +196,25 @@ def test_the_archive_is_what_docker_load_takes() -> None:
     (entry,) = json.loads(read(archive, "manifest.json"))
     assert entry["RepoTags"] == [image.reference]
     assert json.loads(read(archive, entry["Config"]))["architecture"] == "amd64"
+
+
+@pytest.mark.parametrize("name", ["pip.conf", ".condarc", ".env", "etc/jupyter/jupyter_server_config.json"])
+def test_files_that_hold_credentials_by_custom_are_covered(prefix: Path, name: str) -> None:
+    (prefix / name).parent.mkdir(parents=True, exist_ok=True)
+    (prefix / name).write_text("index-url = https://user:password@index.example/simple\n")
+    assert Mount("/dev/null", str(prefix / name)) in find_mirror().mounts
+
+
+def test_a_link_to_credentials_is_covered_where_they_are(prefix: Path) -> None:
+    (prefix / "etc").mkdir()
+    (prefix / "etc" / "real.conf").write_text("password = x\n")
+    (prefix / "pip.conf").symlink_to("etc/real.conf")
+    assert Mount("/dev/null", str(prefix / "etc" / "real.conf")) in find_mirror().mounts
+
+
+def test_a_link_to_credentials_outside_leads_nowhere(prefix: Path) -> None:
+    outside = prefix.parent / "secret.conf"
+    outside.write_text("password = x\n")
+    (prefix / "pip.conf").symlink_to(outside)
+    assert not covers(find_mirror().mounts, str(outside))
+    assert not any(mount.source == "/dev/null" for mount in find_mirror().mounts)
