@@ -93,7 +93,7 @@ def _podman(body: Body, local: bool) -> Body:
     ulimits = host["Ulimits"]
     if not any(each["Name"] == "nproc" for each in ulimits):
         ulimits = [*ulimits, {"Name": "nproc", "Soft": _NPROC, "Hard": _NPROC}]
-    tmpfs = {path: _podman_tmpfs(path, options) for path, options in host["Tmpfs"].items()}
+    tmpfs = {path: _podman_tmpfs(path, options, body["User"]) for path, options in host["Tmpfs"].items()}
     if host["ReadonlyRootfs"]:
         taken = {*tmpfs, *(each["Target"] for each in host["Mounts"])}
         tmpfs |= {path: "ro,nosuid,nodev,noexec,size=4096" for path in _ITS_OWN_FOLDERS if path not in taken}
@@ -129,16 +129,20 @@ def _refuse_mounts_that_podman_misreads(mounts: list[dict[str, Any]], local: boo
             )
 
 
-def _podman_tmpfs(path: str, options: str) -> str:
-    """Podman knows no owner of a tmpfs, so all may write there; and it would copy the image's files into it."""
+def _podman_tmpfs(path: str, options: str, user: str) -> str:
+    """Podman gives a tmpfs to the container's user or to root, and would copy the image's files into it."""
     if re.search(r"[:,]", path):
         raise ConfigurationError(
-            f"Podman can't put an empty folder at {path!r}: a colon or a comma in its path is syntax there.",
+            f"Podman can't put an empty folder at {path!r}: to it a colon and a comma are syntax.",
             next_step="Use another image, or a Docker Engine.",
         )
-    kept = [each for each in options.split(",") if not each.startswith(("uid=", "gid="))]
-    if len(kept) < len(options.split(",")):
-        kept = [each for each in kept if not each.startswith("mode=")] + ["mode=1777"]
+    words = options.split(",")
+    owner = ["uid={}".format(user.partition(":")[0]), "gid={}".format(user.partition(":")[2])]
+    kept = [word for word in words if not word.startswith(("uid=", "gid="))]
+    if set(owner) <= set(words):
+        kept.append("U")
+    elif kept != words:  # For another user than the container's: so that it can write there, all may.
+        kept = [*(word for word in kept if not word.startswith("mode=")), "mode=1777"]
     return ",".join([*kept, "notmpcopyup"])
 
 

@@ -133,7 +133,10 @@ class DockerEngine(Engine):
         with self.translated("inspect the container"):
             try:
                 state = self.client.inspect_container(container_id)["State"]
-            except docker.errors.NotFound:
+            except docker.errors.APIError as error:
+                # While it removes one, Podman answers with 500.
+                if error.status_code != 404 and "no such container" not in (error.explanation or ""):
+                    raise
                 return ContainerState("removed")
         out_of_memory = bool(state.get("OOMKilled"))
         if (status := state["Status"]) in ("created", "running", "paused"):
@@ -303,26 +306,46 @@ class DockerContainer(Container):
         self._engine = engine
         self._spec = spec
         self._interpreters = list(spec.image.interpreters)
+        self._refusals: list[str] = []
         self.id = ""
 
     def create(self) -> None:
         """Create it for the likeliest interpreter that was not tried yet, and attach."""
-        body = container_body(self._spec, self._interpreters.pop(0))
-        body["HostConfig"].update(self._engine.quota_body(self._spec))
-        body = self._engine.dialect.translate(body, self._engine.endpoint.is_unix_socket)
+        while (refusal := self._try_create(self._interpreters.pop(0))) is not None:
+            self._note(refusal)
+
+    def _note(self, refusal: str) -> None:
+        """Note why the latest interpreter can't be run. Raises where no other is left to try."""
+        self._refusals.append(refusal)
+        if not self._interpreters:
+            raise ImageUnsupportedError(
+                f"The image {self._spec.image.reference!r} has no Python that can be run: {self._refusals[0]}",
+                next_step="Use an image with CPython 3.8 or later, such as python:3-slim.",
+            )
+
+    def _try_create(self, interpreter: str) -> str | None:
+        """Create it and attach; where the interpreter could not be run, which Podman tells already here, say so."""
+        engine = self._engine
+        body = container_body(self._spec, interpreter)
+        body["HostConfig"].update(engine.quota_body(self._spec))
+        body = engine.dialect.translate(body, engine.endpoint.is_unix_socket)
         session = re.sub(r"[^A-Za-z0-9_.-]", "-", self._spec.session_name)
         name = f"chorus-nb-{session}-{secrets.token_hex(4)}"
         try:
-            with self._engine.translated("create the container"):
+            with engine.translated("create the container"):
                 answer = self._create(body, name)
             self._refuse_warnings(answer.get("Warnings") or [])
-            with self._engine.translated("attach to the container"):
-                self.stream = attach(self._engine.client, answer["Id"])
+            with engine.translated("attach to the container"), _no_program(self._spec) as refused:
+                self.stream = attach(engine.client, answer["Id"])
         except BaseException:
             with suppress(EngineError):  # By name: an interrupt may have come before the answer.
-                self._engine.remove_id(name)
+                engine.remove_id(name)
             raise
+        if refused:
+            engine.remove_id(name)
+            return refused[0]
         self.id = answer["Id"]
+        return None
 
     def _create(self, body: dict[str, Any], name: str) -> Mapping[str, Any]:
         import docker
@@ -360,33 +383,16 @@ class DockerContainer(Container):
             )
 
     def start(self) -> None:
-        tried = []
         while (refusal := self._try_start()) is not None:
-            tried.append(refusal)
             self.remove()
-            if not self._interpreters:
-                raise ImageUnsupportedError(
-                    f"The image {self._spec.image.reference!r} has no Python that can be run: {tried[0]}",
-                    next_step="Use an image with CPython 3.8 or later, such as python:3-slim.",
-                )
+            self._note(refusal)
             self.create()
 
     def _try_start(self) -> str | None:
         """Start it; where the interpreter could not be run, return the engine's words."""
-        import docker
-
-        with self._engine.translated("start the container"):
-            try:
-                self._engine.client.start(self.id)
-            except docker.errors.APIError as error:
-                words = error.explanation or str(error)
-                if reason := explain(words, self._spec.limits):
-                    raise reason from error
-                # The engine tells of all that went wrong in one sentence: only what follows exec: is the program.
-                if "exec:" not in words or not _NO_PROGRAM.search(words.partition("exec:")[2]):
-                    raise
-                return words
-        return None
+        with self._engine.translated("start the container"), _no_program(self._spec) as refused:
+            self._engine.client.start(self.id)
+        return refused[0] if refused else None
 
     def exec(self, argv: Sequence[str], *, user: str, working_dir: str = "/", stdin: bool = False) -> ContainerProcess:
         with self._engine.translated(f"start {argv[0]} in the container"):
@@ -402,6 +408,24 @@ class DockerContainer(Container):
     def remove(self) -> None:
         self.stream.close()
         self._engine.remove_id(self.id)
+
+
+@contextmanager
+def _no_program(spec: ContainerSpec) -> Iterator[list[str]]:
+    """Keep the engine's words, in place of its error, where the container's program could not be run."""
+    import docker
+
+    refused: list[str] = []
+    try:
+        yield refused
+    except docker.errors.APIError as error:
+        words = error.explanation or str(error)
+        if reason := explain(words, spec.limits):
+            raise reason from error
+        # The engine tells of all that went wrong in one sentence: only what follows exec: is the program.
+        if "exec:" not in words or not _NO_PROGRAM.search(words.partition("exec:")[2]):
+            raise
+        refused.append(words)
 
 
 @contextmanager
