@@ -129,8 +129,14 @@ def start_agent(container: Container, spec: ContainerSpec, capabilities: EngineC
 
 def boot_payload(spec: ContainerSpec, capabilities: EngineCapabilities) -> bytes:
     """Return the bytes that make the started interpreter our agent."""
-    paths = list(checked_paths(spec))
-    config: dict[str, Any] = {"working_dir": spec.working_dir, "own_cgroup": capabilities.isolation, "paths": paths}
+    security = spec.security
+    config: dict[str, Any] = {
+        "working_dir": spec.working_dir,
+        "own_cgroup": capabilities.isolation,
+        "paths": list(checked_paths(spec)),
+        # The kernel takes no filter of a process that may gain privileges.
+        "filter_syscalls": capabilities.isolation and security.no_new_privileges and security.seccomp != "unconfined",
+    }
     if spec.network.mode == "allowlist":
         config["egress"] = {"no_proxy": ",".join(spec.network.inside())}
     return boot.payload(config)

@@ -71,7 +71,8 @@ def podman_engine() -> Iterator[DockerEngine]:
         pytest.fail(str(error), pytrace=False)
 
 
-ENGINES = ["fake", *(pytest.param(name, marks=pytest.mark.docker) for name in ("docker", "podman"))]
+ISOLATED = [pytest.param(name, marks=pytest.mark.docker) for name in ("docker", "podman")]
+ENGINES = ["fake", *ISOLATED]
 
 
 @pytest.fixture(params=ENGINES)
@@ -124,9 +125,10 @@ def launch() -> Iterator[Launcher]:
     containers: list[Container] = []
 
     def start(engine: Engine, program: str, **changes: Any) -> Container:
-        containers.append(engine.create(make_spec(engine, program, **changes)))
-        containers[-1].start()
-        return containers[-1]
+        container = engine.create(make_spec(engine, program, **changes))
+        containers.append(container)
+        container.start()
+        return container
 
     yield start
     for container in containers:
@@ -186,29 +188,29 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def image_without_python(docker_engine: DockerEngine) -> Iterator[str]:
     """An image in which there is nothing to run."""
-    yield from _imported(docker_engine, "chorus-nb-test/empty:latest", _archive([("etc/motd", b"nothing here\n")]))
+    yield from imported(docker_engine, "chorus-nb-test/empty:latest", _archive([("etc/motd", b"nothing here\n")]))
 
 
 @pytest.fixture(scope="session")
 def image_with_shell(docker_engine: DockerEngine) -> Iterator[str]:
     """An image with a shell and a few programs, and no Python."""
-    yield from _imported(docker_engine, "chorus-nb-test/shell:latest", _shell_archive())
+    yield from imported(docker_engine, "chorus-nb-test/shell:latest", _shell_archive())
 
 
 @pytest.fixture(scope="session")
 def plain_python_image(docker_engine: DockerEngine) -> Iterator[str]:
     """The distribution's Python, its standard library and the libraries these need; nothing else, so no IPython."""
-    yield from _imported(docker_engine, "chorus-nb-test/python:latest", _python_archive())
+    yield from imported(docker_engine, "chorus-nb-test/python:latest", python_archive())
 
 
 @pytest.fixture(scope="session")
 def image_with_volume(docker_engine: DockerEngine) -> Iterator[str]:
     """An image that declares a volume and a health check, as database images do."""
     changes = ["VOLUME /data", 'HEALTHCHECK CMD ["/usr/bin/python3", "-c", "1"]']
-    yield from _imported(docker_engine, "chorus-nb-test/volume:latest", _python_archive(), changes)
+    yield from imported(docker_engine, "chorus-nb-test/volume:latest", python_archive(), changes)
 
 
-def _imported(engine: DockerEngine, reference: str, archive: bytes, changes: list[str] | None = None) -> Iterator[str]:
+def imported(engine: DockerEngine, reference: str, archive: bytes, changes: list[str] | None = None) -> Iterator[str]:
     repository, _, tag = reference.partition(":")
     engine.client.import_image_from_data(archive, repository=repository, tag=tag, changes=changes)
     yield reference
@@ -225,7 +227,7 @@ def _archive(files: list[tuple[str, bytes]]) -> bytes:
     return buffer.getvalue()
 
 
-def _python_archive() -> bytes:
+def python_archive() -> bytes:
     """Pack the distribution's Python, each library at the path where the loader looks for it."""
     if not Path(SYSTEM_PYTHON).exists():
         pytest.fail(f"The test images are made of {SYSTEM_PYTHON}: run `sudo apt install python3`.", pytrace=False)

@@ -239,7 +239,7 @@ class HostileEngine(Engine):
         pass
 
 
-HOSTILE_AGENT = r'''
+HOSTILE_AGENT = r"""
 import json, os, struct, sys, time
 
 def take(size):
@@ -271,7 +271,7 @@ while not line.endswith(b"\n"):
 take(int(line))  # What would make our agent of this process.
 GENUINE = json.loads(GENUINE_JSON)
 say(frame("agent_info", GENUINE["agent_info"]) + frame("worker_ready", {}))
-'''
+"""
 """Stands in for our agent, as whoever has taken PID 1 over might. What follows it attacks: ``requests()`` are the host's."""
 
 

@@ -43,7 +43,8 @@ def podman_service() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="chorus-nb-podman-"))  # Short: the path of a socket has 107 bytes at most.
     (folder / "containers.conf").write_text(CONFIGURATION.format(folder=folder))
     with (folder / "log").open("wb") as log:
-        service = subprocess.Popen(_command(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        # Who watches a container notes its end by lack of memory in a file of the folder that the service is in.
+        service = subprocess.Popen(_command(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
     try:
         _wait(service, folder)
         yield f"unix://{folder}/socket"

@@ -426,7 +426,7 @@ def main(carried: Dict[str, Any]) -> None:
     """Take the protocol's descriptors for ourselves, lock the process, and serve."""
     stdin, stdout = posix.take_standard_streams()
     undumpable = posix.set_dumpable(False)
-    if carried["config"]["own_cgroup"]:
+    if carried["config"]["filter_syscalls"]:
         syscalls.restrict()
     posix.adopt_orphans()
     listener = egress.listen(carried["config"])

@@ -85,7 +85,9 @@ found"""
     assert value(sandbox, walk) == "[]"
 
 
-@pytest.mark.parametrize("way", ["", "/proc/self/root", "/proc/self/cwd/../../../../..", "/proc/1/root", "/proc/9/root"])
+@pytest.mark.parametrize(
+    "way", ["", "/proc/self/root", "/proc/self/cwd/../../../../..", "/proc/1/root", "/proc/9/root"]
+)
 def test_there_is_no_way_to_a_file_of_the_host(sandbox: Sandbox, outside: Path, way: str) -> None:
     assert_refused(sandbox, f"print(open({way + str(outside)!r}).read())")
 
@@ -98,7 +100,9 @@ def test_there_is_nothing_in_etc_but_what_programs_need(sandbox: Sandbox) -> Non
 
 
 def test_the_users_of_the_sandbox_are_its_own(sandbox: Sandbox) -> None:
-    names = {line.split(":")[0] for line in sandbox.run("print(open('/etc/passwd').read())").stdout.splitlines() if line}
+    names = {
+        line.split(":")[0] for line in sandbox.run("print(open('/etc/passwd').read())").stdout.splitlines() if line
+    }
     assert names <= {"root", "nobody", "sandbox"}
 
 
@@ -207,7 +211,9 @@ def test_an_owner_can_not_be_given_away(docker_engine: DockerEngine, tmp_path: P
     with opened(docker_engine, repo="rw", repo_path=tmp_path, user=f"{os.getuid()}:{os.getgid()}") as sandbox:
         assert_refused(sandbox, "open('x', 'w').close(); os.chown('x', 12345, 12345)")
         assert_refused(sandbox, "os.mknod('disk', 0o600 | stat.S_IFBLK, os.makedev(8, 0))")
-        assert_refused(sandbox, "os.setxattr('x', 'security.capability', bytes.fromhex('0100000200000001' + '00' * 12))")
+        assert_refused(
+            sandbox, "os.setxattr('x', 'security.capability', bytes.fromhex('0100000200000001' + '00' * 12))"
+        )
 
 
 # Files that the host fetches
@@ -286,7 +292,9 @@ def test_names_made_of_controls_are_data_and_errors_about_them_are_printable(san
 def test_an_archive_bomb_fills_the_sandbox_only(sandbox: Sandbox) -> None:
     """The host unpacks nothing, see tests/unit/test_layering.py."""
     bomb = "import io, zipfile\nbuffer = io.BytesIO()\nwith zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as z:\n"
-    bomb += "    for n in range(40): z.writestr(f'{n}', bytes(2**24))\nopen('/tmp/bomb.zip', 'wb').write(buffer.getvalue())"
+    bomb += (
+        "    for n in range(40): z.writestr(f'{n}', bytes(2**24))\nopen('/tmp/bomb.zip', 'wb').write(buffer.getvalue())"
+    )
     value(sandbox, bomb)
     assert len(sandbox.files.read("/tmp/bomb.zip")) < 2**20
     result = sandbox.run("import zipfile; zipfile.ZipFile('/tmp/bomb.zip').extractall('/tmp/unpacked')")

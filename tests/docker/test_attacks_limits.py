@@ -165,7 +165,11 @@ for top in ('/proc', '/sys'):
     assert value(sandbox, walk) == "[]"
 
 
-@pytest.mark.parametrize("path", ["/proc/keys", "/proc/timer_list", "/proc/kcore", "/sys/firmware", "/proc/acpi", "/proc/scsi"])
+@pytest.mark.parametrize(
+    "path", ["/proc/keys", "/proc/timer_list", "/proc/kcore", "/sys/firmware", "/proc/acpi", "/proc/scsi"]
+)
 def test_what_tells_of_the_machine_is_masked(sandbox: Sandbox, path: str) -> None:
-    code = f"import os\nos.path.exists(p := {path!r}) and (os.listdir(p) if os.path.isdir(p) else open(p, 'rb').read(100))"
+    code = (
+        f"import os\nos.path.exists(p := {path!r}) and (os.listdir(p) if os.path.isdir(p) else open(p, 'rb').read(100))"
+    )
     assert value(sandbox, code) in ("False", "[]", "b''")

@@ -85,7 +85,9 @@ def test_there_is_one_interface_and_no_route(sandbox: Sandbox) -> None:
     assert set(json.loads(value(sandbox, up).replace("'", '"'))) <= {"lo"}
     routes = sandbox.run("print(open('/proc/net/route').read())").stdout.strip().splitlines()
     assert len(routes) <= 1, "the head alone"
-    six = sandbox.run("import os\nif os.path.exists('/proc/net/ipv6_route'): print(open('/proc/net/ipv6_route').read())")
+    six = sandbox.run(
+        "import os\nif os.path.exists('/proc/net/ipv6_route'): print(open('/proc/net/ipv6_route').read())"
+    )
     # The other lines are the kernel's own: loopback, and a rule that refuses.
     assert {line.split()[-1] for line in six.stdout.splitlines() if line} <= {"lo"}
 

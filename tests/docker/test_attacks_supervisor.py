@@ -66,7 +66,9 @@ def test_a_cell_has_no_descriptor_that_is_not_its_own(sandbox: Sandbox) -> None:
 
 
 def test_a_program_of_a_cell_has_none_of_the_cells_descriptors(sandbox: Sandbox) -> None:
-    listed = value(sandbox, "import subprocess\nsubprocess.run(['ls', '-l', '/proc/self/fd'], capture_output=True).stdout")
+    listed = value(
+        sandbox, "import subprocess\nsubprocess.run(['ls', '-l', '/proc/self/fd'], capture_output=True).stdout"
+    )
     assert "socket" not in listed
     assert "socket" not in sandbox.command(["ls", "-l", "/proc/self/fd"]).stdout
 
