@@ -96,9 +96,9 @@ def test_no_process_raises_its_own_limits(sandbox: Sandbox, name: str) -> None:
 
 LIMITS = [
     ("open_files", "files = [open('/dev/null') for _ in range(100)]", 64, "64 files open; raise it with --open-files"),
-    ("file_size", "open('/tmp/large', 'wb').write(bytes(2**21))", 2**20, "1 MiB; raise it with --file-size"),
-    ("tmp", "for i in range(9): open(f'/tmp/{i}', 'wb').write(bytes(10**6))", 2**22, r"4 MiB each \(--tmp\)"),
-    ("tmp", "for i in range(3): open(f'/dev/shm/{i}', 'wb').write(bytes(10**6))", 2**22, r"/dev/shm 1 MiB \(--shm\)"),
+    ("file_size", "open('/tmp/large', 'wb').write(bytes(2**21))", 2**20, "may have 1m; raise it with --file-size"),
+    ("tmp", "for i in range(9): open(f'/tmp/{i}', 'wb').write(bytes(10**6))", 2**22, r"4m each \(--tmp\)"),
+    ("tmp", "for i in range(3): open(f'/dev/shm/{i}', 'wb').write(bytes(10**6))", 2**22, r"/dev/shm 1m \(--shm\)"),
     ("pids", "import threading, time\nfor _ in range(40): threading.Thread(target=time.sleep, args=(60,)).start()", 32,
      "32 processes and threads at one time; raise it with --pids"),
     ("pids", "import os, time\nfor _ in range(40):\n    if not os.fork(): time.sleep(60)", 32, "--pids"),
