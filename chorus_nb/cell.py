@@ -10,10 +10,12 @@ from .asking import InputHandler
 from .comm_relay import relay_of
 from .errors import (
     ChorusError,
+    DiskQuotaExceededError,
     ExecutionInterruptedError,
     ExecutionTimeoutError,
     OutOfMemoryError,
     SessionClosedError,
+    SessionExpiredError,
 )
 from .replay import Replay, Strip
 from .sandbox import RichOutput
@@ -106,5 +108,11 @@ def run_begun_cell(
 
 
 def _state_after(failure: ChorusError) -> str:
-    states = {OutOfMemoryError: "out of memory", ExecutionTimeoutError: "timeout", SessionClosedError: "stopped"}
+    states = {
+        OutOfMemoryError: "out of memory",
+        ExecutionTimeoutError: "timeout",
+        DiskQuotaExceededError: "disk full",
+        SessionExpiredError: "expired",
+        SessionClosedError: "stopped",
+    }
     return next((state for kind, state in states.items() if isinstance(failure, kind)), "died")

@@ -42,12 +42,10 @@ class DiskMeter:
 
     @classmethod
     def of(cls, config: SandboxConfig, container: Container, repository: Path | None) -> DiskMeter | None:
-        """Return the meter of a sandbox; None where there is no limit, or nothing on disk to write to."""
+        """Return the meter of a sandbox; None where it has nothing on disk to write to."""
         layer = not config.security.read_only_root
         writable = repository if config.repository.mode == "rw" else None
-        if config.limits.disk_bytes is None or not (layer or writable):
-            return None
-        return cls(container, writable, layer=layer)
+        return cls(container, writable, layer=layer) if layer or writable else None
 
     def added_bytes(self) -> int:
         """Return what the sandbox has added. Raises ``EngineError`` where the engine can't say."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .config import ResourceLimits
+from .config.units import size_text
 from .errors import (
     DiskFullError,
     ExecutionError,
@@ -70,7 +71,7 @@ def reached_limit(limits: ResourceLimits, reply: Mapping[str, Any], usage: Resou
 def failure(content: Mapping[str, Any], reached: ReachedLimit | None) -> ExecutionError:
     """Return the error that the content of an ``error`` message makes, by the limit where it was one."""
     told = content["ename"], content["evalue"], content["traceback"]
-    if reached is None:
+    if reached is None or reached.option not in _KINDS:
         return ExecutionError(*told)
     return _KINDS[reached.option](
         *told, hint=reached.hint, option=reached.option, limit=reached.limit, figure=reached.figure
@@ -94,16 +95,12 @@ def _open_files(limits: ResourceLimits) -> ReachedLimit:
 
 
 def _file_size(limit_bytes: int) -> ReachedLimit:
-    hint = f"A file in the sandbox may have {_size(limit_bytes)}; raise it with --file-size."
+    hint = f"A file in the sandbox may have {size_text(limit_bytes)}; raise it with --file-size."
     return ReachedLimit("file_size", limit_bytes, limit_bytes, hint)
 
 
 def _folders(limits: ResourceLimits) -> ReachedLimit:
-    tmp, shm = _size(limits.tmp_bytes), _size(limits.shm_bytes)
-    disk = "" if limits.disk_bytes is None else f", the disk {_size(limits.disk_bytes)} (--disk)"
+    tmp, shm = size_text(limits.tmp_bytes), size_text(limits.shm_bytes)
+    disk = "" if limits.disk_bytes is None else f", the disk {size_text(limits.disk_bytes)} (--disk)"
     hint = f"In the sandbox /tmp and the home folder have {tmp} each (--tmp), /dev/shm {shm} (--shm){disk}."
     return ReachedLimit("tmp", limits.tmp_bytes, limits.tmp_bytes, hint)
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 2**20:.4g} MiB" if size_bytes >= 2**20 else f"{size_bytes / 2**10:.4g} KiB"

@@ -19,7 +19,6 @@ from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
 from .controls import AgentInfo, Control
 from .conversation import Request
-from .disk_meter import DiskMeter
 from .egress import Egress
 from .endings import busy, is_paused, not_restarted, process_lost, stopped, why_silent
 from .engines.base import Container, Engine
@@ -80,7 +79,7 @@ class Session:
         self._settling = threading.Lock()
         self._execution: Execution | None = None
         self._loss: ChorusError | None = None
-        self._watch: Watch | None = None
+        self._watch = Watch(self)
         # Nobody in the sandbox knows the prefix, so its displays can't be given the id of one of the notebook's own.
         self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-", session=name)
         self._notices = Notices()
@@ -156,7 +155,7 @@ class Session:
                 self._starter.launch()
                 self._loss = None
                 self._settle()
-                self._begin_watch()
+                self._watch.begin(self._container)
             except BaseException:
                 self._clear("new")
                 self._refuse_if_closed()
@@ -168,11 +167,6 @@ class Session:
             self._starter.refuse_if_lost()
             self.started_at_s = time.time()
             self._state = "idle"
-
-    def _begin_watch(self) -> None:
-        container = self._container
-        meter = DiskMeter.of(self.config, container, self.repository) if container else None
-        self._watch = Watch(self, self.config.limits, meter)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -213,13 +207,12 @@ class Session:
             conversation.tell(Request("shutdown_request", {"restart": False}))
             conversation.join(1.0)
         self._clear("closed")
+        self._watch.join()
 
     def _clear(self, state: State) -> None:
         """Remove the container and forget it."""
         self._state = state
-        watch, self._watch = self._watch, None
-        if watch:
-            watch.stop()
+        self._watch.stop()
         self.close_widgets()
         self.egress.end()
         self._starter.remove()
@@ -303,8 +296,7 @@ class Session:
             request.content["max_output_bytes"] = self.config.output.max_bytes
             self.last_usage = None
             timeout_s = min((limit for limit in (timeout_s, self.config.limits.timeout_s) if limit), default=None)
-            if self._watch:
-                self._watch.cell_begins()
+            self._watch.cell_begins()
             self._execution = Execution(self, self._starter.conversation, request, self.output_filter(output))
             try:
                 return self._execution.run(timeout_s, on_message, on_input, on_late)
@@ -320,8 +312,7 @@ class Session:
             yield
         finally:
             self._execution = None
-            if self._watch:
-                self._watch.cell_ends()
+            self._watch.cell_ends()
             self._turn_lock.release()
 
     def report_loss(self) -> None:
@@ -338,11 +329,11 @@ class Session:
 
     # What its watch does
 
-    def expire(self, watch: Watch, error: ChorusError) -> None:
-        """End its container, if this is its watch; the cell that runs, or else the next one, raises ``error``."""
+    def expire(self, error: ChorusError, is_due: Callable[[], bool]) -> None:
+        """End its container, if that is still due; the cell that runs, or else the next one, raises ``error``."""
         with self._start_lock:
             with self._settling:
-                if self._watch is not watch or self._closed or self._state != "idle":
+                if not is_due() or self._closed or self._state != "idle":
                     return
                 self._loss, self._state = error, "dead"
             with suppress(ChorusError):  # Whoever waits is to hear why it ended, not what went wrong afterwards.
@@ -372,8 +363,7 @@ class Session:
 
     def tell_comm(self, request: Request, msg_id: str) -> None:
         """Send the sandbox what the page says to a widget. Raises ``WireError`` where it is larger than may be."""
-        if self._watch:
-            self._watch.touch()
+        self._watch.touch()
         if self._starter.conversation:
             self._starter.conversation.tell(request, msg_id=msg_id)
 
@@ -392,7 +382,7 @@ class Session:
         SandboxDiedError, AgentSilentError, AgentProtocolError
         """
         conversation = self._starter.conversation
-        if self._watch and request.msg_type.startswith("file_"):
+        if request.msg_type != "usage_request":  # The panel asks for the usage of a session that nobody uses.
             self._watch.touch()
         if conversation is None or self._state != "idle":
             raise self._why_ended()

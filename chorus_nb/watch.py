@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
-from .config import ResourceLimits
+from .config import ResourceLimits, SandboxConfig
 from .config.units import size_text
 from .disk_meter import DiskMeter
+from .engines.base import Container
 from .errors import ChorusError, DiskQuotaExceededError, EngineError, SessionIdleError, SessionLifetimeError
 
 WhyEnded = Callable[[bool], ChorusError]
@@ -21,6 +23,7 @@ WhyEnded = Callable[[bool], ChorusError]
 
 _LOOK_RUNNING_S = 1.0
 _LOOK_IDLE_S = 10.0
+_JOIN_S = 20.0
 _PAUSE_PER_LOOK = 10
 """A look at the disk takes no more than the tenth part of the time, however much there is to add up."""
 
@@ -29,9 +32,14 @@ class Watched(Protocol):
     """What is watched: a session."""
 
     name: str
+    config: SandboxConfig
 
-    def expire(self, watch: Watch, error: ChorusError) -> None:
-        """End it, if this is its watch; what runs in it, or else the next cell, raises ``error``."""
+    @property
+    def repository(self) -> Path | None:
+        """The folder of the host that it sees."""
+
+    def expire(self, error: ChorusError, is_due: Callable[[], bool]) -> None:
+        """End it, if that is still due; what runs in it, or else the next cell, raises ``error``."""
 
     def end_cell(self, why: WhyEnded) -> bool:
         """End the cell that runs, and have it raise what ``why`` makes; False where none runs."""
@@ -41,28 +49,45 @@ class Watched(Protocol):
 
 
 class Watch:
-    """Watches over one sandbox from its start to its end.
+    """Watches over the sandboxes of a session, one after the other."""
 
-    Parameters
-    ----------
-    watched : Watched
-    limits : ResourceLimits
-    meter : DiskMeter or None
-        Measures what counts for ``disk_bytes``.
-    """
-
-    def __init__(self, watched: Watched, limits: ResourceLimits, meter: DiskMeter | None) -> None:
+    def __init__(self, watched: Watched) -> None:
         self._watched = watched
-        self._limits = limits
-        self._meter = meter
-        self._over = False
+        self._round: object = None
+        self._thread: threading.Thread | None = None
         self._changed = threading.Event()
         self._running = False
-        self._started_s = self._used_s = self._looked_s = time.monotonic()
-        self._look_took_s = 0.0
+        self._started_s = self._used_s = 0.0
+        self._meter: DiskMeter | None = None
+        self._looked_s = self._look_took_s = 0.0
         self._told_bytes = 0
-        if meter or limits.idle_s is not None or limits.lifetime_s is not None:
-            threading.Thread(target=self._run, name="chorus-watch", daemon=True).start()
+        self._is_first_since_told = False
+
+    @property
+    def _limits(self) -> ResourceLimits:
+        return self._watched.config.limits
+
+    def begin(self, container: Container | None) -> None:
+        """Watch over a sandbox that has started. Raises ``OSError`` where its repository can't be looked into."""
+        assert container is not None
+        limited = self._limits.disk_bytes is not None
+        self._meter = DiskMeter.of(self._watched.config, container, self._watched.repository) if limited else None
+        self._started_s = self._used_s = self._looked_s = time.monotonic()
+        self._look_took_s, self._told_bytes, self._is_first_since_told = 0.0, 0, False
+        self._round = this_round = object()
+        if self._meter or self._limits.idle_s is not None or self._limits.lifetime_s is not None:
+            self._thread = threading.Thread(target=self._run, args=(this_round,), name="chorus-watch", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._round = None
+        self._changed.set()
+
+    def join(self) -> None:
+        """Wait until it is done with what it was doing, such as the removal of the container."""
+        if self._thread and self._thread is not threading.current_thread():
+            self._thread.join(_JOIN_S)
 
     def cell_begins(self) -> None:
         """Note that something runs."""
@@ -80,24 +105,21 @@ class Watch:
         """Note that somebody uses it."""
         self._used_s = time.monotonic()
 
-    def stop(self) -> None:
-        """Watch no longer."""
-        self._over = True
-        self._changed.set()
+    def _run(self, this_round: object) -> None:
+        def is_due() -> bool:
+            return self._round is this_round
 
-    def _run(self) -> None:
-        while not self._over:
+        while True:
             self._changed.wait(self._left_s())
             self._changed.clear()
-            now_s = time.monotonic()
-            error = self._expired(now_s)
-            if self._over:
+            if not is_due():
+                self._changed.set()  # It may have been for the next one's watch.
                 return
-            if error:
-                self._watched.expire(self, error)
+            if error := self._expired(time.monotonic()):
+                self._watched.expire(error, is_due)
                 return
-            if self._meter and now_s >= self._next_look_s():
-                self._look(self._meter)
+            if self._meter and time.monotonic() >= self._next_look_s():
+                self._look(self._meter, is_due)
 
     def _left_s(self) -> float:
         """Return the seconds until something may have to be done. A session in use has at least its idle time left."""
@@ -124,31 +146,33 @@ class Watch:
         pause_s = _LOOK_RUNNING_S if self._running else _LOOK_IDLE_S
         return self._looked_s + max(pause_s, _PAUSE_PER_LOOK * self._look_took_s)
 
-    def _look(self, meter: DiskMeter) -> None:
+    def _look(self, meter: DiskMeter, is_due: Callable[[], bool]) -> None:
         began_s = time.monotonic()
         try:
-            self._judge(meter.added_bytes())
+            self._judge(meter.added_bytes(), is_due)
         except (EngineError, OSError):
             pass  # The engine, or the folder, is away for the moment; a session that has ended is not watched.
         self._looked_s = time.monotonic()
         self._look_took_s = self._looked_s - began_s
 
-    def _judge(self, added_bytes: int) -> None:
+    def _judge(self, added_bytes: int, is_due: Callable[[], bool]) -> None:
         """Act where there is more than may be, and more than was there when somebody was told."""
         limit = self._limits.disk_bytes
         assert limit is not None
-        self._told_bytes = min(self._told_bytes, added_bytes)
-        if added_bytes <= max(limit, self._told_bytes):
+        # Until it had ended, a cell that was told went on.
+        self._told_bytes = added_bytes if self._is_first_since_told else min(self._told_bytes, added_bytes)
+        self._is_first_since_told = False
+        if added_bytes <= max(limit, self._told_bytes) or not is_due():
             return
 
         def why(state_kept: bool) -> ChorusError:
-            self._told_bytes = added_bytes
+            self._told_bytes, self._is_first_since_told = added_bytes, True
             return quota_exceeded(self._watched.name, limit, added_bytes, state_kept)
 
         if self._watched.end_cell(why):
             return
         if self._told_bytes > limit:
-            self._watched.expire(self, why(False))
+            self._watched.expire(why(False), is_due)
         else:
             self._watched.tell(why(True))
 

@@ -12,12 +12,15 @@ import signal
 import socket
 import struct
 import sys
+import time
 from typing import Any, Callable, Dict, List
 
 from . import files, plain_shell, posix, worker
 
 _RECORD = struct.Struct("=cii")
 _DESCRIPTORS = 6
+_FORK_ATTEMPTS = 25
+_FORK_PAUSE_S = 0.02
 
 
 def load_shell() -> worker.ShellFactory:
@@ -57,7 +60,7 @@ class Template:
         # An exit must not be reported before the fork it belongs to.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         try:
-            pid = os.fork()
+            pid = _patient_fork()
         except OSError as error:
             self._report(b"X", error.errno or errno.EAGAIN, 0)
         else:
@@ -96,6 +99,16 @@ def _program_of(role: bytes) -> Callable[..., None]:
 
         return proxy.run
     return files.run if role == b"D" else worker.run
+
+
+def _patient_fork() -> int:
+    """Fork; at the limit of processes wait a moment: those that were killed just now count until they are reaped."""
+    for _ in range(_FORK_ATTEMPTS):
+        try:
+            return os.fork()
+        except BlockingIOError:
+            time.sleep(_FORK_PAUSE_S)
+    return os.fork()
 
 
 def main(carried: Dict[str, Any]) -> None:

@@ -28,6 +28,8 @@ _TONES: dict[str, Tone] = {
     "error": "bad",
     "timeout": "bad",
     "out of memory": "bad",
+    "disk full": "bad",
+    "expired": "bad",
     "died": "bad",
     "dead": "bad",
     "failed": "bad",
