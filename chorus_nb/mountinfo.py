@@ -26,9 +26,9 @@ class MountPoint(NamedTuple):
 
     @property
     def size_bytes(self) -> int | None:
-        """The limit of a tmpfs, which the kernel writes in KiB; None where it has none (tmpfs(5))."""
-        sizes = [each[5:-1] for each in self.options if re.fullmatch(r"size=\d{1,18}k", each)]
-        return int(sizes[0]) * 1024 if sizes else None
+        """The limit of a tmpfs, which the kernel writes in KiB; None where it has none, which is also 0 (tmpfs(5))."""
+        sizes = [int(each[5:-1]) for each in self.options if re.fullmatch(r"size=\d{1,18}k", each)]
+        return sizes[0] * 1024 if sizes and sizes[0] else None
 
 
 def mounts_of(text: str) -> list[MountPoint]:

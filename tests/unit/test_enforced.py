@@ -96,6 +96,7 @@ def test_everything_in_force_is_missed_by_nothing() -> None:
         ("tmpfs /tmp", {"mountinfo": mounts("/tmp rw,nosuid,nodev", "/tmp rw,nosuid")}),
         ("tmpfs /tmp", {"mountinfo": mounts("/tmp rw,nosuid,nodev - tmpfs", "/tmp rw,nosuid,nodev - ext4")}),
         ("tmpfs /tmp", {"mountinfo": mounts(f"/tmp {OF_TMPFS}", UNLIMITED)}),
+        ("tmpfs /tmp", {"mountinfo": mounts(f"/tmp {OF_TMPFS}", f"{UNLIMITED},size=0k")}),
         ("tmpfs /home/sandbox", {"mountinfo": mounts(f"/home/sandbox {OF_TMPFS}", LARGER)}),
     ],
 )
