@@ -17,7 +17,7 @@ from chorus_nb.config import SandboxConfig
 from chorus_nb.engines import docker as docker_module
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.docker_body import container_body
-from chorus_nb.errors import ConfigurationError, PolicyNotEnforcedError
+from chorus_nb.errors import ChorusError, ConfigurationError, PolicyNotEnforcedError
 from chorus_nb.sandbox import Sandbox
 from chorus_nb.status import describe
 
@@ -424,3 +424,29 @@ def test_the_locks_hold_in_an_image_without_python_too(docker_engine: DockerEngi
         assert {"masked /bin/yes", "tmpfs /scratch", "devices", "capabilities"} <= names
         assert shell.command(["sh", "-c", "cat /bin/yes"]).stdout == ""
         assert shell.command(["sh", "-c", ": >/dev/a/b"]).exit_code != 0
+
+
+# Podman
+
+
+def test_the_locks_hold_on_podman_too(podman_engine: DockerEngine) -> None:
+    """There a capability is also for who is not root."""
+    locks = {"tmpfs": "/scratch:8m", "group_add": 7, "devices": f"{spare_device()}:/dev/fancy:r"}
+    with opened(podman_engine, user="1000:1000", cap_add="NET_RAW", **locks) as sandbox:
+        assert all(control.in_force for control in sandbox._session.controls)
+        value(sandbox, LIBC + "socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()")
+        for attempt in ("os.chown('/tmp', 0, 0)", "call('sethostname', b'other', 5)", "os.setgroups([0])"):
+            refused(sandbox, attempt)
+        for path in ("/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/sys/power/state"):
+            refused(sandbox, f"open({path!r}, 'r+').write('1')")
+
+
+@pytest.mark.parametrize(
+    "options", [{"runtime": "runc"}, {"masked_paths": "/etc/ssl"}, {"read_only_paths": "/tmp"}], ids=str
+)
+def test_what_podman_would_drop_is_refused(podman_engine: DockerEngine, options: dict[str, Any]) -> None:
+    before = own_containers(podman_engine)
+    with pytest.raises(ChorusError, match=f"Podman can't be asked for {next(iter(options))}"):
+        with opened(podman_engine, **options):
+            pass
+    assert own_containers(podman_engine) <= before
