@@ -39,6 +39,7 @@ _HOSTS_NAMESPACES = {"ipc": 0xEFFFFFFF, "uts": 0xEFFFFFFE, "pid": 0xEFFFFFFC}
 _WHOLE_RANGE = re.compile(r"\s*0\s+0\s+4294967295\s*")
 _OWN_KERNEL = ("runsc", "kata")
 _ISOLATED = ("ipc", "pid", "uts")
+_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
 class LocksReport(BaseModel):
@@ -80,7 +81,7 @@ def locks(found: LocksReport, spec: ContainerSpec) -> Iterator[Control]:
         yield _namespaces(found, own_kernel)
     if spec.security.runtime:
         yield _runtime(spec.security.runtime, found, own_kernel)
-    yield from _folders(mounts, spec)
+    yield from _folders(mounts, spec, own_kernel)
     yield from _paths(mounts, found, spec, own_kernel)
     yield _device_list(found, spec, own_kernel)
 
@@ -98,9 +99,8 @@ def _numbers(groups: set[int]) -> str:
 def _capabilities(found: LocksReport, spec: ContainerSpec) -> Control:
     """What was added is in effect and nothing else is anywhere, from where ``execve`` could give it."""
     asked = mask_of(spec.security.capabilities)
-    sets = {
-        name: _mask(found.capabilities.get(name, "")) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-    }
+    held_by = {"CapAmb": "0", **found.capabilities}  # Not every kernel knows ambient ones: Linux 4.2, gVisor.
+    sets = {name: _mask(held_by.get(name, "")) for name in _SETS}
     masks = [mask for mask in sets.values() if mask is not None]
     readable = len(masks) == len(sets)
     nothing_more = all(mask & ~asked == 0 for mask in masks)
@@ -187,8 +187,12 @@ def _runtime(runtime: str, found: LocksReport, own_kernel: bool) -> Control:
     return Control("runtime", runtime, f"{kernel}, its own" if own_kernel else kernel, own_kernel or not brings_one)
 
 
-def _folders(mounts: list[MountPoint], spec: ContainerSpec) -> Iterator[Control]:
-    """The folders in memory: each a tmpfs without rights and devices, and no larger than was asked."""
+def _folders(mounts: list[MountPoint], spec: ContainerSpec, own_kernel: bool) -> Iterator[Control]:
+    """The folders in memory: each a tmpfs without rights and devices, and no larger than was asked.
+
+    gVisor, a kernel of its own, has no devices of the host's to keep out, and lists neither of the two options.
+    """
+    barred = frozenset() if own_kernel else frozenset({"nosuid", "nodev"})
     room = spec.limits.tmp_bytes
     taken = {mount.target for mount in spec.mounts}
     own = [Tmpfs(path, room, True) for path in ("/tmp", HOME, WORKSPACE) if path not in taken]  # noqa: S108
@@ -196,22 +200,22 @@ def _folders(mounts: list[MountPoint], spec: ContainerSpec) -> Iterator[Control]
         size = folder.size_bytes or room
         asked = f"{size_text(size)}{'' if folder.executable else ', noexec'}"
         mount = mount_at(mounts, folder.path)
-        yield Control(f"tmpfs {folder.path}", asked, _folder_text(mount, folder), _is_folder(mount, folder, size))
+        wanted = barred if folder.executable else barred | {"noexec"}
+        in_force = _is_folder(mount, folder.path, size) and mount is not None and wanted <= mount.options
+        yield Control(f"tmpfs {folder.path}", asked, _folder_text(mount, folder.path, barred), in_force)
 
 
-def _is_folder(mount: MountPoint | None, folder: Tmpfs, size_bytes: int) -> bool:
-    if mount is None or (mount.path, mount.kind) != (folder.path, "tmpfs") or mount.size_bytes is None:
+def _is_folder(mount: MountPoint | None, path: str, size_bytes: int) -> bool:
+    if mount is None or (mount.path, mount.kind) != (path, "tmpfs") or mount.size_bytes is None:
         return False
-    wanted = {"nosuid", "nodev"} | (set() if folder.executable else {"noexec"})
-    # The kernel gives whole pages.
-    return mount.size_bytes < size_bytes + 4096 and wanted <= mount.options
+    return mount.size_bytes < size_bytes + 4096  # The kernel gives whole pages.
 
 
-def _folder_text(mount: MountPoint | None, folder: Tmpfs) -> str:
-    if mount is None or (mount.path, mount.kind) != (folder.path, "tmpfs"):
+def _folder_text(mount: MountPoint | None, path: str, barred: frozenset[str]) -> str:
+    if mount is None or (mount.path, mount.kind) != (path, "tmpfs"):
         return "none"
     size = "no limit" if mount.size_bytes is None else size_text(mount.size_bytes)
-    lacking = [f"no {name}" for name in ("nosuid", "nodev") if name not in mount.options]
+    lacking = [f"no {name}" for name in sorted(barred - mount.options)]
     return ", ".join([size, *(["noexec"] if "noexec" in mount.options else []), *lacking])
 
 

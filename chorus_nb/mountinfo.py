@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .config import parse_size_bytes
+
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -26,9 +28,13 @@ class MountPoint(NamedTuple):
 
     @property
     def size_bytes(self) -> int | None:
-        """The limit of a tmpfs, which the kernel writes in KiB; None where it has none (tmpfs(5))."""
-        sizes = [each[5:-1] for each in self.options if re.fullmatch(r"size=\d{1,18}k", each)]
-        return int(sizes[0]) * 1024 if sizes else None
+        """The limit of a tmpfs; None where it has none, which is also 0 (tmpfs(5)).
+
+        Linux writes it in KiB, gVisor as it was asked for.
+        """
+        sizes = [each for each in self.options if re.fullmatch(r"size=\d{1,18}[kmg]?", each)]
+        size = parse_size_bytes(sizes[0].removeprefix("size=")) if len(sizes) == 1 else None
+        return size if isinstance(size, int) and size else None
 
 
 def mounts_of(text: str) -> list[MountPoint]:

@@ -23,7 +23,7 @@ def locks_report(status: Dict[str, str], paths: List[str]) -> Dict[str, Any]:
         Where to look for what is masked or read-only.
     """
     return {
-        "capabilities": {name: status.get(name, "") for name in _CAPABILITY_SETS},
+        "capabilities": {name: status[name] for name in _CAPABILITY_SETS if name in status},
         "groups": [int(each) for each in status.get("Groups", "").split()],
         "seccomp_mode": int(status.get("Seccomp", "0") or 0),
         "label": _text("/proc/self/attr/current"),

@@ -252,6 +252,8 @@ class DockerEngine(Engine):
 
         Whoever asks for paths gets those alone, and each version of the engine has a list of its own.
         """
+        if self.dialect is not DOCKER:  # It can't be asked for more.
+            return {}
         with self._lock:
             if self._default_paths is None:
                 with self.translated("tell which paths it masks"):

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from ..config import NetworkPolicy
-from ..config.folders import Tmpfs
 from .base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount
 from .docker_limits import limits_body
 from .docker_locks import locks_of
@@ -77,16 +76,18 @@ def _mount(mount: Mount) -> dict[str, Any]:
 def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
     """Give the folders that take writes. Programs may be run there: pip installs compiled modules into the home."""
     uid, _, gid = spec.user.partition(":")
-    common = f"rw,exec,nosuid,nodev,size={spec.limits.tmp_bytes}"
-    own = f"{common},mode=0755,uid={uid},gid={gid}"
-    folders = {"/tmp": f"{common},mode=1777", HOME: own}  # noqa: S108
+    own = f"mode=0755,uid={uid},gid={gid}"
+    room = spec.limits.tmp_bytes
+    folders = {"/tmp": _options(room, "mode=1777"), HOME: _options(room, own)}  # noqa: S108
     targets = {mount.target for mount in spec.mounts}
     # Volumes that the image declares would be folders on the engine's disk, without a limit.
-    empty = {path: own for path in (*spec.image.volumes, WORKSPACE) if path not in targets}
-    return {**empty, **folders, **{folder.path: _asked(folder, own) for folder in spec.security.tmpfs_folders}}
+    empty = {path: _options(room, own) for path in (*spec.image.volumes, WORKSPACE) if path not in targets}
+    asked = {
+        folder.path: _options(folder.size_bytes or room, own, folder.executable)
+        for folder in spec.security.tmpfs_folders
+    }
+    return {**empty, **folders, **asked}
 
 
-def _asked(folder: Tmpfs, own: str) -> str:
-    """Change what our own folders have: the last word about an option counts (mount(8))."""
-    size = "" if folder.size_bytes is None else f",size={folder.size_bytes}"
-    return f"{own}{size}{'' if folder.executable else ',noexec'}"
+def _options(size_bytes: int, owner: str, executable: bool = True) -> str:
+    return f"rw,{'exec' if executable else 'noexec'},nosuid,nodev,size={size_bytes},{owner}"

@@ -67,7 +67,8 @@ def _module(text: str) -> str:
 def refuse_missing_locks(spec: ContainerSpec, runtimes: Sequence[str]) -> None:
     """Raise ``ConfigurationError`` for a lock that was asked for and that this engine has not.
 
-    Rather before anything is created than in the engine's own words, or by a container that is not locked.
+    Rather before anything is created than in the engine's own words, or by a container that is not locked. An engine
+    without ``runtimes`` is none that they can be chosen from, which its dialect says.
     """
     security, host = spec.security, spec.host
     _refuse_runtime(security.runtime, runtimes)
@@ -83,11 +84,11 @@ def refuse_missing_locks(spec: ContainerSpec, runtimes: Sequence[str]) -> None:
 
 
 def _refuse_runtime(runtime: str | None, runtimes: Sequence[str]) -> None:
-    if runtime and runtime not in runtimes:
+    if runtime and runtimes and runtime not in runtimes:
         raise ConfigurationError(
             f"runtime={runtime!r} can't be had: the engine has no runtime of that name.",
-            next_step=f"It has {', '.join(sorted(runtimes)) or 'none to choose from'}. To have another, install it and "
-            "name it in the engine's daemon.json under runtimes.",
+            next_step=f"It has {', '.join(sorted(runtimes))}. To have another, install it and name it in the engine's "
+            "daemon.json under runtimes.",
         )
 
 

@@ -96,6 +96,7 @@ def test_everything_in_force_is_missed_by_nothing() -> None:
         ("tmpfs /tmp", {"mountinfo": mounts("/tmp rw,nosuid,nodev", "/tmp rw,nosuid")}),
         ("tmpfs /tmp", {"mountinfo": mounts("/tmp rw,nosuid,nodev - tmpfs", "/tmp rw,nosuid,nodev - ext4")}),
         ("tmpfs /tmp", {"mountinfo": mounts(f"/tmp {OF_TMPFS}", UNLIMITED)}),
+        ("tmpfs /tmp", {"mountinfo": mounts(f"/tmp {OF_TMPFS}", f"{UNLIMITED},size=0k")}),
         ("tmpfs /home/sandbox", {"mountinfo": mounts(f"/home/sandbox {OF_TMPFS}", LARGER)}),
     ],
 )
@@ -238,6 +239,27 @@ def test_a_runtime_with_a_kernel_of_its_own_is_told_by_that() -> None:
     assert (
         control("runtime", found(kernel_release="4.4.0"), spec_of(runtime="runsc")).enforced == "kernel 4.4.0, its own"
     )
+
+
+GVISOR = """\
+8 8 0:8 / / ro  - 9p none ro,trans=fd
+9 8 0:6 / /dev rw  - tmpfs none rw,mode=0755
+10 8 0:9 / /sys ro,noexec  - sysfs none ro,dentry_cache_limit=1000
+11 8 0:10 / /tmp rw  - tmpfs none rw,size=268435456,mode=1777
+12 8 0:11 / /home/sandbox rw  - tmpfs none rw,size=256m,mode=755
+13 8 0:12 / /workspace rw  - tmpfs none rw,size=262144k,mode=755
+14 8 0:13 / /proc rw  - proc none rw,dentry_cache_limit=1000
+"""
+"""As runsc 20221219 writes it."""
+
+
+def test_gvisor_is_a_kernel_of_its_own() -> None:
+    held = dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapBnd"), "0000000000000000")
+    there = {"kernel_release": "4.4.0", "mountinfo": GVISOR, "capabilities": held, "groups": [], "namespaces": {}}
+    assert missing(found(**there), spec_of(runtime="runsc")) == []
+    assert missing(found(**there), spec_of(runtime="runsc", masked_paths="/proc/sys")) == ["masked /proc/sys"]
+    larger = GVISOR.replace("size=256m", "size=257m")
+    assert missing(found(**there | {"mountinfo": larger}), spec_of(runtime="runsc")) == ["tmpfs /home/sandbox"]
 
 
 def test_where_nothing_could_read_the_namespaces_nothing_is_said_of_them() -> None:

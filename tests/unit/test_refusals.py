@@ -217,3 +217,50 @@ def test_a_system_folder_is_refused(path: str, tmp_path: Path) -> None:
     with pytest.raises(PolicyRefusedError) as caught:
         resolve_repository(RepositoryMount(path=Path(path)), tmp_path)
     assert caught.value.rule in ("no system folder", "no engine socket", "no home folder")
+
+
+# What comes with a repository may tighten
+
+
+@pytest.mark.parametrize(
+    ("option", "tighter", "looser"),
+    [
+        ("cap_add", "CHOWN", ["CHOWN", "NET_RAW"]),
+        ("cap_drop", ["CHOWN", "NET_RAW"], "CHOWN"),
+        ("group_add", [], [44]),
+        ("no_new_privileges", True, False),
+        ("seccomp", "default", "unconfined"),
+        ("seccomp", "/a/profile.json", "unconfined"),
+        ("apparmor", "default", "unconfined"),
+        ("selinux", [], "disable"),
+        ("userns", "private", "default"),
+        ("tmpfs", "/a", ["/a", "/b"]),
+        ("masked_paths", ["/a/b", "/c"], "/c"),
+        ("read_only_paths", ["/a/b", "/c"], "/c"),
+        ("devices", [], "/dev/full"),
+    ],
+)
+def test_a_lock_may_be_tightened_and_not_loosened(option: str, tighter: Any, looser: Any) -> None:
+    tight, loose = (SandboxConfig.from_options(**{option: value}).option(option) for value in (tighter, looser))
+    rule = OPTIONS[option].tighter
+    assert rule(tight, loose)
+    assert not rule(loose, tight)
+    assert rule(tight, tight)
+    assert rule(loose, loose)
+
+
+@pytest.mark.parametrize(
+    ("option", "one", "other"),
+    [
+        ("seccomp", "default", "/a/profile.json"),
+        ("apparmor", "default", "mine"),
+        ("selinux", "type:a_t", "type:b_t"),
+        ("runtime", None, "runsc"),
+        ("devices", "/dev/full:r", "/dev/full:rw"),
+        ("tmpfs", "/a:1m", "/a:2m"),
+    ],
+)
+def test_what_has_no_order_stays_as_it_is(option: str, one: Any, other: Any) -> None:
+    values = [SandboxConfig.from_options(**{option: value}).option(option) for value in (one, other)]
+    assert not OPTIONS[option].tighter(values[0], values[1])
+    assert not OPTIONS[option].tighter(values[1], values[0])
