@@ -61,10 +61,12 @@ SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
 """Isolated and without site-packages: the supervisor runs nothing but the standard library."""
 
 # In the order of their imports.
-_ACCOUNTS = ("cgroup", "report", "commands", "late", "lookups")
+_ACCOUNTS = ("cgroup", "report", "commands", "late", "lookups", "egress")
 _SUPERVISOR = ("wire", "posix", "pump", "plain_start", "forks", *_ACCOUNTS, "supervisor")
 _SHELLS = ("introspection", "plain_shell", "cell_names", "ipython_introspection", "ipython_shell")
 _TEMPLATE = ("wire", "posix", "streams", "asking", "comms", "loop", *_SHELLS, "worker", "files", "template")
+_PROXY = ("pump", "proxy_head", "proxy")
+"""What the template has only where the sandbox has a network by the pipe."""
 _OPTIONAL = ("ipython_introspection", "ipython_shell")
 """What may fail to import: the image need not have IPython, and whatever it has may be broken."""
 
@@ -73,7 +75,7 @@ _OPTIONAL = ("ipython_introspection", "ipython_shell")
 def modules() -> Dict[str, Dict[str, Any]]:
     """Return, on the host, source and code of every module of the agent, by its short name."""
     made = {}
-    for name in dict.fromkeys(("boot",) + _SUPERVISOR + _TEMPLATE):
+    for name in dict.fromkeys(("boot",) + _SUPERVISOR + _TEMPLATE + _PROXY):
         source = _source(name)
         code = binascii.b2a_base64(marshal.dumps(_compile(name, source))).decode()
         made[name] = {"source": source, "code": code, "optional": name in _OPTIONAL}
@@ -87,8 +89,10 @@ def _source(name: str) -> str:
 
 def payload(config: Dict[str, Any]) -> bytes:
     """Return, on the host, what to write to the program's standard input so that it becomes the supervisor."""
-    roles = {"supervisor": _SUPERVISOR, "template": _TEMPLATE}
-    return frame("supervisor", {"modules": modules(), "roles": roles, "version": _version(), "config": config})
+    template = _TEMPLATE[:-1] + (_PROXY if config.get("egress") else ()) + _TEMPLATE[-1:]
+    roles = {"supervisor": _SUPERVISOR, "template": template}
+    needed = {name: modules()[name] for name in ("boot", *_SUPERVISOR, *template)}
+    return frame("supervisor", {"modules": needed, "roles": roles, "version": _version(), "config": config})
 
 
 def frame(role: str, carried: Dict[str, Any]) -> bytes:

@@ -31,8 +31,9 @@ class DisconnectedError(Exception):
 class Fork:
     """One fork of the template: a worker, or the process that handles files."""
 
-    def __init__(self, role: bytes) -> None:
+    def __init__(self, role: bytes, more: Sequence[int] = ()) -> None:
         self.role = role
+        self._more = more
         self.pid: Optional[int] = None
         self.status: Optional[int] = None
         self.pipes = TextPipes()
@@ -46,10 +47,10 @@ class Fork:
         self._closed = False
 
     def descriptors(self) -> "array.array[int]":
-        """Return what the new process gets: its socket, its output and errors, acknowledgements, comms."""
+        """Return what the new process gets: its socket, its output and errors, acknowledgements, comms, and more."""
         ends = self.pipes.write_ends
         sockets = self._theirs.fileno(), self._their_comms.fileno()
-        return array.array("i", [sockets[0], ends["stdout"], ends["stderr"], self._sync_read, sockets[1]])
+        return array.array("i", [sockets[0], ends["stdout"], ends["stderr"], self._sync_read, sockets[1], *self._more])
 
     def handed_over(self) -> None:
         """Close our copies of the other ends."""
@@ -176,9 +177,9 @@ class Template:
         theirs.close()
         return cls(process.pid, control)
 
-    def fork(self, role: bytes) -> Fork:
-        """Ask for a fork; its ``pid`` is known once the template has answered."""
-        child = Fork(role)
+    def fork(self, role: bytes, more: Sequence[int] = ()) -> Fork:
+        """Ask for a fork, with ``more`` descriptors; its ``pid`` is known once the template has answered."""
+        child = Fork(role, more)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, child.descriptors())]
         try:
             self.control.sendmsg([role], rights)

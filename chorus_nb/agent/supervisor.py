@@ -5,9 +5,10 @@ while something runs, and says what happened when a worker dies. It ends with it
 gone, however it went, the container goes too.
 
 Requests (``..._request``): ``execute``, ``command``, ``complete``, ``inspect``, ``interrupt``, ``kill``, ``shutdown``,
-``usage``, ``file_*``; and ``input_reply`` to the ``input_request`` of the running cell, of which the host has one at a
-time. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``, ``resource_sample``,
-``resource_usage``, ``usage_reply``, ``command_reply``, ``shutdown_reply``, and ``aborted`` where a lookup can't be.
+``usage``, ``file_*``; ``egress_*`` for the proxy; and ``input_reply`` to the ``input_request`` of the running cell, of
+which the host has one at a time. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``,
+``resource_sample``, ``resource_usage``, ``usage_reply``, ``command_reply``, ``shutdown_reply``, ``egress_reset``, and
+``aborted`` where a lookup can't be.
 """
 
 import errno
@@ -15,10 +16,11 @@ import gc
 import os
 import selectors
 import signal
+import socket
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
-from . import boot, posix
+from . import boot, egress, posix
 from .cgroup import Cgroup
 from .commands import Command, Execution, not_started
 from .forks import DisconnectedError, Fork, Template
@@ -35,13 +37,21 @@ _MAX_BARREN_TEMPLATES = 3
 _OUTPUT = ("stream", "display_data", "update_display_data", "execute_result", "clear_output")
 _COMM = ("comm_open", "comm_msg", "comm_close", "status")
 _FROM_WORKER = _OUTPUT + _COMM + ("error", "execute_reply", "input_request", "worker_ready", "sync", *REPLIES.values())
-_FROM_FILES = ("file_reply", "worker_ready")
+_FROM = {b"W": _FROM_WORKER, b"D": ("file_reply", "worker_ready"), egress.ROLE: egress.FROM_PROXY}
 
 
 class Supervisor:
     """The state of one sandbox."""
 
-    def __init__(self, carried: Dict[str, Any], template: Template, stdin: int, stdout: int, undumpable: bool) -> None:
+    def __init__(
+        self,
+        carried: Dict[str, Any],
+        template: Template,
+        stdin: int,
+        stdout: int,
+        undumpable: bool,
+        listener: Optional[socket.socket] = None,
+    ) -> None:
         self.carried = carried
         self.config = config = carried["config"]
         self.cgroup = Cgroup() if config["own_cgroup"] else Cgroup(root="")
@@ -65,6 +75,7 @@ class Supervisor:
         self.loop.register(stdin, selectors.EVENT_READ, lambda: self._read_host(stdin))
         self.send("agent_info", policy_report(self.cgroup, undumpable))
         self._take_template(template)
+        self.egress = egress.Egress(listener, self.loop, self.host, self._fork)
         self.worker = self._fork(b"W")
 
     # The loop
@@ -133,6 +144,8 @@ class Supervisor:
         kind = message.msg_type
         if kind.startswith("file_"):
             self._to_files(frame)
+        elif kind.startswith("egress_"):
+            self.egress.send(frame)
         elif kind in _COMM:
             self.late.hear(message.msg_id)
             self.worker.send_comm(frame)
@@ -223,6 +236,9 @@ class Supervisor:
         elif self.barren_templates == _MAX_BARREN_TEMPLATES:
             self._give_up()
         self._take_template(Template.spawned(self.carried))
+        for child in (self.files, self.egress.process):
+            if child is not None and child.pid is None:
+                self._drop(child)
         if self.worker.pid is None:
             self._replace_worker()
 
@@ -232,9 +248,9 @@ class Supervisor:
         os.write(2, (boot.OUT_OF_MEMORY if killed else boot.NO_TEMPLATE).encode() + b"\n")
         os._exit(1)
 
-    def _fork(self, role: bytes) -> Fork:
+    def _fork(self, role: bytes, more: Sequence[int] = ()) -> Fork:
         posix.kill(self.template.pid, signal.SIGCONT)  # Code in the sandbox may have stopped it.
-        child = self.template.fork(role)
+        child = self.template.fork(role, more)
         child.connect(
             self.loop,
             self.sources,
@@ -250,6 +266,8 @@ class Supervisor:
         reason = "the process limit is reached" if number == errno.EAGAIN else os.strerror(number)
         if child is self.worker:
             self._worker_ended("not started: " + reason, {})
+        elif child is self.egress.process:
+            self.egress.failed()
         self._drop(child)
 
     def _replace_worker(self) -> None:
@@ -262,6 +280,8 @@ class Supervisor:
         child.close()
         if child is self.files:
             self.files = None
+        elif child is self.egress.process:
+            self.egress.forget()
 
     def _kill_all_but_template(self) -> None:
         if not posix.kill_descendants([self.template.pid]) and os.getpid() == 1:
@@ -286,7 +306,10 @@ class Supervisor:
         return anything
 
     def _from_fork(self, child: Fork, message: Message, frame: bytes) -> None:
-        if message.msg_type not in (_FROM_WORKER if child is self.worker else _FROM_FILES):
+        if message.msg_type not in _FROM[child.role]:
+            return
+        if child.role == egress.ROLE:
+            self.host.put(frame)
             return
         if message.msg_type == "sync":
             child.acknowledge()
@@ -339,7 +362,7 @@ class Supervisor:
 
     def _child_ended(self, pid: int, status: int) -> None:
         """Note the end of a fork (told by the template, or reaped once that is gone) or of a command."""
-        for child in (self.worker, self.files):
+        for child in (self.worker, self.files, self.egress.process):
             if child is not None and child.pid == pid:
                 child.status = status
         for command in self.commands.values():
@@ -350,8 +373,9 @@ class Supervisor:
         """Finish what has ended, once everything it said has been passed on."""
         if self.host.full:
             return
-        if self.files is not None and self.files.status is not None:
-            self._drop(self.files)
+        for child in (self.files, self.egress.process):
+            if child is not None and child.status is not None:
+                self._drop(child)
         for command in [command for command in self.commands.values() if command.status is not None]:
             self._finish_command(command)
         if self.worker.status is not None:
@@ -403,9 +427,10 @@ def main(carried: Dict[str, Any]) -> None:
     stdin, stdout = posix.take_standard_streams()
     undumpable = posix.set_dumpable(False)
     posix.adopt_orphans()
-    template = Template.forked(carried, (stdin, stdout))
+    listener = egress.listen(carried["config"])
+    template = Template.forked(carried, [stdin, stdout] + ([listener.fileno()] if listener else []))
     gc.enable()
     # PID 1 gets only the signals it has handlers for, and has none that ends it: a worker's kill(1) does nothing.
     # A handler, not SIG_IGN, which the commands we start would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
-    Supervisor(carried, template, stdin, stdout, undumpable).run()
+    Supervisor(carried, template, stdin, stdout, undumpable, listener).run()

@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List
 from . import files, plain_shell, posix, worker
 
 _RECORD = struct.Struct("=cii")
-_DESCRIPTORS = 5
+_DESCRIPTORS = 6
 
 
 def load_shell() -> worker.ShellFactory:
@@ -69,12 +69,11 @@ class Template:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
 
     def _be_child(self, role: bytes, descriptors: List[int]) -> None:
-        run: Callable[..., None] = files.run if role == b"D" else worker.run
         try:
             self.control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-            run(descriptors, self.config, self.make_shell)
+            _program_of(role)(descriptors, self.config, self.make_shell)
         except BaseException:
             sys.excepthook(*sys.exc_info())
             os._exit(1)
@@ -89,6 +88,14 @@ class Template:
             self.control.send(_RECORD.pack(kind, first, second))
         except OSError:
             os._exit(0)
+
+
+def _program_of(role: bytes) -> Callable[..., None]:
+    if role == b"N":
+        from . import proxy  # There only where the sandbox may use it.
+
+        return proxy.run
+    return files.run if role == b"D" else worker.run
 
 
 def main(carried: Dict[str, Any]) -> None:

@@ -68,6 +68,8 @@ class SandboxConfig(Policy):
         for name, value in options.items():
             section, field = _place(name)
             (values[section] if section else values)[field] = value
+        if "network" in options:
+            values["network"] = NetworkPolicy.of_mode(values["network"], {_place(name)[1] for name in options})
         try:
             return cls.model_validate(values)
         except ValidationError as error:
