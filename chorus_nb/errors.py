@@ -201,6 +201,32 @@ class ExecutionInterruptedError(ExecutionError):
     """The cell was interrupted and its session keeps its state."""
 
 
+class EgressDeniedError(ExecutionError):
+    """Code in the sandbox raised, and while it ran the allow-list refused connections of it.
+
+    The traceback is that of its own exception; ``ename`` and ``evalue`` are this error's.
+
+    Attributes
+    ----------
+    hosts : tuple of (str, int)
+        The hosts and ports that were refused, in the order in which they were first asked for.
+    """
+
+    category = "policy"
+
+    def __init__(
+        self, ename: str, evalue: str, traceback: list[str], *, hosts: tuple[tuple[str, int], ...] = ()
+    ) -> None:
+        super().__init__(ename, evalue, traceback)
+        self.hosts = hosts
+
+    def __str__(self) -> str:
+        return self.evalue  # The name stands before it wherever an exception is shown.
+
+    def _render_traceback_(self) -> list[str]:
+        return [*self.traceback, f"\x1b[31m{self.ename}\x1b[0m: {self.evalue}"]
+
+
 class CommandError(ChorusError):
     """A shell script ended with another exit status than 0.
 

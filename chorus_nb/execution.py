@@ -12,6 +12,7 @@ from .agent.wire import Message
 from .asking import InputHandler, Question, refusal
 from .buffers import with_buffers
 from .conversation import Conversation, Exchange, Request, Signal
+from .egress import HostTraffic, egress_notice
 from .errors import AgentProtocolError, ChorusError, ExecutionTimeoutError, OutOfMemoryError, WorkerDiedError
 from .outputs import OutputFilter
 from .telemetry import ResourceUsage
@@ -46,12 +47,15 @@ class Outcome:
         What to tell the reader about output that was dropped.
     interrupted : bool
         Whether it was interrupted, and ended by that.
+    egress : tuple of HostTraffic
+        What it exchanged with which host by ``network=allowlist``, and what was refused.
     """
 
     reply: Mapping[str, Any]
     usage: ResourceUsage
     notice: str | None
     interrupted: bool
+    egress: tuple[HostTraffic, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -91,6 +95,7 @@ class Execution:
         """Send the request and see it to its end; ``on_late`` gets what comes after that."""
         self._timeout_s = timeout_s
         self._on_input = on_input
+        self._session.egress.begin()
         self._deadline_s = time.monotonic() + timeout_s if timeout_s else None
         ask, late = self._conversation.ask, self._session.late
         with ask(self._request) as self._exchange, late.of(self._exchange.msg_id, self._outputs, on_late):
@@ -162,7 +167,7 @@ class Execution:
         if message.msg_type == _REPLIES[self._request.msg_type]:
             return message.content
         if message.msg_type == "resource_usage":
-            self._usage = self._session.last_usage = self._figures(message.content)
+            self._usage = self._session.last_usage = self._figures(self._session.egress.counted(message).content)
         elif message.msg_type == "worker_exit":
             self._session.close_widgets()
             raise self._worker_died(message.content)
@@ -224,7 +229,11 @@ class Execution:
         killed = reply.get("killed") is True
         if self._usage is None:
             raise AgentProtocolError("The sandbox sent no figures.", next_step="Restart the session.")
-        return Outcome(reply, self._usage, self._outputs.notice(), ended_by_us or killed)
+        egress = self._session.egress.since_begin()
+        # A cell that failed says it by its error.
+        refusals = egress_notice(egress) if reply.get("status") == "ok" else ""
+        notice = (self._outputs.notice() or "") + refusals
+        return Outcome(reply, self._usage, notice or None, ended_by_us or killed, egress)
 
     # The ways its process can end
 

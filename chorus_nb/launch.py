@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .agent import boot
 from .config import SandboxConfig
@@ -21,7 +22,7 @@ from .engines.base import (
     EngineCapabilities,
     Mount,
 )
-from .errors import ImageUnsupportedError, SandboxStartError
+from .errors import ConfigurationError, ImageUnsupportedError, SandboxStartError
 from .repository import resolve_repository, sandbox_user
 from .shell_agent import KEEPER, ShellAgent
 from .shell_monitor import SHELL
@@ -53,7 +54,7 @@ def container_spec(
         session_name=name,
         image=image,
         arguments=boot.SUPERVISOR_ARGUMENTS,
-        environment=_environment(image.environment, config.environment),
+        environment=_environment({**image.environment, **config.network.proxy_environment()}, config.environment),
         working_dir=working_dir,
         user=user,
         mounts=mounts,
@@ -75,7 +76,18 @@ def _environment(image: Mapping[str, str], asked: Mapping[str, str]) -> dict[str
 
 
 def keeper_spec(spec: ContainerSpec) -> ContainerSpec:
-    """Return the same container with nothing but a shell in it, for an image without Python."""
+    """Return the same container with nothing but a shell in it, for an image without Python.
+
+    Raises
+    ------
+    ConfigurationError
+        It is to have what only our agent gives: a network with an allow-list.
+    """
+    if spec.network.mode == "allowlist":
+        raise ConfigurationError(
+            "network=allowlist needs an image with Python: the proxy of the sandbox is a part of the agent.",
+            next_step="Choose such an image, or another network.",
+        )
     return replace(spec, image=replace(spec.image, interpreters=(SHELL,)), arguments=("-c", KEEPER), keeper=True)
 
 
@@ -99,12 +111,14 @@ def start_agent(container: Container, spec: ContainerSpec, capabilities: EngineC
         container.start()
         container.stream = ShellAgent(container, spec, capabilities.isolation)
     else:
-        start_with(container, lambda: boot_payload(spec.working_dir, capabilities))
+        start_with(container, lambda: boot_payload(spec, capabilities))
 
 
-def boot_payload(working_dir: str, capabilities: EngineCapabilities) -> bytes:
+def boot_payload(spec: ContainerSpec, capabilities: EngineCapabilities) -> bytes:
     """Return the bytes that make the started interpreter our agent."""
-    config = {"working_dir": working_dir, "own_cgroup": capabilities.isolation}
+    config: dict[str, Any] = {"working_dir": spec.working_dir, "own_cgroup": capabilities.isolation}
+    if spec.network.mode == "allowlist":
+        config["egress"] = {"no_proxy": ",".join(spec.network.inside())}
     return boot.payload(config)
 
 

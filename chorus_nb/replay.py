@@ -13,6 +13,7 @@ from IPython.display import clear_output, publish_display_data
 
 from .agent.wire import Message
 from .config import OutputMode
+from .egress import denied
 from .errors import ExecutionError, ExecutionInterruptedError
 from .execution import Outcome
 from .payloads import Page, payloads
@@ -105,7 +106,8 @@ class Replay:
             return None
         content = self._error.content
         kind = ExecutionInterruptedError if outcome.interrupted else ExecutionError
-        return kind(content["ename"], content["evalue"], content["traceback"])
+        refused = None if outcome.interrupted else denied(outcome.egress, content["traceback"])
+        return refused or kind(content["ename"], content["evalue"], content["traceback"])
 
     # What a subclass does elsewhere than in the cell that runs now
 

@@ -9,6 +9,7 @@ from .agent.wire import Message
 from .asking import InputHandler
 from .config import SandboxConfig, duration_s
 from .controls import AgentInfo
+from .egress import HostTraffic, denied
 from .engines.base import Engine
 from .engines.docker import DockerEngine
 from .execution import Outcome
@@ -61,7 +62,10 @@ class ExecutionResult:
     result : RichOutput or None
         The value of its last expression.
     error : ErrorOutput or None
+        Its exception; an ``EgressDeniedError`` where connections of it were refused, below its own traceback.
     usage : ResourceUsage
+    egress : tuple of HostTraffic
+        With ``network="allowlist"``: what it exchanged with which host, in bytes, and what was refused.
     duration_s : float
         Wall-clock time in the sandbox.
     """
@@ -73,6 +77,7 @@ class ExecutionResult:
     result: RichOutput | None
     error: ErrorOutput | None
     usage: ResourceUsage
+    egress: tuple[HostTraffic, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -87,6 +92,7 @@ class CommandResult:
     stdout: str
     stderr: str
     usage: ResourceUsage
+    egress: tuple[HostTraffic, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -193,8 +199,9 @@ class Sandbox:
             stderr=collector.printed("stderr", outcome),
             outputs=[*collector.outputs, *_pages(outcome)],
             result=collector.result,
-            error=collector.error,
+            error=_with_refusals(collector.error, outcome),
             usage=outcome.usage,
+            egress=outcome.egress,
         )
 
     def command(self, argv: list[str], *, timeout: float | str | None = None) -> CommandResult:
@@ -204,7 +211,7 @@ class Sandbox:
         if outcome.interrupted:
             raise KeyboardInterrupt
         stdout, stderr = collector.printed("stdout", outcome), collector.printed("stderr", outcome)
-        return CommandResult(outcome.exit_code, stdout, stderr, outcome.usage)
+        return CommandResult(outcome.exit_code, stdout, stderr, outcome.usage, outcome.egress)
 
     def usage(self) -> ResourceSample:
         """Return what it uses now."""
@@ -228,6 +235,11 @@ class Sandbox:
     def close(self) -> None:
         """End it; may be called twice."""
         self._session.close()
+
+
+def _with_refusals(error: ErrorOutput | None, outcome: Outcome) -> ErrorOutput | None:
+    refused = denied(outcome.egress, error.traceback) if error else None
+    return ErrorOutput(refused.ename, refused.evalue, refused._render_traceback_()) if refused else error
 
 
 def _pages(outcome: Outcome) -> list[RichOutput]:

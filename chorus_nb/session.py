@@ -19,6 +19,7 @@ from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
 from .controls import AgentInfo
 from .conversation import Request
+from .egress import Egress
 from .endings import busy, not_restarted, process_lost, stopped, why_ended, why_silent
 from .engines.base import Container, Engine
 from .errors import (
@@ -86,6 +87,7 @@ class Session:
             on_end=self._ended,
         )
         self.late = LateOutput()
+        self.egress = Egress(config.network, lambda *message: self.tell_comm(Request(*message), ""))
         self.widget_relay: WidgetRelay | None = None
         """Who shows its widgets."""
 
@@ -198,6 +200,7 @@ class Session:
         """Remove the container and forget it."""
         self._state = state
         self.close_widgets()
+        self.egress.end()
         self._starter.remove()
 
     # Running things in it
@@ -351,7 +354,8 @@ class Session:
 
     def usage(self) -> ResourceSample:
         """Take a reading of its cgroup now. Raises as :meth:`request` does; never starts it."""
-        return ResourceSample.from_content(self.request(Request("usage_request", {}), "usage_reply").content)
+        reply = self.request(Request("usage_request", {}), "usage_reply")
+        return ResourceSample.from_content(self.egress.counted(reply).content)
 
     def add_sample_listener(self, listener: SampleListener) -> None:
         """Have ``listener`` called on the reading thread with each sample, about eight a second while a cell runs."""
@@ -364,13 +368,13 @@ class Session:
     # What it says unasked, on the reading thread
 
     def _unasked(self, message: Message) -> None:
-        if self.take_comm(message):
+        if self.take_comm(message) or self.egress.take(message):
             return
         if message.msg_type == "worker_exit":
             self.close_widgets()
             self._loss = process_lost(self.name)
         elif not self.late.take(message):
-            self._notices.take(message)
+            self._notices.take(self.egress.counted(message))
 
     def _ended(self, error: AgentProtocolError | None) -> None:
         self._notices.end()

@@ -21,7 +21,6 @@ ROLE = b"N"
 FROM_PROXY = ("egress_open", "egress_data", "egress_credit", "egress_end", "egress_close")
 
 _BACKLOG = 128
-_LOCAL = "localhost,127.0.0.1,::1"
 
 
 def listen(config: Dict[str, Any]) -> Optional[socket.socket]:
@@ -35,7 +34,7 @@ def listen(config: Dict[str, Any]) -> Optional[socket.socket]:
     if listener is None:
         return None  # Programs find no proxy, and no network.
     url = "http://127.0.0.1:%d" % listener.getsockname()[1]
-    for name, value in (("http_proxy", url), ("https_proxy", url), ("no_proxy", _LOCAL)):
+    for name, value in (("http_proxy", url), ("https_proxy", url), ("no_proxy", config["egress"]["no_proxy"])):
         # Programs disagree on the spelling.
         os.environ.setdefault(name, value)
         os.environ.setdefault(name.upper(), value)
@@ -45,6 +44,7 @@ def listen(config: Dict[str, Any]) -> Optional[socket.socket]:
 def _bound(port: int) -> Optional[socket.socket]:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen(_BACKLOG)
         listener.setblocking(False)

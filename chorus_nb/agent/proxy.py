@@ -31,7 +31,6 @@ from typing import Any, Deque, Dict, List, Optional, Set
 from . import proxy_head
 from .pump import Outlet, read_some
 from .wire import Decoder, Message, encode
-from .worker import become_child
 
 WINDOW_BYTES = 2**17
 PIECE_BYTES = 2**16
@@ -309,6 +308,8 @@ _NO_HEAD = proxy_head.Head("", 0, False, b"")
 
 def run(descriptors: List[int], config: Dict[str, Any], _: Any) -> None:
     """Serve until the supervisor closes the connection."""
+    from .worker import become_child  # The host, too, imports this module.
+
     become_child(descriptors, "/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     listener = socket.socket(fileno=descriptors[5])

@@ -7,15 +7,16 @@ any name below ``example.org``, at any depth, and not ``example.org`` itself.
 A name is worth no more than the address that it leads to, and whoever owns the name decides about that. So
 :meth:`AllowList.admits_address` asks a second time, with the address that is about to be dialled:
 
-=============================================  ======================================================
-address                                        is reached by
-=============================================  ======================================================
-public                                         any entry that matches the name
-private (RFC 1918, RFC 4193, RFC 6598)         an exact name, never a wildcard; an address or network
-loopback                                       the name ``localhost``; an address or network
-link-local (metadata services of clouds),      an address or network
+=========================================  ======================================================
+address                                    is reached by
+=========================================  ======================================================
+public                                     any entry that matches the name
+private (RFC 1918 and 4193), and all       an exact name, never a wildcard; an address or network
+others that the internet does not route
+loopback                                   the name ``localhost``; an address or network
+link-local, metadata services of clouds,   an address or network
 this machine's own, multicast, reserved
-=============================================  ======================================================
+=========================================  ======================================================
 
 Sources: RFC 1123 and RFC 5890 for names, RFC 3986 section 3.2.2 for hosts in URLs, RFC 6761 for ``localhost``; the
 WHATWG URL standard for the numeric forms that are refused here (``0x7f.1``, ``2130706433``, ``0177.0.0.1``), since
@@ -41,10 +42,11 @@ MAX_NAME_CHARS = 253
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 _PORT = re.compile(r"[0-9]{1,5}")
-_PRIVATE = tuple(
-    ipaddress.ip_network(each)
-    for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+# Services of clouds that tell credentials to whoever asks, where that is not a link-local address.
+_METADATA = frozenset(
+    ipaddress.ip_address(each) for each in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 # IPv6 addresses of translators, with an IPv4 address in the bits after these (RFC 6052, RFC 8215, RFC 3056).
 _TRANSLATED = ((ipaddress.IPv6Network("64:ff9b::/96"), 0), (ipaddress.IPv6Network("2002::/16"), 80))
 
@@ -110,11 +112,11 @@ def kind_of(address: Address) -> Kind:
     address = unwrapped(address)
     if address.is_loopback:
         return "loopback"
-    if address.is_link_local:
+    if address.is_link_local or address in _METADATA:
         return "link-local"
-    if any(address in network for network in _PRIVATE):
-        return "private"
-    return "public" if address.is_global and not address.is_multicast else "reserved"
+    if address.is_multicast or address.is_reserved or address.is_unspecified or address in _THIS_NETWORK:
+        return "reserved"
+    return "public" if address.is_global else "private"
 
 
 def host_text(host: str, port: int) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from .hosts import AllowList, HostError, normal_host, parse_entry
+from .hosts import LOCALHOST, AllowList, HostError, normal_host, parse_entry
 from .option import Option, Policy, in_order, options_of
 
 _MAX_ENTRIES = 256
@@ -128,6 +128,11 @@ class NetworkPolicy(Policy):
         """Return values without those of another mode that come from an earlier source: a new mode replaces them."""
         wanted = values.get("mode")
         return {name: value for name, value in values.items() if name in given or _mode_of(name) in (None, wanted)}
+
+    def inside(self) -> list[str]:
+        """Return the names of loopback that stay the sandbox's own: all that the list has no entry for."""
+        hosts = {str(parse_entry(entry).host) for entry in self.allow or ()}
+        return [name for name in (LOCALHOST, "127.0.0.1", "::1") if not {name, f"{name}/32", f"{name}/128"} & hosts]
 
     def proxy_environment(self) -> dict[str, str]:
         """Return the variables that tell programs of the proxies: in both spellings, as they disagree on which."""

@@ -10,7 +10,9 @@ What is *not* checked is what travels: a server that is allowed, and that has se
 be asked for any of them.
 """
 
+from .refusals import denied
+from .refusals import notice as egress_notice
 from .relay import Egress
 from .traffic import HostTraffic
 
-__all__ = ["Egress", "HostTraffic"]
+__all__ = ["Egress", "HostTraffic", "denied", "egress_notice"]

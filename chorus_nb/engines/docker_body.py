@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..config import NetworkPolicy
 from .base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount
 from .docker_limits import limits_body
 from .owner import owner_label
@@ -28,7 +29,6 @@ def container_body(spec: ContainerSpec, interpreter: str) -> dict[str, Any]:
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,
-        "NetworkDisabled": spec.network.mode == "none",
         "Healthcheck": {"Test": ["NONE"]},  # The image's own would run beside the agent.
         "HostConfig": _host_config(spec),
     }
@@ -42,11 +42,23 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "IpcMode": "private",
         "LogConfig": {"Type": "none"},  # Logging would write every byte of the stream to the disk.
         "Mounts": [_mount(mount) for mount in spec.mounts],
-        "NetworkMode": spec.network.mode,
+        **_network(spec.network),
         "ReadonlyRootfs": spec.security.read_only_root,
         "SecurityOpt": ["no-new-privileges:true"],
         "Tmpfs": _tmpfs(spec),
         **limits_body(spec.limits),
+    }
+
+
+def _network(network: NetworkPolicy) -> dict[str, Any]:
+    if network.mode != "bridge":
+        # What the engine would write into resolv.conf are name servers and domains of the host.
+        return {"NetworkMode": "none", "Dns": ["127.0.0.1"], "DnsSearch": ["."], "ExtraHosts": []}
+    return {
+        "NetworkMode": "bridge",
+        "Dns": list(network.dns),
+        "DnsSearch": list(network.dns_search),
+        "ExtraHosts": list(network.add_host),
     }
 
 
