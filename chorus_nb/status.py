@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from .egress import HostTraffic
 from .session import Session
 from .settings import NAMES, Settings
 
@@ -17,7 +18,8 @@ def describe(session: Session) -> str:
         ("up", _duration(session.uptime_s)),
         ("image", config.image),
         ("repository", f"{session.repository} ({config.repository.mode})" if session.repository else "none"),
-        ("network", config.network.mode),
+        ("network", f"{config.network.mode} {config.option_text('allow') if config.network.allow else ''}".strip()),
+        *_traffic(session.egress.traffic),
     ]
     if session.info:
         info = session.info
@@ -33,7 +35,7 @@ def describe(session: Session) -> str:
     else:
         allowed = f"{_mib(limits.memory_bytes)}, {limits.cpus:g} CPUs, {limits.pids} processes"
         facts.append(("limits", allowed))
-    return "\n\n".join([table([(name + ":", value) for name, value in facts]), *_controls(session)])
+    return "\n\n".join([table([(name and f"{name}:", value) for name, value in facts]), *_controls(session)])
 
 
 def _controls(session: Session) -> Iterator[str]:
@@ -41,6 +43,19 @@ def _controls(session: Session) -> Iterator[str]:
     if session.controls:
         head = ("CONTROL", "REQUESTED", "ENFORCED")
         yield table([head, *((each.name, each.requested, each.enforced) for each in session.controls)])
+
+
+def _traffic(traffic: Sequence[HostTraffic]) -> list[tuple[str, str]]:
+    """Return a line for each host, under one heading."""
+    lines = [f"{each.name} {_exchanged(each)}" for each in traffic]
+    return [("traffic" if number == 0 else "", line) for number, line in enumerate(lines)]
+
+
+def _exchanged(each: HostTraffic) -> str:
+    refused = f"refused {each.refused} times, as it {each.rule}" if each.refused else ""
+    if refused and not each.sent_bytes and not each.received_bytes:
+        return refused
+    return f"{each.sent_bytes} bytes sent, {each.received_bytes} received" + (refused and f"; {refused}")
 
 
 def list_sessions(sessions: Sequence[Session]) -> str:

@@ -111,7 +111,8 @@ def _check_length(fields: List[Tuple[str, str]]) -> None:
 def answer(status: int, reason: str, host: str = "") -> bytes:
     """Return a whole response of the proxy's own. What is denied says so in its status line, which clients show."""
     body = (reason + "\n").encode("utf-8", "replace")
-    phrase = _REASONS[status] + (": " + host if status == 403 else "")
+    shown = "".join(char if char.isprintable() else "?" for char in host)
+    phrase = _REASONS[status] + (": " + shown if status == 403 else "")
     head = [
         "HTTP/1.1 %d %s" % (status, phrase),
         "Content-Type: text/plain; charset=utf-8",

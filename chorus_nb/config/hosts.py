@@ -68,9 +68,9 @@ def normal_host(text: str) -> str:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if ":" in bare:
         return str(_address(bare))
-    name = bare.lower().removesuffix(".")
-    if not name.isascii():
+    if not bare.isascii():  # Before it is made lower case, which turns the sign of kelvins into a k.
         raise HostError("a name beyond ASCII has to be written in its xn-- form")
+    name = bare.lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > MAX_NAME_CHARS or bare != text or not all(_LABEL.fullmatch(label) for label in labels):
         raise HostError("not a host name")

@@ -100,8 +100,8 @@ async def _look_up(host: str, port: int) -> list[Address]:
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DialError(502, f"{host} can't be looked up on this machine: {reason}.{_unused_proxy()}") from None
-    texts = dict.fromkeys(str(each[4][0]) for each in found)
-    addresses = [address for text in texts if (address := as_address(text)) is not None]
+    addresses = [address for each in found if (address := as_address(str(each[4][0]))) is not None]
+    addresses = list(dict.fromkeys(getattr(each, "ipv4_mapped", None) or each for each in addresses))
     if not addresses:
         raise DialError(502, f"{host} has no address.")
     return addresses

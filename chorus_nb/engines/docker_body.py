@@ -31,6 +31,8 @@ def container_body(spec: ContainerSpec, interpreter: str) -> dict[str, Any]:
         "AttachStdout": True,
         "AttachStderr": True,
         "StopSignal": "SIGKILL",  # Nothing in it needs to be saved: an engine that stops need not wait for us.
+        # Without any network the engine need not make files for it, a fifth of the time that a start takes.
+        "NetworkDisabled": spec.network.mode != "bridge",
         "Healthcheck": {"Test": ["NONE"]},  # The image's own would run beside the agent.
         "HostConfig": _host_config(spec),
     }
@@ -52,8 +54,8 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
 
 def _network(network: NetworkPolicy) -> dict[str, Any]:
     if network.mode != "bridge":
-        # What the engine would write into resolv.conf are name servers and domains of the host.
-        return {"NetworkMode": "none", "Dns": ["127.0.0.1"], "DnsSearch": ["."], "ExtraHosts": []}
+        # What an engine writes into resolv.conf all the same would be name servers and domains of the host.
+        return {"NetworkMode": "none", "Dns": ["127.0.0.1"], "DnsSearch": ["."]}
     return {
         "NetworkMode": "bridge",
         "Dns": list(network.dns),

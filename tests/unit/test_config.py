@@ -84,7 +84,21 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("idle", "30m", 1800.0),
     ("lifetime", 1.5, 1.5),
     ("network", "none", "none"),
+    ("network", "allowlist", "allowlist"),
     ("network", "bridge", "bridge"),
+    ("allow", ["Example.org.", "*.example.org:8080"], ("example.org", "*.example.org:8080")),
+    ("allow", "example.org, 10.0.0.0/8", ("example.org", "10.0.0.0/8")),
+    ("allow", ["[2001:DB8::1]:443"], ("[2001:db8::1]:443",)),
+    ("allow", [], ()),
+    ("allow", None, ()),
+    ("dns", ["192.0.2.53", "2001:db8::53"], ("192.0.2.53", "2001:db8::53")),
+    ("dns", "192.0.2.53", ("192.0.2.53",)),
+    ("dns_search", ["Example.org", "test"], ("example.org", "test")),
+    ("add_host", ["db.test:192.0.2.7", "v6.test:[2001:db8::1]"], ("db.test:192.0.2.7", "v6.test:2001:db8::1")),
+    ("http_proxy", "http://proxy.test:3128", "http://proxy.test:3128"),
+    ("https_proxy", "http://proxy.test:3128/", "http://proxy.test:3128/"),
+    ("https_proxy", None, None),
+    ("no_proxy", "localhost,.test", "localhost,.test"),
     ("user", "1000:1000", "1000:1000"),
     ("user", None, None),
     ("read_only_root", False, False),
@@ -221,6 +235,31 @@ BAD: list[tuple[str, Any]] = [
     ("lifetime", "0s"),
     ("network", "on"),
     ("network", True),
+    ("allow", ["https://example.org"]),
+    ("allow", ["*"]),
+    ("allow", ["example.org:99999"]),
+    ("allow", ["0x7f.1"]),
+    ("allow", [1]),
+    ("allow", {"example.org": 443}),
+    ("allow", ["example.org"] * 300),
+    ("dns", ["one.test"]),
+    ("dns", ["192.0.2.256"]),
+    ("dns", None),
+    ("dns_search", ["a b"]),
+    ("dns_search", ["192.0.2.1"]),
+    ("dns_search", ["."]),
+    ("add_host", ["db.test"]),
+    ("add_host", ["db.test:other.test"]),
+    ("add_host", [":192.0.2.7"]),
+    ("add_host", ["db.test:192.0.2.7\n192.0.2.8 other"]),
+    ("http_proxy", "proxy.test:3128"),
+    ("http_proxy", "http://proxy.test"),
+    ("http_proxy", "http://proxy.test:99999"),
+    ("http_proxy", "http://user:word@proxy.test:3128"),
+    ("https_proxy", "socks5://proxy.test:1080"),
+    ("https_proxy", "http://proxy.test:3128/\n"),
+    ("no_proxy", "a\nb"),
+    ("no_proxy", 5),
     ("user", "root"),
     ("user", "1000"),
     ("user", 1000),
@@ -291,9 +330,55 @@ BAD: list[tuple[str, Any]] = [
 ]
 
 
+OF_A_MODE = dict.fromkeys(("dns", "dns_search", "add_host", "http_proxy", "https_proxy", "no_proxy"), "bridge")
+OF_A_MODE["allow"] = "allowlist"
+
+
 @pytest.mark.parametrize(("option", "value", "kept"), GOOD)
 def test_a_good_value_is_kept(option: str, value: Any, kept: Any) -> None:
-    assert SandboxConfig.from_options(**{option: value}).option(option) == kept
+    needed = {"network": OF_A_MODE[option]} if option in OF_A_MODE else {}
+    assert SandboxConfig.from_options(**{option: value}, **needed).option(option) == kept
+
+
+@pytest.mark.parametrize(("option", "mode"), OF_A_MODE.items())
+def test_an_option_of_one_network_is_an_error_in_the_others(option: str, mode: str) -> None:
+    value = next(value for name, value, kept in GOOD if name == option and kept)
+    for other in {"none", "allowlist", "bridge"} - {mode}:
+        with pytest.raises(ConfigurationError) as caught:
+            SandboxConfig.from_options(network=other, **{option: value})
+        assert str(caught.value) == (
+            f"{option} is for network={mode}, and network is {other}. Add --network {mode}, or leave {option} out."
+        )
+
+
+def test_another_network_leaves_the_options_of_the_one_before_behind() -> None:
+    listed = SandboxConfig.from_options(network="allowlist", allow=["example.org"])
+    assert SandboxConfig.from_options(listed, memory="1g").network == listed.network
+    assert SandboxConfig.from_options(listed, network="none").network == NetworkPolicy()
+    assert SandboxConfig.from_options(listed, network="bridge", dns=["192.0.2.53"]).network.allow is None
+    assert SandboxConfig.from_options(listed, network="allowlist").network == listed.network
+
+
+def test_an_allow_list_can_only_be_tightened_to_a_part_of_it() -> None:
+    tighter = OPTIONS["allow"].tighter
+    assert tighter(("a.example.org",), ("*.example.org",))
+    assert tighter((), ("example.org",))
+    assert not tighter(("other.org",), ("example.org",))
+    assert not tighter(("example.org",), ())
+    assert not tighter(None, ("example.org",))
+    assert tighter(("example.org",), None), "without a list it is the mode that says what may be reached"
+
+
+@pytest.mark.parametrize(
+    ("allow", "inside"),
+    [
+        ([], ["localhost", "127.0.0.1", "::1"]),
+        (["localhost:8000"], ["127.0.0.1", "::1"]),
+        (["127.0.0.1:8000", "[::1]"], ["localhost"]),
+    ],
+)
+def test_loopback_is_the_sandboxs_own_but_for_what_is_listed(allow: list[str], inside: list[str]) -> None:
+    assert NetworkPolicy(mode="allowlist", allow=tuple(allow)).inside() == inside
 
 
 @pytest.mark.parametrize(("option", "value"), BAD)
@@ -303,7 +388,9 @@ def test_a_bad_value_is_named_with_what_is_allowed(option: str, value: Any) -> N
     text = str(caught.value)
     assert re.match(rf"{option}(\[.*\])?=", text)
     assert text.endswith(f"Allowed: {OPTIONS[option].allowed}.")
-    assert repr(value)[:70] in text or option == "env"
+    # Of a list, the entry that is wrong is named.
+    named = [value, *(value if isinstance(value, list) else [])]
+    assert any(repr(each)[:70] in text for each in named) or option == "env"
     assert not re.search(r"\^|\\d|\[A-Z|pattern|<class|Input|pydantic", text)
     assert len(text) < 300
 

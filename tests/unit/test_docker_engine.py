@@ -147,6 +147,23 @@ def test_everything_is_locked_by_default() -> None:
     assert not {"Privileged", "CapAdd", "Devices", "PidMode", "Binds", "PortBindings"} & host.keys()
 
 
+def test_a_network_of_the_hosts_is_not_told_of() -> None:
+    for mode in ("none", "allowlist"):
+        body = container_body(make_spec(network=NetworkPolicy(mode=mode)), "python3")
+        host = body["HostConfig"]
+        assert (host["NetworkMode"], body["NetworkDisabled"]) == ("none", True)
+        assert (host["Dns"], host["DnsSearch"]) == (["127.0.0.1"], ["."])
+
+
+def test_a_bridge_has_the_names_that_were_asked_for() -> None:
+    network = NetworkPolicy(mode="bridge", dns=("192.0.2.53",), dns_search=("test",), add_host=("db.test:192.0.2.7",))
+    body = container_body(make_spec(network=network), "python3")
+    host = body["HostConfig"]
+    assert (host["NetworkMode"], body["NetworkDisabled"]) == ("bridge", False)
+    assert (host["Dns"], host["DnsSearch"]) == (["192.0.2.53"], ["test"])
+    assert host["ExtraHosts"] == ["db.test:192.0.2.7"]
+
+
 def test_the_program_its_environment_and_its_labels() -> None:
     body = container_body(make_spec(), "/usr/bin/python3")
     assert (body["Entrypoint"], body["Cmd"]) == (["/usr/bin/python3"], ["-c", "pass"])

@@ -14,6 +14,7 @@ from chorus_nb.agent import boot
 from chorus_nb.config import SandboxConfig
 from chorus_nb.controls import AgentInfo, verify
 from chorus_nb.endings import why_not_started
+from chorus_nb.enforced import checked_paths
 from chorus_nb.engines.base import (
     WORKSPACE,
     ByteStream,
@@ -29,13 +30,14 @@ from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import (
     AgentProtocolError,
     ChorusError,
+    ConfigurationError,
     EngineError,
     ImageUnsupportedError,
     OutOfMemoryError,
     PolicyNotEnforcedError,
     SandboxStartError,
 )
-from chorus_nb.launch import boot_payload, container_spec, workspace_of
+from chorus_nb.launch import boot_payload, container_spec, keeper_spec, workspace_of
 
 MOUNTING = EngineCapabilities(name="test", isolation=True, limits=True, mirror=True, repository_mounts=True)
 PLAIN = EngineCapabilities(name="test", isolation=False, limits=False, mirror=False, repository_mounts=False)
@@ -100,11 +102,48 @@ def test_the_user_that_is_asked_for_wins(tmp_path: Path) -> None:
     assert spec_of(tmp_path, user="12:34").user == "12:34"
 
 
-def test_the_payload_tells_the_agent_where_it_is() -> None:
-    body = json.loads(boot_payload("/w", MOUNTING).partition(b"\n")[2])
+def payload_of(spec: ContainerSpec, capabilities: EngineCapabilities) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(boot_payload(spec, capabilities).partition(b"\n")[2])
+    return found
+
+
+def test_the_payload_tells_the_agent_where_it_is(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    body = payload_of(spec, MOUNTING)
     assert body["role"] == "supervisor"
-    assert body["config"] == {"working_dir": "/w", "own_cgroup": True, "paths": []}
-    assert not json.loads(boot_payload("/w", PLAIN).partition(b"\n")[2])["config"]["own_cgroup"]
+    assert body["config"] == {
+        "working_dir": spec.working_dir,
+        "own_cgroup": True,
+        "filter_syscalls": True,
+        "paths": list(checked_paths(spec)),
+    }
+    assert not payload_of(spec, PLAIN)["config"]["own_cgroup"]
+
+
+def test_only_a_sandbox_with_an_allow_list_gets_a_proxy(tmp_path: Path) -> None:
+    with_list = payload_of(spec_of(tmp_path, network="allowlist", allow=["127.0.0.1"]), MOUNTING)
+    assert with_list["config"]["egress"] == {"no_proxy": "localhost,::1"}
+    assert "proxy" in with_list["modules"]
+    for network in ("none", "bridge"):
+        without = payload_of(spec_of(tmp_path, network=network), MOUNTING)
+        assert "egress" not in without["config"]
+        assert "proxy" not in without["modules"]
+
+
+def test_proxies_of_a_bridge_are_variables_and_the_hosts_own_stay_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@of.the.host:1")
+    assert not [name for name in spec_of(tmp_path, network="bridge").environment if "proxy" in name.lower()]
+    options = {"network": "bridge", "https_proxy": "http://proxy.test:3128", "no_proxy": ".test"}
+    environment = spec_of(tmp_path, **options, env={"no_proxy": "mine"}).environment
+    assert (environment["https_proxy"], environment["HTTPS_PROXY"]) == ("http://proxy.test:3128",) * 2
+    assert (environment["no_proxy"], environment["NO_PROXY"]) == ("mine", ".test")
+
+
+def test_without_an_agent_there_is_no_allow_list(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="needs an image with Python"):
+        keeper_spec(spec_of(tmp_path, network="allowlist"))
 
 
 # Whether we got it
@@ -155,6 +194,13 @@ def test_every_missing_control_is_named_at_once(spec: ContainerSpec) -> None:
 def test_what_was_not_asked_for_need_not_be_in_force(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, user="1000:1000", network="bridge", read_only_root=False)
     verify(info(interfaces=["eth0", "lo"], read_only_root=False), spec)
+
+
+def test_an_allow_list_is_no_interface(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, user="1000:1000", network="allowlist", allow=["example.org"])
+    verify(info(), spec)
+    with pytest.raises(PolicyNotEnforcedError, match="network"):
+        verify(info(interfaces=["eth0", "lo"]), spec)
 
 
 @pytest.mark.parametrize(
