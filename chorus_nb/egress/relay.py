@@ -43,6 +43,7 @@ class Egress:
         self._latest = 0
         self._refusals = self._refusals_sent = 0
         self._loop: _Loop | None = None
+        self._is_over = False
         self._lock = threading.Lock()
 
     # What it costs
@@ -55,6 +56,7 @@ class Egress:
     def begin(self) -> None:
         """Note that a cell begins: :meth:`since_begin` counts from here."""
         self._before = self._counter.now()
+        self._is_over = False
 
     def since_begin(self) -> tuple[HostTraffic, ...]:
         """Return what was exchanged since then, of the hosts where anything was."""
@@ -79,19 +81,23 @@ class Egress:
             return False
         if self._allowed is None:
             raise AgentProtocolError("The sandbox asks for a network that it has not.", next_step="It was ended.")
-        if message.msg_type == "egress_reset":
-            self.reset()
-            return True
+        with self._lock:
+            if not self._is_over:  # Else these are the last words of a sandbox that is gone.
+                self._take(self._allowed, message)
+        return True
+
+    def _take(self, allowed: AllowList, message: Message) -> None:
         number = message.content.get("connection")
-        if type(number) is not int or not 0 < number < _MAX_NUMBER:
+        if message.msg_type == "egress_reset":
+            self._reset()
+        elif type(number) is not int or not 0 < number < _MAX_NUMBER:
             raise _malformed(message)
-        if message.msg_type == "egress_open":
-            self._open(self._allowed, number, message)
+        elif message.msg_type == "egress_open":
+            self._open(allowed, number, message)
         elif number > self._latest:
             raise AgentProtocolError("The sandbox speaks of a connection that nobody opened.", next_step="Restart it.")
         else:
             self._take_for(self._tunnels.get(number), message)
-        return True
 
     def _open(self, allowed: AllowList, number: int, message: Message) -> None:
         host, port = message.content.get("host"), message.content.get("port")
@@ -148,15 +154,19 @@ class Egress:
 
     # Its end
 
-    def reset(self) -> None:
+    def _reset(self) -> None:
         """Close every connection: the process that had them is gone."""
         self._tunnels.clear()
         if self._loop is not None:
             self._loop.cancel_all()
 
     def end(self) -> None:
-        """Close every connection, and end the thread; the sandbox is gone. The counts stay."""
+        """Close every connection, and end the thread; the sandbox is gone. The counts stay.
+
+        From here to the next :meth:`begin` nothing is heard: no connection outlives the sandbox.
+        """
         with self._lock:
+            self._is_over = True
             loop, self._loop = self._loop, None
             self._tunnels.clear()
             self._latest = self._refusals = self._refusals_sent = 0
@@ -164,10 +174,9 @@ class Egress:
             loop.end()
 
     def _running_loop(self) -> _Loop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = _Loop()
-            return self._loop
+        if self._loop is None:
+            self._loop = _Loop()
+        return self._loop
 
 
 def _malformed(message: Message) -> AgentProtocolError:

@@ -204,6 +204,9 @@ def test_the_end_closes_what_is_open_and_the_next_sandbox_begins_anew(
     sandbox.egress.end()
     assert peer.recv(1) == b""
     wait_until(lambda: not threads())
+    sandbox.say("open", 5, host="127.0.0.1", port=port_of(server))  # The last words of one that is gone.
+    assert not threads()
+    sandbox.egress.begin()
     sandbox.opened("127.0.0.1", port_of(server), 1)
 
 
@@ -211,11 +214,13 @@ def test_the_end_closes_what_is_open_and_the_next_sandbox_begins_anew(
 
 
 @pytest.mark.parametrize("host", ["example.org", "127.0.0.2", "::1", "localhost", "www.allowed.test.evil.test", "org"])
-def test_what_is_not_on_the_list_is_refused_by_name(host: str) -> None:
+def test_what_is_not_on_the_list_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    asked = answers(monkeypatch, "127.0.0.1")
     sandbox = Sandbox("allowed.test", "*.allowed.test", "127.0.0.1")
     name = f"[{host}]:443" if ":" in host else f"{host}:443"
     assert sandbox.refused(host, 443) == f"{name} is not on the allow-list of this sandbox."
     assert sandbox.egress.traffic == (HostTraffic(host, 443, refused=1, rule="is not on the allow-list"),)
+    assert asked == [], "looking it up would tell its name servers"
 
 
 @pytest.mark.parametrize(
