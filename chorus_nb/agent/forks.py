@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterator, Optional, Sequence, Tuple
 
-from . import boot, plain_start
+from . import boot, plain_start, syscalls
 from .pump import Outlet, TextPipes, read_some
 from .wire import Decoder, Message, WireError
 
@@ -223,6 +223,7 @@ def _be_template(carried: Dict[str, Any], control: socket.socket, not_ours: Sequ
     try:
         for fd in not_ours:
             os.close(fd)
+        syscalls.restrict(carried["config"])
         plain_start.catch_up()
         boot.become("template", _with_control(carried, control))
     except BaseException:

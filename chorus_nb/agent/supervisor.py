@@ -74,6 +74,7 @@ class Supervisor:
         os.set_blocking(stdin, False)
         self.loop.register(stdin, selectors.EVENT_READ, lambda: self._read_host(stdin))
         self.send("agent_info", policy_report(self.cgroup, undumpable, config["paths"]))
+        syscalls.restrict(config)  # After the report, which is to say what the engine filters.
         self._take_template(template)
         self.egress = egress.Egress(listener, self.loop, self.host, self._fork)
         self.worker = self._fork(b"W")
@@ -426,8 +427,6 @@ def main(carried: Dict[str, Any]) -> None:
     """Take the protocol's descriptors for ourselves, lock the process, and serve."""
     stdin, stdout = posix.take_standard_streams()
     undumpable = posix.set_dumpable(False)
-    if carried["config"]["filter_syscalls"]:
-        syscalls.restrict()
     posix.adopt_orphans()
     listener = egress.listen(carried["config"])
     template = Template.forked(carried, [stdin, stdout] + ([listener.fileno()] if listener else []))

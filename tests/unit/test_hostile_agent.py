@@ -426,7 +426,7 @@ def test_a_file_that_comes_in_crumbs_ends_with_the_first(sandbox: Sandbox, engin
 
 
 @pytest.mark.parametrize("text", [text for text in NASTY_TEXT if not text.isprintable() or len(text) > 4096])
-@pytest.mark.parametrize("name", ["python_version", "python_executable", "effective_capabilities", "interfaces"])
+@pytest.mark.parametrize("name", ["python_version", "python_executable", "interfaces"])
 def test_controls_in_the_agents_report_end_the_start(engine: HostileEngine, name: str, text: str) -> None:
     lie = {name: [text] if name == "interfaces" else text}
     engine.greeting = [genuine("agent_info", **lie), genuine("worker_ready")]
