@@ -39,6 +39,9 @@ _INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 SHOWN_AFTER_INTERRUPT_S = 1.0
 """How long an interrupted cell's output is still shown: its last words, not the backlog of a flood."""
 
+STOOD_STILL_S = 1.0
+"""How late the end of a time limit is noticed where this process was stopped meanwhile, and did not just wait."""
+
 _REPLIES = {"execute_request": "execute_reply", "command_request": "command_reply"}
 
 
@@ -98,6 +101,7 @@ class Execution:
         self._asked_to_end_s: float | None = None
         self._killed = False
         self._ended_container = False
+        self._stood_still = False
         self._was_paused = False
 
     def run(
@@ -166,6 +170,7 @@ class Execution:
             self._escalate("ended")
         left_s = None if self._deadline_s is None else self._deadline_s - time.monotonic()
         if left_s is not None and left_s <= 0:
+            self._stood_still = self._stood_still or left_s < -STOOD_STILL_S
             self._escalate("timed out")
             return None
         try:
@@ -249,14 +254,14 @@ class Execution:
         return ResourceUsage.from_content(content)
 
     def _outcome(self, reply: Mapping[str, Any]) -> Outcome:
-        # However it ended: code may well catch the interrupt and end in good order.
-        if self._asked_to_end == "timed out":
-            raise self._timed_out(state_kept=True)
-        if self._asked_to_end == "ended" and self._why:
-            raise self._why(True)
         ended_by_us = self._asked_to_end is not None and (
             reply.get("ename") == "KeyboardInterrupt" or reply.get("exit_code") in _INTERRUPTED
         )
+        if self._asked_to_end == "timed out" and (ended_by_us or not self._was_in_time()):
+            # However it ended: code may well catch the interrupt and end in good order.
+            raise self._timed_out(state_kept=True)
+        if self._asked_to_end == "ended" and self._why:
+            raise self._why(True)
         killed = reply.get("killed") is True
         if self._usage is None:
             raise AgentProtocolError("The sandbox sent no figures.", next_step="Restart the session.")
@@ -272,6 +277,10 @@ class Execution:
         if not failed or not self._session.engine.capabilities().limits:
             return None
         return reached_limit(self._session.config.limits, reply, usage)
+
+    def _was_in_time(self) -> bool:
+        """Whether it was this process that stood still, and the cell had long ended when it looked again."""
+        return bool(self._stood_still and self._usage and self._usage.duration_s < (self._timeout_s or 0))
 
     # The ways it can end without a reply
 

@@ -71,7 +71,7 @@ class Session:
         self.engine = engine
         self.folder = folder or Path.cwd()
         self.last_usage: ResourceUsage | None = None
-        self.started_at_s: float | None = None
+        self._ready_at_s: float | None = None
         self._state: State = "new"
         self._closed = False
         self._start_lock = threading.RLock()
@@ -120,7 +120,7 @@ class Session:
     @property
     def uptime_s(self) -> float | None:
         """Seconds since it was ready, or None while it is not running."""
-        return time.time() - self.started_at_s if self.started_at_s and self.state in ("idle", "busy") else None
+        return time.monotonic() - self._ready_at_s if self._ready_at_s and self.state in ("idle", "busy") else None
 
     @property
     def repository(self) -> Path | None:
@@ -165,7 +165,7 @@ class Session:
         with self._settling:
             self._refuse_if_closed()
             self._starter.refuse_if_lost()
-            self.started_at_s = time.time()
+            self._ready_at_s = time.monotonic()
             self._state = "idle"
 
     def _refuse_if_closed(self) -> None:

@@ -23,7 +23,8 @@ class SecondEngine:
     """A ``dockerd`` with a network namespace, a folder and a containerd of its own.
 
     Its network namespace keeps it from the first one's bridge and firewall rules, its mount namespace from leaving
-    mounts behind. Images are stored as plain folders (``vfs``), so that any file system will do.
+    mounts behind; a process that only sleeps holds both while it is stopped. Images are stored as plain folders
+    (``vfs``), so that any file system will do.
 
     Parameters
     ----------
@@ -31,20 +32,32 @@ class SecondEngine:
         For all of its files. The path of its socket must be shorter than 100 characters.
     options : str
         Further options of ``dockerd``, such as ``--live-restore``.
+    data_bytes : int, optional
+        Size of a disk of its own, in memory, for its images and containers.
     """
 
-    def __init__(self, folder: Path, *options: str, data: Path | None = None) -> None:
+    def __init__(self, folder: Path, *options: str, data_bytes: int | None = None) -> None:
         self.folder = folder
         self.address = f"unix://{folder}/s"
-        self.keeps_containers = "--live-restore" in options
         self._pid_file = folder / "pid"
+        self._data = folder / "data"
         self._command = [
-            *("unshare", "--net", "--mount", "dockerd", "--bridge=none", "--iptables=false", "--storage-driver=vfs"),
-            *("--data-root", str(data or folder / "data"), "--exec-root", str(folder / "exec")),
+            *("dockerd", "--bridge=none", "--iptables=false", "--storage-driver=vfs"),
+            *("--data-root", str(self._data), "--exec-root", str(folder / "exec")),
             *("--pidfile", str(self._pid_file), "--host", self.address, "--group", str(os.getgid())),
             *options,
         ]
         self._process: subprocess.Popen[bytes] | None = None
+        mount = f"mkdir {self._data} && mount -t tmpfs -o size={data_bytes} none {self._data}" if data_bytes else "true"
+        self._holder = subprocess.Popen(
+            [*_AS_ROOT, "unshare", "--net", "--mount", "sh", "-c", f"{mount} && echo $$ && exec sleep infinity"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self._holder.stdout is not None
+        self._namespaces = self._holder.stdout.readline().strip()
 
     def client(self) -> DockerEngine:
         """Return a new client of it."""
@@ -54,7 +67,7 @@ class SecondEngine:
         """Start it and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*_AS_ROOT, *self._command],
+                [*_AS_ROOT, "nsenter", "--target", self._namespaces, "--net", "--mount", *self._command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -70,6 +83,11 @@ class SecondEngine:
     def kill(self) -> None:
         """End it as a crash would."""
         self._end(signal.SIGKILL)
+
+    def fill_disk(self) -> None:
+        """Leave no room on the disk of its own. It is seen in the engine's mount namespace alone."""
+        disk = f"/proc/{self._pid_file.read_text()}/root{self._data}"
+        subprocess.run([*_AS_ROOT, "dd", "if=/dev/zero", f"of={disk}/fill", "bs=4k"], capture_output=True, check=False)
 
     def _end(self, number: int) -> None:
         assert self._process is not None
@@ -98,14 +116,16 @@ class SecondEngine:
         if self._process is None:
             self.start()  # It takes over the containerd of one that was killed, and ends it with itself.
         self.stop()
+        subprocess.run([*_AS_ROOT, "kill", self._namespaces], check=True)
+        self._holder.communicate()
         subprocess.run([*_AS_ROOT, "rm", "-rf", str(self.folder)], check=True)
 
 
 @contextmanager
-def second_engine(folder: Path, *options: str) -> Iterator[SecondEngine]:
+def second_engine(folder: Path, *options: str, data_bytes: int | None = None) -> Iterator[SecondEngine]:
     """Start a Docker Engine in ``folder``, which is removed with all that it holds at the end."""
     assert shutil.which("dockerd", path=_PATH), "these tests need dockerd: run `scripts/ensure_engine.sh`"
-    engine = SecondEngine(folder, *options)
+    engine = SecondEngine(folder, *options, data_bytes=data_bytes)
     try:
         engine.start()
         yield engine

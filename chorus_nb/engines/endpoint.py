@@ -124,7 +124,16 @@ def connect(endpoint: Endpoint) -> Any:
     client = docker.APIClient(base_url=endpoint.address, tls=tls, version=version, timeout=REQUEST_TIMEOUT_S)
     client.trust_env = False
     client.send = partial(_send, client.send)
+    _share_connections(client)
     return client
+
+
+def _share_connections(client: Any) -> None:
+    """Have one pool of connections: over sockets the SDK keeps one for each URL, with a connection that stays open."""
+    adapter = client.get_adapter(client.base_url)
+    if hasattr(adapter, "pools"):
+        get_connection = adapter.get_connection
+        adapter.get_connection = lambda url, proxies=None: get_connection(client.base_url)
 
 
 def _send(send: Callable[..., Any], request: Any, **settings: Any) -> Any:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import wait_until
@@ -16,7 +17,7 @@ from sandboxes import start_cell, value
 from second_engine import SecondEngine, second_engine
 
 from chorus_nb.engines.docker import DockerEngine
-from chorus_nb.errors import EngineGoneError, EngineNotFoundError, SandboxDiedError
+from chorus_nb.errors import EngineError, EngineGoneError, EngineNotFoundError, SandboxDiedError
 from chorus_nb.manager import SessionManager
 from chorus_nb.sandbox import Sandbox
 
@@ -35,6 +36,16 @@ def client(second: SecondEngine) -> Iterator[DockerEngine]:
     engine = second.client()
     yield engine
     assert engine.owned() == []
+
+
+def process(program: str, second: SecondEngine) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", program, second.address]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def hear(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 def end(second: SecondEngine, how: str) -> None:
@@ -90,28 +101,68 @@ def test_an_engine_that_comes_back_at_once_is_not_missed(second: SecondEngine, c
         starting.join()
 
 
+def test_what_outlives_both_its_owner_and_the_engine_is_swept(second: SecondEngine, client: DockerEngine) -> None:
+    """A container that was made and not started: nothing in it could hear that its owner is gone.
+
+    Docker 20.10 removes such a container by itself when it comes back; whoever starts next must not rely on that.
+    """
+    with process(OWNER, second) as owner:
+        assert hear(owner) == "made"
+        second.kill()
+        os.kill(owner.pid, signal.SIGKILL)
+    second.start()
+    SessionManager(client).sweep()
+    assert client.owned() == []
+
+
 OWNER = """
-import os, signal, sys
+import sys
+from pathlib import Path
+from chorus_nb.config import SandboxConfig
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.endpoint import Endpoint
-from chorus_nb.sandbox import Sandbox
+from chorus_nb.engines.owner import owner_label
+from chorus_nb.launch import container_spec
 engine = DockerEngine(Endpoint(sys.argv[1], "test"))
-sandbox = Sandbox(engine=engine, repo="none").__enter__()
-state = engine.client.inspect_container(sandbox._session._container.id)["State"]
-os.kill(state["Pid"], signal.SIGSTOP)  # So that it can't hear that its owner is gone.
-print("ready", flush=True)
+config = SandboxConfig.from_options(repo="none")
+engine.create(container_spec("test", config, engine, engine.capabilities(), Path.cwd(), owner_label()))
+print("made", flush=True)
 sys.stdin.read()
 """
 
 
-def test_what_outlives_both_its_owner_and_the_engine_is_swept(second: SecondEngine, client: DockerEngine) -> None:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, second.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with owner:
-        assert owner.stdout is not None
-        assert owner.stdout.readline() == "ready\n"
-        second.kill()
-        os.kill(owner.pid, signal.SIGKILL)
-    second.start()
-    assert SessionManager(client).sweep() == second.keeps_containers
+LOADER = """
+import sys
+from chorus_nb.engines.docker import DockerEngine
+from chorus_nb.engines.endpoint import Endpoint
+from chorus_nb.sandbox import Sandbox
+engine = DockerEngine(Endpoint(sys.argv[1], "test"))
+print("loading", flush=True)
+with Sandbox(engine=engine, repo="none"):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("after_s", [0.1, 0.2])
+def test_a_kernel_killed_while_it_loads_its_image_and_starts(
+    second: SecondEngine, client: DockerEngine, after_s: float
+) -> None:
+    client.client.remove_image(client.resolve("mirror").reference, force=True)
+    with process(LOADER, second) as loader:
+        assert hear(loader) == "loading"
+        time.sleep(after_s)
+        os.kill(loader.pid, signal.SIGKILL)
+    wait_until(lambda: SessionManager(client).sweep() == 0 and client.owned() == [])
+    with Sandbox(engine=client, repo="none") as sandbox:
+        assert value(sandbox, "1") == "1"
+
+
+def test_the_disk_of_the_engine_is_full(tmp_path: Path) -> None:
+    with second_engine(tmp_path, data_bytes=8 * 2**20) as small:
+        client = small.client()
+        client.resolve("mirror")
+        small.fill_disk()
+        with pytest.raises(EngineError, match=r"no space left on device.* Free space on the disk of the engine"):
+            Sandbox(engine=client, repo="none").__enter__()
+        assert client.owned() == []
