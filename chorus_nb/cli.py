@@ -25,12 +25,16 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.do(arguments)
     except ConfigurationError as error:
-        print(f"chorus-nb: {visible(str(error))}", file=sys.stderr)
+        print(f"chorus-nb: {_lines(error)}", file=sys.stderr)
         return USAGE_ERROR
     except ChorusError as error:
-        print(f"chorus-nb: {type(error).__name__}: {visible(str(error))}", file=sys.stderr)
+        print(f"chorus-nb: {type(error).__name__}: {_lines(error)}", file=sys.stderr)
         return 1
     return status
+
+
+def _lines(error: ChorusError) -> str:
+    return "\n".join(visible(line) for line in str(error).splitlines())
 
 
 def _parser() -> argparse.ArgumentParser:
