@@ -25,12 +25,16 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.do(arguments)
     except ConfigurationError as error:
-        print(f"chorus-nb: {visible(str(error))}", file=sys.stderr)
+        print(f"chorus-nb: {_lines(error)}", file=sys.stderr)
         return USAGE_ERROR
     except ChorusError as error:
-        print(f"chorus-nb: {type(error).__name__}: {visible(str(error))}", file=sys.stderr)
+        print(f"chorus-nb: {type(error).__name__}: {_lines(error)}", file=sys.stderr)
         return 1
     return status
+
+
+def _lines(error: ChorusError) -> str:
+    return "\n".join(visible(line) for line in str(error).splitlines())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +71,7 @@ def _declare_run(parser: argparse.ArgumentParser) -> None:
         "Execute a notebook from top to bottom in a sandbox. Exit status: 0; 1 where a cell failed, which is named; "
         "2 where the command is wrong; 130 where it was interrupted."
     )
+    parser.usage = "%(prog)s [options] NB.ipynb"
     parser.add_argument("notebook", metavar="NB.ipynb", help="the notebook; it is not changed")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
@@ -84,6 +89,7 @@ def _declare_kernel_install(parser: argparse.ArgumentParser) -> None:
         "Install the kernelspec for the whole system, or where one of the first three options says. Policy options are "
         "written into it: they hold for every notebook on that kernel. To remove it: jupyter kernelspec remove NAME."
     )
+    parser.usage = "%(prog)s [options]"
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--user", action="store_true", dest="for_you", help="for you alone")
     where.add_argument(
@@ -121,11 +127,12 @@ def _on_engine(command: Callable[[DockerEngine], int]) -> Callable[[argparse.Nam
 
 def _declare_config(parser: argparse.ArgumentParser) -> None:
     parser.description = "Print every option of a sandbox in this folder with its value, and where that comes from."
+    parser.usage = "%(prog)s [options]\n       %(prog)s trust [PATH] [--yes]\n       %(prog)s untrust [PATH]"
     parser.add_argument("--notebook", type=Path, metavar="NB.ipynb", help="for this notebook, with what it says itself")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     add_policy_arguments(parser)
     parser.set_defaults(do=_show_config)
-    actions = parser.add_subparsers(title="commands", metavar="COMMAND")
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
     what = "the file, a notebook, or a folder of the repository; the working directory when left out"
     trust = actions.add_parser("trust", help="let a file of a repository loosen its sandboxes", allow_abbrev=False)
     trust.add_argument("path", nargs="?", type=Path, default=Path(), metavar="PATH", help=what)

@@ -103,12 +103,18 @@ class SessionManager:
         Raises for options of one before any is made.
         """
         settings = {name: self.settings_for(options) for name, options in asked.items()}
+        made: list[Session] = []
         with self._lock:
-            for name, each in settings.items():
-                if name in self._sessions:
-                    self._sessions[name].close()
-                self._sessions[name] = self._new(name, each)
-            return [self._sessions[name] for name in settings]
+            try:
+                for name, each in settings.items():
+                    if name in self._sessions:
+                        self._sessions[name].close()
+                    made.append(self._new(name, each))
+                    self._sessions[name] = made[-1]
+            except ChorusError:
+                self.remove_all(made)
+                raise
+        return made
 
     def settings_for(self, options: Mapping[str, Any]) -> Settings:
         """Return what holds for a new session. Raises ``ConfigurationError``."""

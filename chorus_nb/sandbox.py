@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from .agent.wire import Message
@@ -17,8 +18,9 @@ from .execution import Outcome
 from .files import SandboxFiles
 from .limits_reached import ReachedLimit
 from .payloads import Page, payloads
+from .repository import find_repository
 from .session import Session
-from .settings import Settings, Source, named_profile
+from .settings import Settings, Source, named_profile, refuse_open_configuration
 from .telemetry import ResourceSample, ResourceUsage
 
 
@@ -175,7 +177,9 @@ class Sandbox:
         if unknown := [name for name in options if name not in OPTIONS]:
             raise unknown_option(unknown[0], OPTIONS)
         start = named_profile(profile) if profile is not None else Settings(config or SandboxConfig())
-        self.config = start.changed(options, Source("given")).config
+        settings = start.changed(options, Source("given"))
+        refuse_open_configuration(settings, find_repository(Path.cwd()))
+        self.config = settings.config
         self._session = Session("sandbox", self.config, engine or DockerEngine())
         self.files = SandboxFiles(self._session)
 

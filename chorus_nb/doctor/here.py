@@ -102,8 +102,7 @@ def _configuration() -> Check:
     try:
         settings = resolve(Path.cwd(), {})
     except ChorusError as error:
-        message = getattr(error, "message", str(error))
-        return fail("configuration", message, getattr(error, "next_step", "") or "Run `chorus-nb config`.")
+        return fail("configuration", error.message, error.next_step or "Run `chorus-nb config`.")
     sources = {str(source) for source in settings.sources.values()}
     return ok("configuration", ", ".join(sorted(sources)) or "the built-in defaults")
 

@@ -5,7 +5,16 @@
 
 from .files import Section, notebook_file, read_section, repository_files, repository_section, user_file
 from .profiles import PROFILES
-from .resolve import DEFAULTS, files_read, loosened_by, named_profile, resolve, tighten, user_configuration
+from .resolve import (
+    DEFAULTS,
+    files_read,
+    loosened_by,
+    named_profile,
+    refuse_open_configuration,
+    resolve,
+    tighten,
+    user_configuration,
+)
 from .trust import TrustStore
 from .values import NAMES, Settings, Source
 
@@ -22,6 +31,7 @@ __all__ = [
     "named_profile",
     "notebook_file",
     "read_section",
+    "refuse_open_configuration",
     "repository_files",
     "repository_section",
     "resolve",

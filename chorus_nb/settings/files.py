@@ -158,8 +158,10 @@ def read_text(path: Path, max_bytes: int, own: bool = False) -> str:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is no regular file")
-        if own and (status.st_uid not in (0, os.getuid()) or status.st_mode & stat.S_IWOTH):
-            raise ValueError("it belongs to, or can be written by, somebody else (`chmod o-w` makes it yours alone)")
+        if own and status.st_uid not in (0, os.getuid()):
+            raise ValueError(f"it belongs to another user, {status.st_uid}")
+        if own and status.st_mode & stat.S_IWOTH:
+            raise ValueError("everybody may write it (`chmod o-w` ends that)")
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise ValueError(f"it is larger than {max_bytes >> 20} MiB")

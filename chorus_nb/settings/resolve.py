@@ -121,7 +121,7 @@ def resolve(
         settings = _with_section(settings, section, options, trusted, repository)
     typed = {name: value for name, value in options.items() if name != "profile"}
     settings = settings.changed(typed, typed_as)
-    _refuse_open_configuration(settings, repository)
+    refuse_open_configuration(settings, repository)
     return settings
 
 
@@ -288,7 +288,7 @@ def _at_home(options: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**options, "repo_path": folder / Path(path).expanduser()} if isinstance(path, str) else options
 
 
-def _refuse_open_configuration(settings: Settings, repository: Path) -> None:
+def refuse_open_configuration(settings: Settings, repository: Path) -> None:
     """Raise where code in the sandbox could write the user's own configuration, and so what the next one may do."""
     if settings.config.repository.mode != "rw":
         return

@@ -395,6 +395,16 @@ def test_a_bad_value_is_named_with_what_is_allowed(option: str, value: Any) -> N
     assert len(text) < 300
 
 
+@pytest.mark.parametrize(("option", "value", "kept"), GOOD)
+def test_what_is_kept_can_be_given_again(option: str, value: Any, kept: Any) -> None:
+    config = SandboxConfig.from_options(**{option: value})
+    # As profiles do, and tables that people copy from.
+    assert SandboxConfig.from_options(**{option: config.option(option)}) == config
+    text = config.option_text(option)
+    if option != "env" and text != "none":
+        assert SandboxConfig.from_options(**{option: text.split(",") if isinstance(kept, tuple) else text}) == config
+
+
 def test_each_option_is_tried_with_good_and_bad_values() -> None:
     assert {option for option, *_ in GOOD} == OPTIONS.keys() == {option for option, *_ in BAD}
 

@@ -108,6 +108,18 @@ def test_a_profile_that_loosens_is_shown_as_what_it_does(repository: Path, capsy
     assert found["timeout"] == ["600s", "profile", "tutorial"]
 
 
+def test_a_notebook_is_trusted_by_its_name(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    notebook = repository / "n.ipynb"
+    notebook.write_text(json.dumps({"metadata": {"chorus": {"memory": "4g"}}}))
+    words = ["config", "--notebook", str(notebook)]
+    assert cli.main(words) == 2
+    assert f"chorus-nb config trust {notebook}" in capsys.readouterr().err
+    assert cli.main(["config", "trust", str(notebook), "--yes"]) == 0
+    capsys.readouterr()
+    assert cli.main(words) == 0
+    assert rows(capsys.readouterr().out)["memory"] == ["4g", "n.ipynb"]
+
+
 @pytest.mark.parametrize("text", ["", "memory = '512m'"])
 def test_what_only_tightens_needs_no_trust(repository: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     (repository / "chorus.toml").write_text(text)

@@ -34,7 +34,8 @@ def test_nothing_given_is_nothing(parser: ArgumentParser) -> None:
 
 
 def test_another_program_gets_the_same(parser: ArgumentParser) -> None:
-    words = ["--memory", "256m", "--env", "A=1", "--env", "B=x y", "--timeout", "5", "--max-output", "1m"]
+    words = ["--profile", "strict", "--user", "1:1", "--memory", "256m", "--timeout", "5", "--max-output", "1m"]
+    words += ["--env", "A=1", "--env", "B=x y"]
     first = parser.parse_args(words)
     assert parser.parse_args(as_arguments(first)) == first
 

@@ -300,7 +300,19 @@ def test_a_sandbox_that_could_write_the_users_own_files_is_refused(
             assert resolve(repository, {}).text("repo") == "ro"
             with pytest.raises(ConfigurationError, match="your own configuration"):
                 resolve(repository, {"repo": "rw"})
+            with pytest.raises(ConfigurationError, match="your own configuration"):
+                Sandbox(repo="rw", repo_path=repository)
     assert resolve(repository, {"repo": "rw"}).text("repo") == "rw"
+
+
+def test_what_belongs_to_somebody_else_is_not_the_users(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = user("pids = 64")
+    if os.getuid():
+        monkeypatch.setattr(os, "getuid", lambda: 4242)
+    else:
+        os.chown(path, 4242, 4242)
+    with pytest.raises(ConfigurationError, match="belongs to another user"):
+        resolve(repository, {})
 
 
 # Mistakes
