@@ -39,12 +39,16 @@ def host(found: Found, name: str) -> Any:
 
 
 CHECKS: dict[str, Callable[[Found], bool]] = {
-    "5.3 SELinux options are set where there is SELinux": lambda f: not Path("/sys/fs/selinux/enforce").exists()
-    or f["ProcessLabel"] != "",
+    "5.3 SELinux options are set where there is SELinux": lambda f: (
+        not Path("/sys/fs/selinux/enforce").exists() or f["ProcessLabel"] != ""
+    ),
     "5.4 capabilities are dropped": lambda f: host(f, "CapDrop") == ["ALL"] and not host(f, "CapAdd"),
     "5.5 not privileged": lambda f: host(f, "Privileged") is False,
-    "5.6 no sensitive folder of the host": lambda f: not any(
-        mount["Source"] in SYSTEM_FOLDERS and (mount["RW"] or mount["Source"] not in MIRRORED) for mount in f["Mounts"]
+    "5.6 no sensitive folder of the host": lambda f: (
+        not any(
+            mount["Source"] in SYSTEM_FOLDERS and (mount["RW"] or mount["Source"] not in MIRRORED)
+            for mount in f["Mounts"]
+        )
     ),
     "5.7 no sshd": lambda f: "sshd" not in str(f["Config"]["Cmd"]) + str(f["Config"]["Entrypoint"]),
     "5.8 no privileged ports": lambda f: not f["NetworkSettings"]["Ports"],
