@@ -180,6 +180,8 @@ def test_a_tooltip_of_a_table_shows_under_the_mouse(cells: NotebookFactory) -> N
 def test_a_diagram_follows_the_theme(cells: NotebookFactory) -> None:
     page = cells([f"%%sandbox{DIAGRAM}"])
     page.execute_all()
+    # Under the mouse it has another colour.
+    page.page.mouse.move(5, 5)
     label = page.output_area(0).locator("label").first
     try:
         for theme, colour in (("JupyterLab Dark", "rgb(255, 255, 255)"), ("JupyterLab Light", "rgb(0, 0, 0)")):
