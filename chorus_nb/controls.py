@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .config.units import size_text
 from .control import Control, Text, switch
 from .enforced import LocksReport, locks
 from .engines.base import ContainerSpec
@@ -88,13 +89,15 @@ def _locks(info: AgentInfo, spec: ContainerSpec) -> Iterator[Control]:
 
 def _limits(info: AgentInfo, spec: ContainerSpec) -> Iterator[Control]:
     limits = spec.limits
-    yield _at_most("memory", limits.memory_bytes, info.memory_limit_bytes)
+    yield _at_most("memory", limits.memory_bytes, info.memory_limit_bytes, write=size_text)
     yield _at_most("pids", limits.pids, info.pids_limit)
     yield _at_most("cpus", limits.cpus, info.cpus, slack=0.01)
     yield _at_most("open files", limits.open_files, info.open_files)
     yield from limit_controls(info.limits, limits, info.cgroup_version)
 
 
-def _at_most(name: str, limit: float, found: float | None, slack: float = 0.0) -> Control:
+def _at_most(
+    name: str, limit: float, found: float | None, slack: float = 0.0, write: Callable[[Any], str] = "{:g}".format
+) -> Control:
     in_force = found is not None and found <= limit + slack
-    return Control(name, f"{limit:g}", "no limit" if found is None else f"{found:g}", in_force)
+    return Control(name, write(limit), "no limit" if found is None else write(found), in_force)

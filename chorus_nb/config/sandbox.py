@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
@@ -129,7 +130,8 @@ def choices(name: str) -> tuple[str, ...]:
 
 def meaning(name: str) -> str:
     """Return what an option is about, in plain text."""
-    return " ".join((_field(name).description or "").replace("``", "").split())
+    text = re.sub(r":\w+:`([^`]*)`", r"\1", _field(name).description or "")
+    return " ".join(text.replace("``", "").split())
 
 
 def _field(name: str) -> FieldInfo:

@@ -136,8 +136,10 @@ def _daemon_user(info: Mapping[str, Any], dialect: Dialect) -> Check:
 
 
 def _runtimes(info: Mapping[str, Any], dialect: Dialect) -> Check:
-    names = sorted(info.get("Runtimes") or {})
-    return ok("runtimes", f"{', '.join(names) or 'unknown'}; default {info.get('DefaultRuntime') or 'unknown'}")
+    default = str(info.get("DefaultRuntime") or "unknown")
+    if not dialect.any_runtime:  # Podman names each one that it has heard of.
+        return ok("runtimes", f"{default}, for every container")
+    return ok("runtimes", f"{', '.join(sorted(info.get('Runtimes') or {})) or 'unknown'}; default {default}")
 
 
 ENGINE_CHECKS: Mapping[str, Callable[[Mapping[str, Any], Dialect], Check]] = {

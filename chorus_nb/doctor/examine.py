@@ -93,7 +93,7 @@ def _of_error(name: str, error: ChorusError) -> Check:
 def _answers(engine: DockerEngine) -> Check:
     endpoint = engine.endpoint
     engine.info()
-    return ok("engine", f"{engine.title} at {endpoint.address} (from {endpoint.origin})")
+    return ok("engine", f"{engine.dialect.title} at {endpoint.address} (from {endpoint.origin})")
 
 
 def _image(engine: DockerEngine) -> Check:

@@ -89,7 +89,7 @@ def user_configuration() -> UserConfiguration:
 
 def named_profile(name: str) -> Settings:
     """Return the built-in defaults with a profile put in; the user's file is read only for one that is not shipped."""
-    user = UserConfiguration(Section(None, {}), {}, {}) if name in PROFILES else user_configuration()
+    user = UserConfiguration(Section(None, {}), {}, {}) if name in [*PROFILES] else user_configuration()
     return user.profile(name, _TYPED)
 
 
@@ -189,19 +189,24 @@ def _with_section(
 
 def _tightened(settings: Settings, section: Section, source: Source, folder: Path, pass_over: PassOver) -> Settings:
     options = dict(section.options)
-    if "profile" in options:
-        profile = user_configuration().profile(options.pop("profile"), source)
-        named = replace(source, label=f"{source.label}, profile {profile.profile}")
-        settings = settings.tightened(
-            _all_of(profile),
-            named,
-            lambda name, asked: no_looser(name, asked, DEFAULTS) or pass_over(name, asked),
-            lambda name: _loosened(name, settings, section, f", profile {profile.profile!r}"),
-        )
+    profile = user_configuration().profile(options.pop("profile"), source) if "profile" in options else None
     if "repo_path" in options:
         options["repo_path"] = _inside(options["repo_path"], folder, section)
     _check(settings, options, source, section)
-    return settings.tightened(options, source, pass_over, lambda name: _loosened(name, settings, section))
+    # What stands beside a profile goes before it, so that the two are one question.
+    of_profile = {name: value for name, value in _all_of(profile).items() if name not in options} if profile else {}
+    named = f"profile {profile.profile!r}" if profile else ""
+
+    def leave(name: str, asked: Settings) -> bool:
+        return (name in of_profile and no_looser(name, asked, DEFAULTS)) or pass_over(name, asked)
+
+    def refuse(name: str) -> PolicyLoosenedError:
+        return _loosened(name, settings, section, named if name in of_profile else "")
+
+    found = settings.tightened({**of_profile, **options}, source, leave, refuse)
+    label = replace(source, label=f"{source.label}, {named}")
+    relabelled = {name: label for name, each in found.sources.items() if each is source and name in of_profile}
+    return replace(found, sources={**found.sources, **relabelled})
 
 
 def _never(name: str, asked: Settings) -> bool:
@@ -256,8 +261,8 @@ def _told_at(section: Section, name: str, error: ConfigurationError) -> Configur
 
 
 def _loosened(name: str, settings: Settings, section: Section, detail: str = "") -> PolicyLoosenedError:
-    said = f"{section.at('profile' if detail else name)}{detail}: {name}"
-    message = f"{said} may be tightened there and not loosened; in force is {settings.text(name)}."
+    where = f"{section.at('profile')}, {detail}" if detail else section.at(name)
+    message = f"{where}: {name} may be tightened there and not loosened; in force is {settings.text(name)}."
     if section.path is None:
         cure = (
             f"Take it out there. If you trust that code with more, say so yourself with {flag(name)}: "

@@ -39,6 +39,14 @@ def test_it_finds_an_engine_that_works(docker_engine: DockerEngine, capsys: pyte
     assert any(version in check["found"] for check in document["checks"])
 
 
+def test_it_finds_a_podman_that_works(podman_engine: DockerEngine) -> None:
+    examination = examine(podman_engine)
+    found = {check.name: check.found for check in examination.checks}
+    assert examination.ok, [check for check in examination.checks if check.status == "fail"]
+    assert found["engine"].startswith("Podman at unix://")
+    assert examination.controls
+
+
 class Unlocked(DockerEngine):
     """Leaves one lock open that was asked for."""
 

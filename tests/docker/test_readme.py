@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import builtins
 import doctest
 import re
@@ -38,7 +39,8 @@ def test_python_examples_give_what_they_show(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_options_of_the_magic_are_in_its_table_or_on_the_page_of_all_options() -> None:
-    actions = SandboxMagics.cell.parser._actions
+    # Those without help are there to be refused by name.
+    actions = [action for action in SandboxMagics.cell.parser._actions if action.help != argparse.SUPPRESS]
     options = {(action.option_strings or [action.dest.upper()])[0] for action in actions}
     listed = set(re.findall(r"^\| `([-\w]+)", _section("`%%sandbox"), re.MULTILINE))
     assert listed <= options

@@ -67,7 +67,9 @@ def test_what_is_found_is_said() -> None:
     assert found["security modules"] == "apparmor"
     assert found["engine user"] == "root, containers in a user namespace"
     assert "rootless" in checks_of(recorded("docker_v2_rootless"))["engine user"].found
-    assert checks_of(recorded("podman"), PODMAN)["engine version"].found.startswith("Podman")
+    podman = checks_of(recorded("podman"), PODMAN)
+    assert podman["engine version"].found == "Podman 4.3.1"
+    assert podman["runtimes"].found == "/usr/sbin/runc, for every container"
 
 
 @pytest.mark.parametrize(
@@ -112,8 +114,7 @@ class _Recorded(DockerEngine):
 
     def __init__(self, info: Mapping[str, Any]) -> None:
         super().__init__(Endpoint("unix:///nonexistent.sock", "test"))
-        self._info = info
-        self._version = {}
+        self._info, self._version = info, {}
 
 
 # This machine

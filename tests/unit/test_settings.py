@@ -137,7 +137,10 @@ def test_a_sandbox_made_in_python_reads_no_file(repository: Path, monkeypatch: p
         Sandbox(profile="big")
 
 
-@pytest.mark.parametrize("options", [{"config": SandboxConfig(), "profile": "strict"}, {"gauge": "on"}, {"memry": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [{"config": SandboxConfig(), "profile": "strict"}, {"gauge": "on"}, {"memry": 1}, {"profile": ["strict"]}],
+)
 def test_a_sandbox_in_python_refuses_what_can_not_be(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         Sandbox(**options)
@@ -152,7 +155,19 @@ def test_a_repository_may_name_a_profile_that_tightens(repository: Path) -> None
     settings = resolve(repository, {})
     found = [settings.text(name) for name in ("pids", "memory", "cpus", "repo", "timeout", "image")]
     assert found == ["40", "512m", "0.2", "none", "30s", "python:3-slim"]
-    assert sources(settings, "memory", "cpus") == ["chorus.toml, profile strict", "chorus.toml"]
+    assert sources(settings, "memory", "cpus") == ["chorus.toml, profile 'strict'", "chorus.toml"]
+
+
+def test_what_stands_beside_a_profile_goes_before_it(repository: Path) -> None:
+    path = chorus(repository, "profile = 'strict'\nmemory = '800m'\nrepo = 'ro'")
+    settings = resolve(repository, {})
+    assert [settings.text(name) for name in ("memory", "repo", "pids")] == ["800m", "ro", "64"]
+    path.write_text("profile = 'tutorial'\nmemory = '800m'")
+    with pytest.raises(PolicyLoosenedError, match=r"line 1, profile 'tutorial': env"):
+        resolve(repository, {})
+    path.write_text("profile = 'strict'\nmemory = '2g'")
+    with pytest.raises(PolicyLoosenedError, match=r"line 2: memory"):
+        resolve(repository, {})
 
 
 def test_a_repository_may_not_name_a_profile_that_loosens(repository: Path) -> None:
