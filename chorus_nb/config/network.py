@@ -87,9 +87,10 @@ class NetworkPolicy(Policy):
     ``allowlist`` there is no interface but loopback; in the second case a proxy listens there, whose connections this
     process makes."""
 
+    # What each entry means is in hosts.py.
     allow: Annotated[_Entries | None, _Listed, Option("allow", _ALLOW_WORDS, _subset, many=True)] = None
-    """Hosts that ``allowlist`` lets through. What each entry means is in :mod:`chorus_nb.config.hosts`. An empty list
-    lets nothing through, and says so by name; None in the other modes."""
+    """Hosts that ``allowlist`` lets through. An empty list lets nothing through, and says so by name; None in the other
+    modes."""
 
     dns: Annotated[_Addresses, Option("dns", "the IP addresses of name servers", many=True)] = ()
     """Name servers in a ``bridge``; the engine's own when empty."""
@@ -100,11 +101,11 @@ class NetworkPolicy(Policy):
     http_proxy: Annotated[_ProxyUrl, Option("http_proxy", _PROXY_WORDS)] = None
     """Proxy for ``http:`` in a ``bridge``, by environment variable. This machine's own settings are never passed in."""
     https_proxy: Annotated[_ProxyUrl, Option("https_proxy", _PROXY_WORDS)] = None
-    """The same for ``https:``."""
+    """Proxy for ``https:`` in a ``bridge``."""
     no_proxy: Annotated[
         Annotated[str, AfterValidator(_names)] | None, Option("no_proxy", "hosts and domains, separated by commas")
     ] = None
-    """Where no proxy is used."""
+    """Where no proxy is used in a ``bridge``."""
 
     @model_validator(mode="before")
     @classmethod
