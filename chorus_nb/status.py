@@ -52,7 +52,8 @@ def _traffic(traffic: Sequence[HostTraffic]) -> list[tuple[str, str]]:
 
 
 def _exchanged(each: HostTraffic) -> str:
-    refused = f"refused {each.refused} times, as it {each.rule}" if each.refused else ""
+    times = "once" if each.refused == 1 else f"{each.refused} times"
+    refused = f"refused {times}, as it {each.rule}" if each.refused else ""
     if refused and not each.sent_bytes and not each.received_bytes:
         return refused
     return f"{each.sent_bytes} bytes sent, {each.received_bytes} received" + (refused and f"; {refused}")

@@ -83,12 +83,14 @@ class NetworkPolicy(Policy):
         Literal["none", "allowlist", "bridge"],
         Option("network", "none, allowlist or bridge", in_order("none", "allowlist", "bridge")),
     ] = "none"
-    """``none``: no interface but loopback. ``allowlist``: the same, and a proxy on loopback whose connections this
-    process makes, to the hosts of ``allow`` alone. ``bridge``: the engine's default network, with all it reaches."""
+    """Reach nothing, the hosts of ``allow`` alone, or all that the engine's default network reaches. With ``none`` and
+    ``allowlist`` there is no interface but loopback; in the second case a proxy listens there, whose connections this
+    process makes."""
 
+    # What each entry means is in hosts.py.
     allow: Annotated[_Entries | None, _Listed, Option("allow", _ALLOW_WORDS, _subset, many=True)] = None
-    """What ``allowlist`` lets through (:mod:`chorus_nb.config.hosts`); None in the other modes. An empty list lets
-    nothing through, and says so by name."""
+    """Hosts that ``allowlist`` lets through. An empty list lets nothing through, and says so by name; None in the other
+    modes."""
 
     dns: Annotated[_Addresses, Option("dns", "the IP addresses of name servers", many=True)] = ()
     """Name servers in a ``bridge``; the engine's own when empty."""
@@ -99,11 +101,11 @@ class NetworkPolicy(Policy):
     http_proxy: Annotated[_ProxyUrl, Option("http_proxy", _PROXY_WORDS)] = None
     """Proxy for ``http:`` in a ``bridge``, by environment variable. This machine's own settings are never passed in."""
     https_proxy: Annotated[_ProxyUrl, Option("https_proxy", _PROXY_WORDS)] = None
-    """The same for ``https:``."""
+    """Proxy for ``https:`` in a ``bridge``."""
     no_proxy: Annotated[
         Annotated[str, AfterValidator(_names)] | None, Option("no_proxy", "hosts and domains, separated by commas")
     ] = None
-    """Where no proxy is used."""
+    """Where no proxy is used in a ``bridge``."""
 
     @model_validator(mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from conftest import wait_until
 from sandboxes import InterruptedCellError, Running, opened, start_cell, text_of, value
 from webservers import BIG, Server, certificate, serving
 
+from chorus_nb.agent.wire import Message, encode
 from chorus_nb.egress import HostTraffic
 from chorus_nb.engines.base import Engine
 from chorus_nb.sandbox import ExecutionResult, Sandbox
@@ -59,6 +60,10 @@ def run(sandbox: Sandbox, code: str) -> ExecutionResult:
     result = sandbox.run(code, timeout=60)
     assert result.error is None, text_of(result)
     return result
+
+
+def received_bytes(sandbox: Sandbox) -> int:
+    return sum(each.received_bytes for each in sandbox._session.egress.traffic)
 
 
 # What gets through
@@ -188,6 +193,22 @@ def test_what_the_proxy_does_not_carry_it_answers(sandbox: Sandbox, sent: bytes,
     assert answer == repr(f"HTTP/1.1 {status}".encode())
 
 
+def test_a_cell_can_not_speak_for_the_proxy(sandbox: Sandbox, web: Server) -> None:
+    forged = Message("egress_open", {"connection": 2**52, "host": "localhost", "port": web.server_port})
+    code = f"""
+import os, socket, stat
+for fd in range(3, 40):
+    try:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode) and socket.socket(fileno=os.dup(fd)).family == socket.AF_UNIX:
+            os.write(fd, {encode(forged)!r})
+    except OSError: pass
+"""
+    run(sandbox, code)
+    assert "/x of" in value(sandbox, f"fetch('http://{web.name}/x').decode()")
+
+    assert sandbox._session.egress._latest < 2**52, "the number of the forged connection was never heard of"
+
+
 def _raw(code: str) -> str:
     return f"""
 import os, socket, urllib.parse
@@ -218,8 +239,9 @@ for number, peer in enumerate(peers):
 
 
 def test_an_interrupt_comes_through_a_download(sandbox: Sandbox, web: Server) -> None:
+    before = received_bytes(sandbox)
     running = start_cell(sandbox, f"fetch('http://{web.name}/endless')")
-    wait_until(lambda: sandbox._session.egress.traffic[0].received_bytes > 2**20)
+    wait_until(lambda: received_bytes(sandbox) > before + 2**20)
     ended = web.ended
     sandbox.interrupt()
     with pytest.raises(InterruptedCellError):
@@ -230,10 +252,10 @@ def test_an_interrupt_comes_through_a_download(sandbox: Sandbox, web: Server) ->
 
 
 def test_who_does_not_read_is_sent_no_more_and_holds_up_nobody(sandbox: Sandbox, web: Server) -> None:
-    before = sum(each.received_bytes for each in sandbox._session.egress.traffic)
+    before = received_bytes(sandbox)
     run(sandbox, f"response = urllib.request.urlopen('http://{web.name}/endless')")
     time.sleep(1)
-    taken = sum(each.received_bytes for each in sandbox._session.egress.traffic) - before
+    taken = received_bytes(sandbox) - before
     assert taken < 32 * 2**20, "the buffers of a few sockets, and a window"
     assert "/y of" in value(sandbox, f"fetch('http://{web.name}/y').decode()")
     ended = web.ended
@@ -279,9 +301,12 @@ def test_without_an_allow_list_there_is_no_proxy(engine: Engine) -> None:
 
 
 def test_variables_of_the_users_own_stay(engine: Engine, web: Server) -> None:
-    with opened(engine, network="allowlist", env={"HTTP_PROXY": "http://mine.test:1"}) as sandbox:
+    # The second has the template be an interpreter of its own.
+    environment = {"HTTP_PROXY": "http://mine.test:1", "PYTHONHASHSEED": "0"}
+    with opened(engine, network="allowlist", allow=[web.name], env=environment) as sandbox:
         assert value(sandbox, "import os\nos.environ['HTTP_PROXY']") == "'http://mine.test:1'"
         assert value(sandbox, "os.environ['https_proxy'][:17]") == "'http://127.0.0.1:'"
+        assert "/ of" in value(sandbox, f"{FETCH}\nfetch('http://{web.name}/').decode()")
 
 
 def test_two_sandboxes_have_two_lists(engine: Engine, web: Server) -> None:

@@ -173,6 +173,31 @@ sandbox.run("response.read()")"""
     wait_until(lambda: web.ended > ended and docker_engine.inspect_id(container).status == "removed")
 
 
+def test_where_no_process_is_left_for_the_proxy_nobody_hangs(docker_engine: DockerEngine, web: Server) -> None:
+    code = f"""
+import os, signal, socket, urllib.request
+children = []
+try:
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        children.append(pid)
+except BlockingIOError:
+    pass
+with socket.create_connection(("127.0.0.1", 3128), timeout=20) as peer:
+    try:
+        outcome = peer.recv(1)
+    except ConnectionResetError:
+        outcome = b""
+for pid in children:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+outcome, urllib.request.urlopen("http://{web.name}/after").read()[:9]"""
+    with opened(docker_engine, network="allowlist", allow=[web.name], pids=16) as sandbox:
+        assert value(sandbox, code) == "(b'', b'/after of')"
+
+
 def test_an_image_without_python_has_no_allow_list(docker_engine: DockerEngine, image_with_shell: str) -> None:
     with (
         pytest.raises(ConfigurationError, match="needs an image with Python"),

@@ -21,6 +21,7 @@ from chorus_nb.config import NetworkPolicy
 from chorus_nb.egress import Egress, HostTraffic, denied, egress_notice
 from chorus_nb.egress.traffic import OTHERS, Counter
 from chorus_nb.errors import AgentProtocolError
+from chorus_nb.kernel import error_content
 
 
 class Sandbox:
@@ -497,6 +498,8 @@ def test_a_refusal_names_the_host_and_the_way_out(traffic: list[HostTraffic], te
     assert error.hosts == ((traffic[0].host, traffic[0].port),)
     assert error._render_traceback_() == ["the cell's own traceback", f"\x1b[31mEgressDeniedError\x1b[0m: {text}"]
     assert egress_notice(traffic) == f"[sandbox] {text}\n"
+    content = error_content(error)  # As the sandbox kernel says it.
+    assert (content["ename"], content["evalue"]) == ("EgressDeniedError", text)
 
 
 def test_many_refusals_are_one_sentence_and_none_is_nothing() -> None:

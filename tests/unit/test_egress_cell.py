@@ -46,7 +46,7 @@ def test_a_refused_cell_shows_its_own_traceback_and_then_who_refused(notebook: N
     notebook.run("%sandbox status")
     assert f"allowlist {web.name},*.listed.test:8080" in notebook.stdout
     assert f"traffic:     {web.name} " in notebook.stdout
-    assert "not.listed.test:80 refused 1 times, as it is not on the allow-list" in notebook.stdout
+    assert "not.listed.test:80 refused once, as it is not on the allow-list" in notebook.stdout
 
 
 def test_a_cell_that_goes_on_and_a_script_are_told_below_their_output(notebook: Notebook) -> None:
