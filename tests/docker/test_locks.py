@@ -446,7 +446,7 @@ def test_the_locks_hold_on_podman_too(podman_engine: DockerEngine) -> None:
 )
 def test_what_podman_would_drop_is_refused(podman_engine: DockerEngine, options: dict[str, Any]) -> None:
     before = own_containers(podman_engine)
-    with pytest.raises(ChorusError, match=f"Podman can't be asked for {next(iter(options))}"):
-        with opened(podman_engine, **options):
-            pass
+    said = pytest.raises(ChorusError, match=f"Podman can't be asked for {next(iter(options))}")
+    with said, opened(podman_engine, **options):
+        pass
     assert own_containers(podman_engine) <= before
