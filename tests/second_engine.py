@@ -34,9 +34,11 @@ class SecondEngine:
         Further options of ``dockerd``, such as ``--live-restore``.
     data_bytes : int, optional
         Size of a disk of its own, in memory, for its images and containers.
+    prepare : str, optional
+        What a shell is to do in its mount namespace first, as root.
     """
 
-    def __init__(self, folder: Path, *options: str, data_bytes: int | None = None) -> None:
+    def __init__(self, folder: Path, *options: str, data_bytes: int | None = None, prepare: str = "true") -> None:
         self.folder = folder
         self.address = f"unix://{folder}/s"
         self._pid_file = folder / "pid"
@@ -50,7 +52,15 @@ class SecondEngine:
         self._process: subprocess.Popen[bytes] | None = None
         mount = f"mkdir {self._data} && mount -t tmpfs -o size={data_bytes} none {self._data}" if data_bytes else "true"
         self._holder = subprocess.Popen(
-            [*_AS_ROOT, "unshare", "--net", "--mount", "sh", "-c", f"{mount} && echo $$ && exec sleep infinity"],
+            [
+                *_AS_ROOT,
+                "unshare",
+                "--net",
+                "--mount",
+                "sh",
+                "-c",
+                f"{mount} && {prepare} && echo $$ && exec sleep infinity",
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -122,10 +132,12 @@ class SecondEngine:
 
 
 @contextmanager
-def second_engine(folder: Path, *options: str, data_bytes: int | None = None) -> Iterator[SecondEngine]:
+def second_engine(
+    folder: Path, *options: str, data_bytes: int | None = None, prepare: str = "true"
+) -> Iterator[SecondEngine]:
     """Start a Docker Engine in ``folder``, which is removed with all that it holds at the end."""
     assert shutil.which("dockerd", path=_PATH), "these tests need dockerd: run `scripts/ensure_engine.sh`"
-    engine = SecondEngine(folder, *options, data_bytes=data_bytes)
+    engine = SecondEngine(folder, *options, data_bytes=data_bytes, prepare=prepare)
     try:
         engine.start()
         yield engine

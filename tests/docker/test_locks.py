@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 
 import pytest
 from sandboxes import container_of, opened, own_containers, value
+from second_engine import second_engine
 
 from chorus_nb.config import SandboxConfig
 from chorus_nb.engines import docker as docker_module
@@ -340,7 +344,7 @@ FOLDERS = ("/home/sandbox", "/tmp", "/workspace")
         ({"GroupAdd": ["27"]}, {"groups"}),
         ({"Devices": [OTHER_DEVICE]}, {"devices"}),
         ({"PidMode": "host"}, {"namespaces"}),
-        ({"IpcMode": "host"}, {"namespaces"}),
+        ({"IpcMode": "host"}, {"namespaces", "shared memory"}),
         ({"UTSMode": "host"}, {"namespaces"}),
         ({"Tmpfs": {"/tmp": "rw,nosuid,nodev,size=1g"}}, {f"tmpfs {path}" for path in FOLDERS}),
         ({"Tmpfs": dict.fromkeys(FOLDERS, "rw,nosuid,nodev,size=0")}, {f"tmpfs {path}" for path in FOLDERS}),
@@ -426,6 +430,39 @@ def test_the_locks_hold_in_an_image_without_python_too(docker_engine: DockerEngi
         assert shell.command(["sh", "-c", ": >/dev/a/b"]).exit_code != 0
 
 
+# A user namespace of its own
+
+
+@pytest.fixture
+def remapping_engine() -> Iterator[DockerEngine]:
+    """An engine whose root is a user without rights, from a range that this machine's own files know nothing of."""
+    folder = Path(tempfile.mkdtemp(prefix="chorus-nb-"))
+    folder.chmod(0o755)  # Whoever root is there has to pass.
+    group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
+    ranges = folder / "ranges"
+    ranges.write_text("".join(f"{name}:{FIRST_USER}:65536\n" for name in {"nobody", group}))
+    prepare = " && ".join(f"mount --bind {ranges} {path}" for path in ("/etc/subuid", "/etc/subgid"))
+    with second_engine(folder, f"--userns-remap=nobody:{group}", prepare=prepare) as engine:
+        yield engine.client()
+
+
+FIRST_USER = 100_000
+
+
+def test_in_a_user_namespace_of_its_own_root_is_nobody_outside(remapping_engine: DockerEngine) -> None:
+    options = {"userns": "private", "user": "0:0", "cap_add": "CHOWN", "masked_paths": "/etc/ssl"}
+    with opened(remapping_engine, **options) as sandbox:
+        controls = {control.name: control for control in sandbox._session.controls}
+        assert all(control.in_force for control in controls.values())
+        assert (controls["user namespace"].requested, controls["user namespace"].enforced) == ("private", "private")
+        state = remapping_engine.client.inspect_container(container_of(remapping_engine))["State"]
+        fields = Path(f"/proc/{state['Pid']}/status").read_text().partition("Uid:")[2].split()
+        assert fields[:4] == [str(FIRST_USER)] * 4
+        value(sandbox, LIBC + "open('/tmp/mine', 'w').close(); os.chown('/tmp/mine', 5, 5)")
+        for attempt in ("call('sethostname', b'other', 5)", "os.chown('/usr/bin/env', 0, 0)", "os.setuid(1000)"):
+            refused(sandbox, attempt)
+
+
 # Podman
 
 
@@ -446,7 +483,7 @@ def test_the_locks_hold_on_podman_too(podman_engine: DockerEngine) -> None:
 )
 def test_what_podman_would_drop_is_refused(podman_engine: DockerEngine, options: dict[str, Any]) -> None:
     before = own_containers(podman_engine)
-    with pytest.raises(ChorusError, match=f"Podman can't be asked for {next(iter(options))}"):
-        with opened(podman_engine, **options):
-            pass
+    said = pytest.raises(ChorusError, match=f"Podman can't be asked for {next(iter(options))}")
+    with said, opened(podman_engine, **options):
+        pass
     assert own_containers(podman_engine) <= before

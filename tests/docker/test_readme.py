@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chorus_nb.commands import HELP
-from chorus_nb.config import OPTIONS
+from chorus_nb.config import OPTIONS, REFUSED
 from chorus_nb.magics import SandboxMagics
 from chorus_nb.options import flag
 
@@ -44,7 +44,7 @@ def test_options_of_the_magic_are_in_its_table_or_on_the_page_of_all_options() -
     options = {(action.option_strings or [action.dest.upper()])[0] for action in actions}
     listed = set(re.findall(r"^\| `([-\w]+)", _section("`%%sandbox"), re.MULTILINE))
     assert listed <= options
-    assert options - listed <= {flag(name) for name in OPTIONS}
+    assert options - listed <= {flag(name) for name in (*OPTIONS, *REFUSED)}
 
 
 def test_the_page_of_all_options_says_what_the_code_says() -> None:
