@@ -23,7 +23,8 @@ def test_a_notebook_is_told_of_limits_and_of_sessions_that_were_stopped(kernel: 
     reply = kernel.run("%%sandbox small\nfiles = [open('/dev/null') for _ in range(100)]")
     assert (reply["ename"], reply["evalue"]) == (
         "OpenFilesLimitError",
-        "OSError: [Errno 24] Too many open files: '/dev/null'",
+        "OSError: [Errno 24] Too many open files: '/dev/null'. A process in the sandbox may have 64 files open; "
+        "raise it with --open-files.",
     )
     assert kernel.text.endswith(
         "[sandbox] A process in the sandbox may have 64 files open; raise it with --open-files.\n"

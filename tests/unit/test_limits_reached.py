@@ -137,7 +137,7 @@ def test_the_error_has_the_cells_own_traceback_and_the_figures(evalue: str, kind
     assert isinstance(error, ExecutionError)
     assert (error.ename, error.evalue, error.traceback) == ("OSError", evalue, ["its own"])
     assert error._render_traceback_() == ["its own"]
-    assert str(error) == f"OSError: {evalue}"
+    assert str(error) == f"OSError: {evalue}. {error.next_step}"
     assert error.category == "resource"
     assert error.state_kept
     assert 0 < error.figure <= error.limit
