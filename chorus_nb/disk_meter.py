@@ -32,6 +32,11 @@ class DiskMeter:
         The folder that it may write to, if there is one.
     layer : bool
         Whether the image's file system takes writes.
+
+    Raises
+    ------
+    EngineError, OSError
+        It can't be measured.
     """
 
     def __init__(self, container: Container, repository: Path | None, *, layer: bool) -> None:
@@ -39,6 +44,10 @@ class DiskMeter:
         self._repository = repository
         self._layer = layer
         self._before_bytes, self._hidden_before = folder_bytes(repository) if repository else (0, 0)
+        # What the engine keeps to its limit is measured all the same: btrfs lets go of a quota once it has lost count,
+        # but then nobody can say how large a layer is that has reached it.
+        if layer and not container.keeps_quota:
+            container.layer_bytes()  # What could not be measured later would be no limit.
 
     @classmethod
     def of(cls, config: SandboxConfig, container: Container, repository: Path | None) -> DiskMeter | None:

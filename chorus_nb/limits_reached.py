@@ -27,6 +27,7 @@ _KINDS: Mapping[str, type[ResourceLimitError]] = {
     "open_files": OpenFilesLimitError,
     "file_size": FileSizeLimitError,
     "tmp": DiskFullError,
+    "disk": DiskFullError,
 }
 _TOO_LARGE = (-signal.SIGXFSZ, 128 + signal.SIGXFSZ)
 
@@ -63,7 +64,9 @@ def reached_limit(limits: ResourceLimits, reply: Mapping[str, Any], usage: Resou
         return _open_files(limits)
     if limits.file_size_bytes is not None and (_is_about(text, "[Errno 27]") or code in _TOO_LARGE):
         return _file_size(limits.file_size_bytes)
-    if _is_about(text, "[Errno 28]", "[Errno 122]"):
+    if limits.disk_bytes is not None and _is_about(text, "[Errno 122]"):
+        return _disk(limits.disk_bytes)
+    if _is_about(text, "[Errno 28]"):
         return _folders(limits)
     return None
 
@@ -97,6 +100,11 @@ def _open_files(limits: ResourceLimits) -> ReachedLimit:
 def _file_size(limit_bytes: int) -> ReachedLimit:
     hint = f"A file in the sandbox may have {size_text(limit_bytes)}; raise it with --file-size."
     return ReachedLimit("file_size", limit_bytes, limit_bytes, hint)
+
+
+def _disk(limit_bytes: int) -> ReachedLimit:
+    hint = f"The sandbox may add {size_text(limit_bytes)} on disk; raise it with --disk."
+    return ReachedLimit("disk", limit_bytes, limit_bytes, hint)
 
 
 def _folders(limits: ResourceLimits) -> ReachedLimit:

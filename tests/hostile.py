@@ -39,6 +39,7 @@ FIGURES: dict[str, Any] = {
     "disk_read_bytes": 0,
     "disk_write_bytes": 0,
     "oom_kills": 0,
+    "pids_refused": 0,
 }
 SAMPLE = {**FIGURES, "time_s": 1.0, "memory_bytes": 2**20, "pids": 3}
 USAGE = {**FIGURES, "duration_s": 0.1, "pids_peak": 3}

@@ -8,7 +8,6 @@ proc_pid_mountinfo(5).
 import re
 from typing import Any, Callable, Dict, List, Optional
 
-FILES = ("/proc/self/limits", "/proc/self/mountinfo", "/proc/self/status")
 CGROUP_V1 = (
     *("memory/memory.memsw.limit_in_bytes", "cpu/cpu.shares", "blkio/blkio.weight", "blkio/blkio.bfq.weight"),
     *("blkio/blkio.throttle.read_bps_device", "blkio/blkio.throttle.write_bps_device"),

@@ -20,7 +20,10 @@ _CPU_SHARES = 1024
 _BLKIO_WEIGHT = 500
 """What a container has that asks for neither."""
 
-_ULIMITS = "NAME=SOFT[:HARD], such as nproc=100 or stack=8m:16m, each of " + ", ".join(sorted(ulimit.NAMES)) + " once"
+_ULIMITS = (
+    f"NAME=SOFT[:HARD], such as stack=8m:16m, each of {', '.join(sorted(ulimit.NAMES))} once; "
+    "for nofile there is open_files, for fsize file_size"
+)
 _BYTES_PER_S = "DEVICE:BYTES in a second, such as /dev/sda:10m, each device once"
 _OPERATIONS_PER_S = "DEVICE:OPERATIONS in a second, such as /dev/sda:100, each device once"
 

@@ -198,6 +198,8 @@ class Container(ABC):
 
     id: str
     stream: ByteStream
+    keeps_quota: bool = False
+    """Whether the engine itself keeps what is written to the image's file system to ``disk_bytes``."""
 
     @abstractmethod
     def start(self) -> None:

@@ -67,7 +67,7 @@ class DockerEngine(Engine):
         self._info: Mapping[str, Any] | None = None
         self._version: Mapping[str, Any] | None = None
         self._mirror: tuple[Mirror, MirrorImage] | None = None
-        self._has_quota = True
+        self.knows_quotas = True  # Until the storage driver says otherwise.
         self._to_remove: set[str] = set()
         self._default_paths: Mapping[str, Any] | None = None
         self._lock = threading.RLock()
@@ -204,14 +204,7 @@ class DockerEngine(Engine):
 
     def quota_body(self, spec: ContainerSpec) -> Mapping[str, Any]:
         """Return what asks the storage driver to keep to the disk limit; empty where it can't."""
-        return quota_body(spec, self.info()) if self._has_quota else {}
-
-    def forget_quota(self, words: str) -> bool:
-        """Whether the engine's words say that its storage driver can't keep to a limit; then none is asked again."""
-        if not self._has_quota or "storage-opt" not in words.lower():
-            return False
-        self._has_quota = False
-        return True
+        return quota_body(spec, self.info()) if self.knows_quotas else {}
 
     def info(self) -> Mapping[str, Any]:
         """Return what the engine says of itself, asked once."""
@@ -373,14 +366,17 @@ class DockerContainer(Container):
             self._refuse_warnings(answer.get("Warnings") or [])
             with engine.translated("attach to the container"), self._no_program() as refused:
                 self.stream = again_if_away(partial(attach, engine.client, answer["Id"]))
-        except BaseException:
+        except BaseException as error:
             with suppress(EngineError):  # By name: an interrupt may have come before the answer.
                 engine.remove_id(name)
+            if isinstance(error, EngineError) and (reason := explain(str(error), self._spec.limits)):
+                raise reason from error
             raise
         if refused:
             engine.remove_id(name)
             return refused[0]
         self.id = answer["Id"]
+        self.keeps_quota = "StorageOpt" in body["HostConfig"]
         return None
 
     def _create(self, body: dict[str, Any], name: str) -> Mapping[str, Any]:
@@ -397,11 +393,9 @@ class DockerContainer(Container):
             ) from error
         except docker.errors.APIError as error:
             words = error.explanation or ""
-            if self._engine.forget_quota(words):
-                body["HostConfig"].pop("StorageOpt")
+            if "storage-opt" in words.lower() and body["HostConfig"].pop("StorageOpt", None):
+                self._engine.knows_quotas = False
                 return self._create(body, name)
-            if reason := explain(words, self._spec.limits):
-                raise reason from error
             if not (match := _NO_SOURCE.search(words)):
                 raise
             raise EngineError(

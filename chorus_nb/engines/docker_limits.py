@@ -39,7 +39,7 @@ _RLIMITS = (
     *("cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending"),
     *("msgqueue", "nice", "rtprio", "rttime"),
 )
-_NO_CPU = re.compile(r"Requested CPUs are not available - requested \S+, available: (?P<cpus>[\d,-]+)")
+_NO_CPU = re.compile(r"Requested CPUs are not available - requested \S+, available: (?P<cpus>[\d,-]+)", re.I)
 _NO_RLIMIT = re.compile(r"setting rlimit type (?P<number>\d+)|setrlimit `?RLIMIT_(?P<name>[A-Z]+)", re.I)
 _NO_DEVICE = re.compile(r"stat (?P<path>/dev/\S+): no such file", re.I)
 _NO_DISK = re.compile(r"write \S*(blkio\.throttle\.\w+|io\.max): (no such device|invalid argument)", re.I)

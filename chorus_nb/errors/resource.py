@@ -45,6 +45,7 @@ class ResourceLimitError(ExecutionError):
         self, ename: str, evalue: str, traceback: list[str], *, hint: str, option: str, limit: int, figure: int
     ) -> None:
         super().__init__(ename, evalue, traceback)
+        self.message = f"{self.message}."
         self.next_step = hint
         self.option = option
         self.limit = limit

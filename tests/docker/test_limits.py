@@ -225,3 +225,34 @@ def test_a_writable_image_takes_no_more_than_its_limit(docker_engine: DockerEngi
             sandbox.run("for i in range(1000): open(f'/data/{i}', 'wb').write(bytes(2**18)); time.sleep(0.01)")
         assert caught.value.used_bytes > caught.value.limit_bytes == 2**23
         assert value(sandbox, "kept") == "7"
+
+
+# Podman tells of what it can't do in other words, and later
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"cpuset": "0,4095"}, "cpuset=0,4095 names CPUs that the engine's machine lacks"),
+        ({"ulimits": ["msgqueue=1g"]}, "ulimits=msgqueue=1g:1g is more than the engine may give"),
+        ({"blkio_weight": 300}, "weight"),
+    ],
+)
+def test_podman_refuses_by_the_same_names(podman_engine: DockerEngine, options: dict[str, Any], told: str) -> None:
+    try:
+        with opened(podman_engine, **options) as sandbox:
+            assert sandbox.info().limits.rlimits["msgqueue"][1] <= 2**30
+            assert "cpuset" not in options
+    except (ConfigurationError, PolicyNotEnforcedError) as error:
+        assert re.search(told, str(error))  # noqa: PT017
+    assert own_containers(podman_engine) == set()
+
+
+def test_podman_keeps_to_limits(podman_engine: DockerEngine) -> None:
+    with opened(podman_engine, **OPTIONS) as sandbox:
+        found = sandbox.info().limits
+        assert (found.memory_swap_bytes, found.shm_bytes, found.cpuset) == (320 * 2**20, 2**20, str(CPUS[-1]))
+        assert (found.rlimits["fsize"], found.rlimits["stack"]) == ([2**20, 2**20], [2**22, 2**23])
+        result = sandbox.run("files = [open('/dev/null') for _ in range(100)]")
+        assert result.limit is not None
+        assert result.limit.option == "open_files"

@@ -11,6 +11,7 @@ import pytest
 from chorus_nb.config import SandboxConfig
 from chorus_nb.disk_meter import HIDDEN_BYTES, DiskMeter, folder_bytes
 from chorus_nb.engines.base import Container
+from chorus_nb.errors import EngineError
 
 MIB = 2**20
 
@@ -18,10 +19,13 @@ MIB = 2**20
 class Layer:
     """A container of which only the layer matters."""
 
-    def __init__(self, size_bytes: int = 0) -> None:
+    def __init__(self, size_bytes: int | None = 0, *, keeps_quota: bool = False) -> None:
         self.size_bytes = size_bytes
+        self.keeps_quota = keeps_quota
 
     def layer_bytes(self) -> int:
+        if self.size_bytes is None:
+            raise EngineError("The engine does not know.")
         return self.size_bytes
 
 
@@ -108,6 +112,18 @@ def test_the_layer_counts_where_it_takes_writes(folder: Path) -> None:
     assert both is not None
     (folder / "newer").write_bytes(os.urandom(MIB))
     assert both.added_bytes() >= MIB + 5
+
+
+def test_a_layer_that_the_engine_keeps_to_its_limit_need_not_be_measured_but_is() -> None:
+    assert meter(None, Layer(None, keeps_quota=True), repo="none", read_only_root=False) is not None
+    measure = meter(None, Layer(5, keeps_quota=True), repo="none", read_only_root=False)
+    assert measure is not None
+    assert measure.added_bytes() == 5
+
+
+def test_a_layer_that_can_not_be_measured_is_an_error_at_once() -> None:
+    with pytest.raises(EngineError):
+        meter(None, Layer(None), repo="none", read_only_root=False)
 
 
 def test_where_nothing_can_be_written_nothing_is_measured(folder: Path) -> None:

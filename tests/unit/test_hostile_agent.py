@@ -34,6 +34,7 @@ from hypothesis import strategies as st
 
 from chorus_nb import execution, introspection, session, writer
 from chorus_nb.agent.wire import MAX_BUFFERS_BYTES, Message
+from chorus_nb.config import SandboxConfig
 from chorus_nb.conversation import MAX_WAITING_BYTES, Request
 from chorus_nb.errors import AgentProtocolError, ChorusError, SandboxFileError
 from chorus_nb.sandbox import Sandbox
@@ -143,6 +144,7 @@ def attack(*parts: bytes | dict[str, Any], ends: bool = True) -> None:
     with Sandbox(engine=engine, repo="none", timeout=PATIENCE_S) as sandbox:
         try_all(sandbox, [])
         engine.attack = genuine_agent
+        sandbox._session.config = SandboxConfig.from_options(sandbox.config, timeout=5)  # It is honest, not quick.
         for _ in range(3):  # What is lost is said once; one that it made wait ends first.
             with suppress(ChorusError):
                 sandbox.restart()

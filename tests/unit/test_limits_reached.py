@@ -53,7 +53,6 @@ def raised(evalue: str) -> dict[str, Any]:
         ("can't start new thread", 1, "pids"),
         ("[Errno 24] Too many open files: 'x'", 0, "open_files"),
         ("[Errno 28] No space left on device", 0, "tmp"),
-        ("[Errno 122] Disk quota exceeded: 'x'", 0, "tmp"),
         ("('Connection aborted.', OSError(24)): [Errno 24] Too many open files", 0, "open_files"),
     ],
 )
@@ -65,6 +64,7 @@ def test_the_limit_is_told_by_the_error(evalue: str, refused: int, option: str) 
     "reply",
     [
         raised("[Errno 11] Resource temporarily unavailable"),  # A socket says so too, where nothing was refused.
+        raised("[Errno 122] Disk quota exceeded"),  # Nobody set one: it is the host's.
         raised("[Errno 27] File too large"),  # Nobody set a limit: it is the file system's.
         raised("[Errno 2] No such file or directory: '[Errno 240]'"),
         raised(""),
@@ -81,6 +81,11 @@ def test_what_is_not_about_a_limit(reply: dict[str, Any]) -> None:
 
 def test_a_mark_far_inside_a_long_text_is_not_looked_for() -> None:
     assert reached(raised("x" * 10**6 + "[Errno 28]")) is None
+
+
+def test_the_quota_of_the_storage_driver() -> None:
+    limits = SandboxConfig.from_options(disk="1g").limits
+    assert reached(raised("[Errno 122] Disk quota exceeded: 'x'"), limits=limits) == "disk"
 
 
 @pytest.mark.parametrize("code", [-signal.SIGXFSZ, 128 + signal.SIGXFSZ])
@@ -132,7 +137,7 @@ def test_the_error_has_the_cells_own_traceback_and_the_figures(evalue: str, kind
     assert isinstance(error, ExecutionError)
     assert (error.ename, error.evalue, error.traceback) == ("OSError", evalue, ["its own"])
     assert error._render_traceback_() == ["its own"]
-    assert str(error) == f"OSError: {evalue}"
+    assert str(error) == f"OSError: {evalue}. {error.next_step}"
     assert error.category == "resource"
     assert error.state_kept
     assert 0 < error.figure <= error.limit
