@@ -147,7 +147,9 @@ class Starter:
         self.conversation = Conversation(container.stream, self._on_unasked, self._on_end)
         self._await(container, lambda: notices.agent_info is not None)
         assert notices.agent_info is not None
-        self.info = AgentInfo.from_content(notices.agent_info.content)
+        info = AgentInfo.from_content(notices.agent_info.content)
+        seen = container.limits_outside() if capabilities.isolation and info.cgroup_version == 0 else {}
+        self.info = info.model_copy(update=dict(seen))
         self.controls = controls(self.info, spec) if capabilities.isolation else []
         if capabilities.isolation:
             verify(self.info, spec)

@@ -231,6 +231,13 @@ class Container(ABC):
         """Return what was written to the image's file system, and is still there. Raises ``EngineError``."""
         return 0  # Nothing, where the image takes no writes.
 
+    def limits_outside(self) -> Mapping[str, int | float | None]:
+        """Return ``memory_limit_bytes``, ``pids_limit`` and ``cpus`` as its machine has them, while it runs.
+
+        Asked where a runtime shows the container no cgroup. Empty where that can't be seen from here either.
+        """
+        return {}
+
     @abstractmethod
     def kill(self) -> None:
         """End all its processes at once. A container that is gone already is fine."""

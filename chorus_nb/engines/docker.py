@@ -42,6 +42,7 @@ from .docker_exec import start_process
 from .docker_limits import explain, missing_limits, quota_body, refuse_limits
 from .docker_locks import host_of, refuse_idle_capabilities, refuse_missing_locks, wider_paths
 from .endpoint import Endpoint, connect, find_endpoint
+from .host_cgroup import limits_of
 from .mirror import IMAGE_LABEL, Mirror, MirrorImage, build_image, find_mirror
 
 REMOVE_TIMEOUT_S = 20.0
@@ -465,6 +466,12 @@ class DockerContainer(Container):
                 next_step="Was it removed? `docker ps --size` shows what the engine knows.",
             )
         return int(size)
+
+    def limits_outside(self) -> Mapping[str, int | float | None]:
+        if not self._engine.capabilities().mirror:  # A process's number there would be another one's here.
+            return {}
+        with self._engine.translated("inspect the container"):
+            return limits_of(self._engine.client.inspect_container(self.id)["State"]["Pid"])
 
     def kill(self) -> None:
         with self._engine.translated("kill the container"), gone_is_fine():
