@@ -12,7 +12,7 @@ from typing import Any, Dict, List
 
 from . import posix
 from .cgroup import Cgroup
-from .limits import limits_report
+from .limits import RLIMITS, limits_report
 from .locks import locks_report
 
 
@@ -34,7 +34,7 @@ def policy_report(cgroup: Cgroup, undumpable: bool, paths: List[str]) -> Dict[st
         "supervisor_undumpable": undumpable and posix.hides_from_its_user(),
         "python_version": platform.python_version(),
         "python_executable": sys.executable,
-        "limits": limits_report(cgroup.root, cgroup.version),
+        "limits": _limits(cgroup),
         "locks": locks_report(status, paths),
     }
 
@@ -55,6 +55,15 @@ def _read_only_in(path: str) -> bool:
         fields = [line.split() for line in file]
     options = [words[3].split(",") for words in fields if len(words) > 3 and words[1] == "/"]
     return bool(options) and "ro" in options[-1]
+
+
+def _limits(cgroup: Cgroup) -> Dict[str, Any]:
+    """Ask for those of this process where the kernel has no list of them, as gVisor's (getrlimit(2))."""
+    found = limits_report(cgroup.root, cgroup.version)
+    if not found["rlimits"]:
+        names = {name: getattr(resource, "RLIMIT_" + name.upper(), None) for name in RLIMITS.values()}
+        found["rlimits"] = {name: list(resource.getrlimit(key)) for name, key in names.items() if key is not None}
+    return found
 
 
 def _is_up(name: str) -> bool:

@@ -469,7 +469,7 @@ class DockerContainer(Container):
             )
         return int(size)
 
-    def limits_outside(self) -> Mapping[str, int | float | None]:
+    def limits_outside(self) -> Mapping[str, Any]:
         if not self._engine.capabilities().mirror:  # A process's number there would be another one's here.
             return {}
         with self._engine.translated("inspect the container"):

@@ -8,24 +8,59 @@ below ``cgroup-v1/`` there ``memory.rst``, ``pids.rst``; ``Documentation/schedul
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from ..agent.limits import limits_report
 
 _NO_LIMIT = 2**60
 """cgroup v1 writes "no limit" as the largest page-aligned number."""
 
+_OF_THE_CGROUP = ("memory_swap_bytes", "cpu_weight", "blkio_weights", "rates")
 
-def limits_of(
-    pid: int, proc: Path = Path("/proc"), root: Path = Path("/sys/fs/cgroup")
-) -> dict[str, int | float | None]:
-    """Return ``memory_limit_bytes``, ``pids_limit`` and ``cpus`` of the cgroup that a process of this machine is in.
 
-    None stands for no limit, and also for one that can't be read.
+def limits_of(pid: int, proc: Path = Path("/proc"), root: Path = Path("/sys/fs/cgroup")) -> dict[str, Any]:
+    """Return what the agent would report of the cgroup that a process of this machine is in.
+
+    Parameters
+    ----------
+    pid : int
+    proc, root : Path
+        Where processes and cgroups are.
+
+    Returns
+    -------
+    dict of str to object
+        ``memory_limit_bytes``, ``pids_limit``, ``cpus``, ``cgroup_version`` and, in ``limits``, those fields of
+        :class:`~chorus_nb.limits_enforced.LimitsReport` that come of a cgroup. None stands for no limit, and also for
+        one that can't be read. Empty where nothing is known of the process.
     """
     groups = _groups(pid, proc)
-    memory = _words(root, groups, "memory", "memory.limit_in_bytes") or _words(root, groups, "", "memory.max")
-    pids = _words(root, groups, "pids", "pids.max") or _words(root, groups, "", "pids.max")
-    quota = _words(root, groups, "cpu", "cpu.cfs_quota_us") + _words(root, groups, "cpu", "cpu.cfs_period_us")
-    quota = quota or _words(root, groups, "", "cpu.max")
-    return {"memory_limit_bytes": _number(memory[:1]), "pids_limit": _number(pids[:1]), "cpus": _ratio(quota)}
+    if not groups:
+        return {}
+    version = 1 if "memory" in groups else 2
+
+    def read(name: str) -> str:
+        controller, _, file = name.lstrip("/").partition("/")
+        if version == 2:
+            controller, file = "", name.lstrip("/")
+        return _text(root, groups, controller, file)
+
+    more = limits_report("", version, read)
+    memory, pids, cpu = (
+        ("memory.max", "pids.max", read("cpu.max"))
+        if version == 2
+        else (
+            *("memory/memory.limit_in_bytes", "pids/pids.max"),
+            read("cpu/cpu.cfs_quota_us") + " " + read("cpu/cpu.cfs_period_us"),
+        )
+    )
+    return {
+        "memory_limit_bytes": _number(read(memory).split()),
+        "pids_limit": _number(read(pids).split()),
+        "cpus": _ratio(cpu.split()),
+        "cgroup_version": version,
+        "limits": {name: more[name] for name in _OF_THE_CGROUP},
+    }
 
 
 def _groups(pid: int, proc: Path) -> dict[str, str]:
@@ -38,13 +73,13 @@ def _groups(pid: int, proc: Path) -> dict[str, str]:
     return {controller: path for _, controllers, path in fields for controller in controllers.split(",")}
 
 
-def _words(root: Path, groups: dict[str, str], controller: str, name: str) -> list[str]:
+def _text(root: Path, groups: dict[str, str], controller: str, name: str) -> str:
     if (path := groups.get(controller)) is None:
-        return []
+        return ""
     try:
-        return (root / controller / path.strip("/") / name).read_text().split()
+        return (root / controller / path.strip("/") / name).read_text()
     except OSError:
-        return []
+        return ""
 
 
 def _number(words: list[str]) -> int | None:

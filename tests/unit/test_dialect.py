@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sandboxes import REPORT
 
+from chorus_nb.config import NetworkPolicy, ResourceLimits, SecurityPolicy
+from chorus_nb.controls import AgentInfo, completed, controls, verify
+from chorus_nb.engines.base import ContainerSpec, ResolvedImage
 from chorus_nb.engines.dialect import DOCKER, PODMAN, dialect_of
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.endpoint import Endpoint
@@ -202,29 +206,80 @@ def test_limits_of_cgroup_v1_from_outside(tmp_path: Path) -> None:
     groups = "9:pids:/docker/ab\n4:memory:/docker/ab\n2:cpu,cpuacct:/docker/ab\n0::/\n"
     write(tmp_path, {"proc/7/cgroup": groups, "fs/memory/docker/ab/memory.limit_in_bytes": "536870912\n"})
     write(tmp_path, {"fs/pids/docker/ab/pids.max": "128\n", "fs/cpu/docker/ab/cpu.cfs_quota_us": "150000\n"})
-    write(tmp_path, {"fs/cpu/docker/ab/cpu.cfs_period_us": "100000\n"})
+    write(tmp_path, {"fs/cpu/docker/ab/cpu.cfs_period_us": "100000\n", "fs/cpu/docker/ab/cpu.shares": "512\n"})
+    write(tmp_path, {"fs/memory/docker/ab/memory.memsw.limit_in_bytes": "536870912\n"})
     found = limits_of(7, tmp_path / "proc", tmp_path / "fs")
-    assert found == {"memory_limit_bytes": 2**29, "pids_limit": 128, "cpus": 1.5}
+    assert (found["memory_limit_bytes"], found["pids_limit"], found["cpus"]) == (2**29, 128, 1.5)
+    assert found["cgroup_version"] == 1
+    assert (found["limits"]["memory_swap_bytes"], found["limits"]["cpu_weight"]) == (2**29, 512)
+    # Of the process that asks, and so of no interest:
+    assert not {"rlimits", "cpuset", "shm_bytes"} & set(found["limits"])
 
 
 def test_limits_of_cgroup_v2_from_outside(tmp_path: Path) -> None:
     group = "fs/system.slice/docker-ab.scope"
     write(tmp_path, {"proc/7/cgroup": "0::/system.slice/docker-ab.scope\n", f"{group}/memory.max": "536870912\n"})
     write(tmp_path, {f"{group}/pids.max": "max\n", f"{group}/cpu.max": "50000 100000\n"})
+    write(tmp_path, {f"{group}/memory.swap.max": "0\n"})
     found = limits_of(7, tmp_path / "proc", tmp_path / "fs")
-    assert found == {"memory_limit_bytes": 2**29, "pids_limit": None, "cpus": 0.5}
+    assert (found["memory_limit_bytes"], found["pids_limit"], found["cpus"]) == (2**29, None, 0.5)
+    assert (found["cgroup_version"], found["limits"]["memory_swap_bytes"]) == (2, 2**29)
 
 
 @pytest.mark.parametrize(
     "files",
     [
-        {},
-        {"proc/7/cgroup": "garbage\n"},
         {"proc/7/cgroup": "0::/\n", "fs/memory.max": "max", "fs/cpu.max": "max 100000"},
         {"proc/7/cgroup": "4:memory:/x\n", "fs/memory/x/memory.limit_in_bytes": str(2**63 - 4096)},
+        {"proc/7/cgroup": "4:memory:/gone\n"},
     ],
 )
 def test_no_limit_and_none_that_can_be_read_are_the_same(tmp_path: Path, files: dict[str, str]) -> None:
     write(tmp_path, files)
     found = limits_of(7, tmp_path / "proc", tmp_path / "fs")
-    assert found == {"memory_limit_bytes": None, "pids_limit": None, "cpus": None}
+    assert {found["memory_limit_bytes"], found["pids_limit"], found["cpus"]} == {None}
+    assert found["limits"]["memory_swap_bytes"] is None
+
+
+@pytest.mark.parametrize("files", [{}, {"proc/7/cgroup": "garbage\n"}])
+def test_of_an_unknown_process_nothing_is_said(tmp_path: Path, files: dict[str, str]) -> None:
+    write(tmp_path, files)
+    assert limits_of(7, tmp_path / "proc", tmp_path / "fs") == {}
+
+
+def test_what_the_machine_sees_takes_the_place_of_what_the_agent_can_not() -> None:
+    content = {"uid": 1, "memory_limit_bytes": None, "limits": {"memory_swap_bytes": None, "cpuset": "0-1"}}
+    outside = {"memory_limit_bytes": 5, "limits": {"memory_swap_bytes": 5}}
+    expected = {"uid": 1, "memory_limit_bytes": 5, "limits": {"memory_swap_bytes": 5, "cpuset": "0-1"}}
+    assert completed(content, outside) == expected
+    assert completed(content, {}) == content
+    assert completed({"limits": "text"}, outside)["limits"] == "text"  # Which is then no report.
+
+
+@pytest.mark.parametrize(("runtime", "accepted"), [("runsc", True), (None, False), ("runc", False)])
+def test_what_a_runtime_lacks_is_accepted_where_it_is_asked_for_by_name(runtime: str | None, accepted: bool) -> None:
+    spec = ContainerSpec(
+        session_name="test",
+        image=ResolvedImage("image:1", ("python3",)),
+        arguments=(),
+        environment={},
+        working_dir="/",
+        user="1000:1000",
+        mounts=(),
+        limits=ResourceLimits(),
+        network=NetworkPolicy(),
+        security=SecurityPolicy(runtime=runtime),
+        labels={},
+    )
+    info = AgentInfo.model_validate({**REPORT, "supervisor_undumpable": False})
+    (control,) = [each for each in controls(info, spec) if each.name == "supervisor"]
+    assert not control.in_force  # It is listed so in any case.
+    assert ("supervisor" in missing(info, spec)) is not accepted
+
+
+def missing(info: AgentInfo, spec: ContainerSpec) -> tuple[str, ...]:
+    try:
+        verify(info, spec)
+    except PolicyNotEnforcedError as error:
+        return error.controls
+    return ()
