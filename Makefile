@@ -17,6 +17,7 @@ demo:
 test:
 	@scripts/ensure_engine.sh
 	@scripts/ensure_podman.sh
+	@scripts/ensure_runsc.sh
 	@scripts/ensure_venv.sh dev
 	@scripts/ensure_browser.sh
 	@scripts/lint.sh

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .agent.wire import Message
 from .config import SandboxConfig
-from .controls import AgentInfo, Control, controls, verify
+from .controls import AgentInfo, Control, completed, controls, verify
 from .conversation import Conversation
 from .endings import engine_gone, why_ended, why_not_started
 from .engines.base import Container, ContainerSpec, Engine, EngineCapabilities
@@ -147,7 +147,10 @@ class Starter:
         self.conversation = Conversation(container.stream, self._on_unasked, self._on_end)
         self._await(container, lambda: notices.agent_info is not None)
         assert notices.agent_info is not None
-        self.info = AgentInfo.from_content(notices.agent_info.content)
+        content = notices.agent_info.content
+        if capabilities.isolation and content.get("cgroup_version") == 0:
+            content = completed(content, container.limits_outside())
+        self.info = AgentInfo.from_content(content)
         self.controls = controls(self.info, spec) if capabilities.isolation else []
         if capabilities.isolation:
             verify(self.info, spec)

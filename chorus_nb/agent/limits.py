@@ -19,7 +19,7 @@ _NO_LIMIT = 2**60
 _UNLIMITED = -1
 _MAX_DEVICES = 256
 _RATES = {"read_bps": "rbps", "write_bps": "wbps", "read_iops": "riops", "write_iops": "wiops"}
-_RLIMITS = {
+RLIMITS = {
     "Max cpu time": "cpu",
     "Max file size": "fsize",
     "Max data size": "data",
@@ -114,8 +114,8 @@ def _rlimits(text: str) -> Dict[str, List[int]]:
     """Read soft and hard limits by Docker's names; -1 is unlimited."""
     found = {}
     for title, soft, hard in re.findall(r"^(Max [a-z ]+?) {2,}(\d+|unlimited) +(\d+|unlimited)", text, re.M):
-        if title in _RLIMITS:
-            found[_RLIMITS[title]] = [_UNLIMITED if each == "unlimited" else int(each) for each in (soft, hard)]
+        if title in RLIMITS:
+            found[RLIMITS[title]] = [_UNLIMITED if each == "unlimited" else int(each) for each in (soft, hard)]
     return found
 
 

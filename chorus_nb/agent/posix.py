@@ -10,11 +10,12 @@ from typing import Iterator, List, Tuple
 # <linux/prctl.h>
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_GET_NO_NEW_PRIVS = 39
 
 
-def _prctl(option: int, value: int) -> bool:
+def _prctl(option: int, value: int, *, answer: int = 0) -> bool:
     try:
-        return bool(ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) == 0)
+        return bool(ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) == answer)
     except (OSError, AttributeError):
         return False
 
@@ -32,6 +33,30 @@ def take_standard_streams() -> Tuple[int, int]:
 def set_dumpable(dumpable: bool) -> bool:
     """Say whether processes of the same user may trace this one and open its descriptors through ``/proc``."""
     return _prctl(_PR_SET_DUMPABLE, int(dumpable))
+
+
+def hides_from_its_user() -> bool:
+    """Whether other processes of this one's user are kept from its descriptors, as they are from what is not dumpable.
+
+    Linux then gives the files in ``/proc`` to root (proc_pid(5)). Where that shows nothing, as for root itself, a child
+    tries: gVisor, for one, takes note of ``PR_SET_DUMPABLE`` and opens them all the same.
+    """
+    descriptors = "/proc/%d/fd" % os.getpid()
+    if os.stat(descriptors).st_uid != os.geteuid():
+        return True
+    child = os.fork()
+    if child == 0:
+        try:
+            os.readlink(descriptors + "/0")  # The names alone root may list.
+            os._exit(1)
+        except OSError:
+            os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def gains_no_privileges() -> bool:
+    """Whether no program that this process executes has more rights than it has."""
+    return _prctl(_PR_GET_NO_NEW_PRIVS, 0, answer=1)
 
 
 def adopt_orphans() -> bool:

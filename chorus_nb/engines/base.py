@@ -18,7 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ..config import NetworkPolicy, ResourceLimits, SecurityPolicy
 
@@ -232,6 +232,13 @@ class Container(ABC):
     def layer_bytes(self) -> int:
         """Return what was written to the image's file system, and is still there. Raises ``EngineError``."""
         return 0  # Nothing, where the image takes no writes.
+
+    def limits_outside(self) -> Mapping[str, Any]:
+        """Return what an agent reports of its cgroup, as the machine has it while the container runs.
+
+        Asked where a runtime shows the container no cgroup. Empty where that can't be seen from here either.
+        """
+        return {}
 
     @abstractmethod
     def kill(self) -> None:

@@ -156,4 +156,4 @@ def _podman_tmpfs(path: str, options: str, user: str) -> str:
 
 
 DOCKER = Dialect("docker", "Docker Engine", "docker")
-PODMAN = Dialect("podman", "Podman", "podman", _PODMAN_LACKS, any_runtime=False, translate=_podman)
+PODMAN = Dialect("podman", "Podman engine", "podman", _PODMAN_LACKS, any_runtime=False, translate=_podman)

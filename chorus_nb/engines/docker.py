@@ -42,6 +42,7 @@ from .docker_exec import start_process
 from .docker_limits import explain, missing_limits, quota_body, refuse_limits
 from .docker_locks import host_of, refuse_idle_capabilities, refuse_missing_locks, wider_paths
 from .endpoint import Endpoint, connect, find_endpoint
+from .host_cgroup import limits_of
 from .mirror import IMAGE_LABEL, Mirror, MirrorImage, build_image, find_mirror
 
 REMOVE_TIMEOUT_S = 20.0
@@ -286,8 +287,9 @@ class DockerEngine(Engine):
         found = self._inspect_image(image)
         if found is None:
             raise ImageNotFoundError(
-                f"The Docker Engine has no image {image!r}.{note}",
-                next_step=f"Images are never pulled behind your back: run `docker pull {image}`, then try again.",
+                f"The {self.title} has no image {image!r}.{note}",
+                next_step=f"Images are never pulled behind your back: run `{self.dialect.command} pull {image}`, then "
+                "try again.",
             )
         volumes = tuple((found.get("Config") or {}).get("Volumes") or ())
         return ResolvedImage(reference=image, interpreters=_INTERPRETERS, volumes=volumes)
@@ -299,7 +301,7 @@ class DockerEngine(Engine):
                 answers = again_if_it_fails(lambda: list(self.client.load_image(image.archive)))
             if self._inspect_image(image.reference) is None:
                 raise ImageError(
-                    f"The Docker Engine did not load the empty image of the mirror: {answers}.",
+                    f"The {self.title} did not load the empty image of the mirror: {answers}.",
                     next_step="The engine's log may say more; or choose an image, such as --image python:3-slim.",
                 )
         return ResolvedImage(
@@ -387,9 +389,10 @@ class DockerContainer(Container):
             answer: Mapping[str, Any] = again_if_away(create)
             return answer
         except docker.errors.NotFound as error:
+            command, reference = self._engine.dialect.command, self._spec.image.reference
             raise ImageNotFoundError(
-                f"The Docker Engine has no image {self._spec.image.reference!r} any more.",
-                next_step=f"Run `docker pull {self._spec.image.reference}`, or restart the session.",
+                f"The {self._engine.title} has no image {reference!r} any more.",
+                next_step=f"Run `{command} pull {reference}`, or restart the session.",
             ) from error
         except docker.errors.APIError as error:
             words = error.explanation or ""
@@ -399,7 +402,7 @@ class DockerContainer(Container):
             if not (match := _NO_SOURCE.search(words)):
                 raise
             raise EngineError(
-                f"The Docker Engine does not see {match['path']}, which was to be mounted.",
+                f"The {self._engine.title} does not see {match['path']}, which was to be mounted.",
                 next_step="It may be on another machine, or share only some folders: see Docker Desktop's settings.",
             ) from error
 
@@ -408,7 +411,7 @@ class DockerContainer(Container):
         dropped = [warning for warning in warnings if "discarded" in warning.lower()]
         if dropped:
             raise PolicyNotEnforcedError(
-                f"The Docker Engine does not enforce what was asked for: {' '.join(dropped)}",
+                f"The {self._engine.title} does not enforce what was asked for: {' '.join(dropped)}",
                 next_step="See the warnings of `docker info` for what the system lacks.",
                 controls=tuple(dropped),
             )
@@ -459,6 +462,12 @@ class DockerContainer(Container):
                 next_step="Was it removed? `docker ps --size` shows what the engine knows.",
             )
         return int(size)
+
+    def limits_outside(self) -> Mapping[str, Any]:
+        if not self._engine.capabilities().mirror:  # A process's number there would be another one's here.
+            return {}
+        with self._engine.translated("inspect the container"):
+            return limits_of(self._engine.client.inspect_container(self.id)["State"]["Pid"])
 
     def kill(self) -> None:
         with self._engine.translated("kill the container"), gone_is_fine():

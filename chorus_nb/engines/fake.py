@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..config import MIRROR
-from ..errors import EngineError, ImageNotFoundError, ImageUnsupportedError
+from ..config import MIRROR, SecurityPolicy
+from ..errors import ConfigurationError, EngineError, ImageNotFoundError, ImageUnsupportedError
 from .attach import RECEIVE_BYTES, Tail
 from .base import (
     OWNER_LABEL,
@@ -36,6 +36,9 @@ from .owner import owner_label
 
 FAKE = "fake"
 """The other name, besides ``mirror``, of the only image there is."""
+
+_REFUSED = ("runtime", "masked_paths", "read_only_paths", "seccomp")
+"""Of the locks, which are none here at all, those that nobody asks for without meaning them."""
 
 _MARK = "CHORUS_NB_FAKE_CONTAINER"
 """The variable by which processes are found that have left the agent's session and family."""
@@ -64,6 +67,7 @@ class FakeEngine(Engine):
             limits=False,
             mirror=False,
             repository_mounts=False,
+            unsupported=dict.fromkeys(_REFUSED, "it isolates nothing"),
             details={"version": platform.python_version(), "isolation": "none: a plain process"},
         )
 
@@ -76,6 +80,12 @@ class FakeEngine(Engine):
         return ResolvedImage(reference=FAKE, interpreters=(sys.executable,))
 
     def create(self, spec: ContainerSpec) -> Container:
+        default = SecurityPolicy()
+        if asked := [name for name in _REFUSED if getattr(spec.security, name) != getattr(default, name)]:
+            raise ConfigurationError(
+                f"{', '.join(asked)} can't be had of the fake engine, which isolates nothing.",
+                next_step="Leave it out, or use a real engine.",
+            )
         container = FakeContainer(spec, self._forget)
         with self._lock:
             self._containers[container.id] = container

@@ -18,7 +18,7 @@ import pytest
 from conftest import ISOLATED, Launcher, has_ended, imported, make_spec, python_archive, read_all, wait_until
 from sandboxes import own_containers
 
-from chorus_nb.config import ResourceLimits
+from chorus_nb.config import ResourceLimits, SecurityPolicy
 from chorus_nb.engines.attach import TAIL_BYTES
 from chorus_nb.engines.base import (
     HOME,
@@ -33,7 +33,13 @@ from chorus_nb.engines.base import (
 )
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.owner import owner_label
-from chorus_nb.errors import ConfigurationError, EngineError, ImageNotFoundError, ImageUnsupportedError
+from chorus_nb.errors import (
+    ConfigurationError,
+    EngineError,
+    ImageNotFoundError,
+    ImageUnsupportedError,
+    PolicyNotEnforcedError,
+)
 
 ECHO = "import os\nwhile data := os.read(0, 65536): os.write(1, data)"
 SLEEP = "import time\nprint('ready', flush=True)\ntime.sleep(600)"
@@ -446,6 +452,29 @@ def test_no_name_of_a_folder_changes_how_it_is_mounted(
             launch(isolated, program, mounts=mounts)
     else:
         assert read_all(launch(isolated, program, mounts=mounts)) == "['given'] 1\n"
+
+
+ASKED: dict[str, Any] = {
+    "runtime": {"security": SecurityPolicy(runtime="runc")},
+    "masked_paths": {"security": SecurityPolicy(masked_paths=("/proc/keys",))},
+    "read_only_paths": {"security": SecurityPolicy(read_only_paths=("/proc/bus",))},
+    "seccomp": {"security": SecurityPolicy(seccomp="/profile.json"), "seccomp_profile": '{"defaultAction": "x"}'},
+}
+
+
+def test_what_it_can_not_do_is_refused_by_name_before_anything_is_made(engine: Engine) -> None:
+    owned = own_containers(engine)
+    for option, reason in engine.capabilities().unsupported.items():
+        assert reason
+        with pytest.raises((ConfigurationError, PolicyNotEnforcedError), match=option):
+            engine.create(make_spec(engine, SLEEP, **ASKED[option]))
+    assert own_containers(engine) == owned
+
+
+def test_a_runtime_that_is_not_there_is_refused(isolated: DockerEngine) -> None:
+    assert "no-such-runtime" not in isolated.capabilities().runtimes
+    with pytest.raises((ConfigurationError, PolicyNotEnforcedError), match="runtime"):
+        isolated.create(make_spec(isolated, SLEEP, security=SecurityPolicy(runtime="no-such-runtime")))
 
 
 @pytest.fixture(scope="module")
