@@ -107,9 +107,12 @@ class SandboxFiles:
                 break
         if reply.content.get("status") != "ok":
             reason = printable_line(str(reply.content.get("evalue")))
+            ended = reply.content.get("ename") == ENDED
             raise SandboxFileError(
                 f"{path!r} in the sandbox {self._session.name!r}: {reason}.",
                 path=path,
-                next_step="Paths are those of the sandbox: `files.list` shows what is there.",
+                next_step="`%sandbox restart` ends what still runs there; then try again."
+                if ended
+                else "Paths are those of the sandbox: `files.list` shows what is there.",
             )
         return reply
