@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -59,7 +60,9 @@ class Exchange:
         self.ending = False
         self.on_ending: Callable[[], None] = lambda: None
         self._conversation = conversation
-        self._queue: queue.SimpleQueue[tuple[Message | Signal, int]] = queue.SimpleQueue()
+        self._items: deque[tuple[Message | Signal, int]] = deque()
+        # One for each item, and only to wait for: taken first, so that a Ctrl-C just then loses no item with it.
+        self._arrivals: queue.SimpleQueue[None] = queue.SimpleQueue()
         # Each is counted by one thread only.
         self._put_bytes = 0
         self._taken_bytes = 0
@@ -83,24 +86,42 @@ class Exchange:
         while self._is_full and not self._closed:
             time.sleep(_POLL_S)
         self._put_bytes += size_bytes
-        self._queue.put((item, size_bytes))
+        self._add(item, size_bytes)
+
+    def _add(self, item: Message | Signal, size_bytes: int = 0) -> None:
+        self._items.append((item, size_bytes))
+        self._arrivals.put(None)
 
     @property
     def _is_full(self) -> bool:
-        return self._queue.qsize() >= _QUEUE_LENGTH or self._put_bytes - self._taken_bytes >= MAX_WAITING_BYTES
+        return len(self._items) >= _QUEUE_LENGTH or self._put_bytes - self._taken_bytes >= MAX_WAITING_BYTES
 
     def wake(self) -> None:
         """Have :meth:`get` return soon."""
-        self._queue.put((Signal.WAKE, 0))
+        self._add(Signal.WAKE)
 
     def get(self, timeout_s: float | None = None) -> Message | Signal:
-        """Return the next item. Raises ``TimeoutError``; lets Ctrl-C through while it waits."""
-        try:
-            item, size_bytes = self._queue.get(timeout=timeout_s)
-        except queue.Empty:
-            raise TimeoutError from None
-        self._taken_bytes += size_bytes
+        """Return the next item and take it out. Raises as :meth:`peek` does."""
+        item = self.peek(timeout_s)
+        self.take()
         return item
+
+    def peek(self, timeout_s: float | None = None) -> Message | Signal:
+        """Return the next item, which stays the next. Raises ``TimeoutError``; lets Ctrl-C through while it waits."""
+        give_up_at_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = None if give_up_at_s is None else max(0.0, give_up_at_s - time.monotonic())
+            try:
+                self._arrivals.get(block=not self._items, timeout=left_s)
+            except queue.Empty:
+                if not self._items:
+                    raise TimeoutError from None
+            if self._items:
+                return self._items[0][0]
+
+    def take(self) -> None:
+        """Take out what :meth:`peek` has returned."""
+        self._taken_bytes += self._items.popleft()[1]
 
 
 class Conversation:

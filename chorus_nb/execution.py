@@ -131,11 +131,10 @@ class Execution:
             try:
                 message = self._next()
                 reply = self._take(message, on_message) if message else None
+                if reply is not None:
+                    return self._outcome(reply)
             except KeyboardInterrupt:
                 self._interrupt_asked = True
-                continue
-            if reply is not None:
-                return self._outcome(reply)
 
     def interrupt(self) -> None:
         """Do what Ctrl-C does to the cell. From any thread."""
@@ -174,12 +173,15 @@ class Execution:
             self._escalate("timed out")
             return None
         try:
-            item = self._exchange.get(left_s)
+            item = self._exchange.peek(left_s)
         except TimeoutError:
             return None
         if item is Signal.ENDED:
             raise self._death()
-        return item if isinstance(item, Message) else None
+        if isinstance(item, Message):
+            return item
+        self._exchange.take()
+        return None
 
     def _escalate(self, reason: str) -> None:
         """Interrupt; then, if that was not heeded in time, kill the process; then the container."""
@@ -197,15 +199,22 @@ class Execution:
         self._deadline_s = time.monotonic() + GRACE_S
 
     def _take(self, message: Message, on_message: Callable[[Message], None]) -> Mapping[str, Any] | None:
-        """Handle one message; return the reply's content where this was it."""
+        """Handle one message; return the reply's content where this was it.
+
+        What must not be missed stays in the queue while it is looked at: a Ctrl-C may come just then.
+        """
+        assert self._exchange is not None
         if message.msg_type == _REPLIES[self._request.msg_type]:
             return message.content
-        if message.msg_type == "resource_usage":
-            self._usage = self._session.last_usage = self._figures(self._session.egress.counted(message).content)
-        elif message.msg_type == "worker_exit":
+        if message.msg_type == "worker_exit":
             self._session.close_widgets()
             raise self._worker_died(message.content)
-        elif message.msg_type == "input_request":
+        if message.msg_type == "resource_usage":
+            self._usage = self._session.last_usage = self._figures(self._session.egress.counted(message).content)
+            self._exchange.take()
+            return None
+        self._exchange.take()
+        if message.msg_type == "input_request":
             self._ask(message)
         elif message.msg_type in COMM_TYPES:
             self._session.take_comm(message)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
+from .agent.file_requests import ENDED
 from .agent.wire import Message
 from .conversation import Request
 from .errors import AgentProtocolError, SandboxFileError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from .session import Session
 
 _PIECE_BYTES = 2**22
+_TRIES = 5
+"""How often is asked for a piece of a file where its process is ended meanwhile: twice is as good as once."""
+
 _MAX_ENTRIES = 20_000
 MAX_NAME_CHARS = 255
 """``NAME_MAX`` of Linux, in bytes there."""
@@ -97,12 +101,18 @@ class SandboxFiles:
 
     def _request(self, request: Request, path: str) -> Message:
         self._session.start()
-        reply = self._session.request(request, "file_reply")
+        for _ in range(_TRIES):
+            reply = self._session.request(request, "file_reply")
+            if reply.content.get("ename") != ENDED:  # By a restart, or a cell that was killed.
+                break
         if reply.content.get("status") != "ok":
             reason = printable_line(str(reply.content.get("evalue")))
+            ended = reply.content.get("ename") == ENDED
             raise SandboxFileError(
                 f"{path!r} in the sandbox {self._session.name!r}: {reason}.",
                 path=path,
-                next_step="Paths are those of the sandbox: `files.list` shows what is there.",
+                next_step="`%sandbox restart` ends what still runs there; then try again."
+                if ended
+                else "Paths are those of the sandbox: `files.list` shows what is there.",
             )
         return reply

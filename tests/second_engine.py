@@ -128,7 +128,10 @@ class SecondEngine:
         self.stop()
         subprocess.run([*_AS_ROOT, "kill", self._namespaces], check=True)
         self._holder.communicate()
-        subprocess.run([*_AS_ROOT, "rm", "-rf", str(self.folder)], check=True)
+        wait_until(self._is_removed)  # The shims of its last containers may still be clearing up.
+
+    def _is_removed(self) -> bool:
+        return subprocess.run([*_AS_ROOT, "rm", "-rf", str(self.folder)], check=False).returncode == 0
 
 
 @contextmanager

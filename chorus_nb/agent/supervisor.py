@@ -23,6 +23,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from . import boot, egress, posix, syscalls
 from .cgroup import Cgroup
 from .commands import Command, Execution, not_started
+from .file_requests import FileRequests
 from .forks import DisconnectedError, Fork, Template
 from .late import Late
 from .lookups import REPLIES, Lookups
@@ -67,6 +68,7 @@ class Supervisor:
         self.late = Late(self.host.put_later)
         self.commands: Dict[str, Command] = {}
         self.files: Optional[Fork] = None
+        self.file_requests = FileRequests(self.host.put)
         self.next_sample_s = 0.0
         self.barren_templates = 0
         self.children = posix.ChildWatch()
@@ -144,7 +146,7 @@ class Supervisor:
     def _handle(self, message: Message, frame: bytes) -> None:
         kind = message.msg_type
         if kind.startswith("file_"):
-            self._to_files(frame)
+            self._to_files(message, frame)
         elif kind.startswith("egress_"):
             self.egress.send(frame)
         elif kind in _COMM:
@@ -214,7 +216,8 @@ class Supervisor:
         self.send("resource_usage", Execution(message.msg_id, self.cgroup, 0).usage(), message.msg_id)
         self.send("command_reply", not_started(error), message.msg_id)
 
-    def _to_files(self, frame: bytes) -> None:
+    def _to_files(self, message: Message, frame: bytes) -> None:
+        self.file_requests.asked(message.msg_id)
         if self.files is None:
             self.files = self._fork(b"D")
         self.files.send(frame)
@@ -269,7 +272,7 @@ class Supervisor:
             self._worker_ended("not started: " + reason, {})
         elif child is self.egress.process:
             self.egress.failed()
-        self._drop(child)
+        self._drop(child, reason)
 
     def _replace_worker(self) -> None:
         self.execution = None
@@ -277,10 +280,11 @@ class Supervisor:
         self._drop(self.worker)
         self.worker = self._fork(b"W")
 
-    def _drop(self, child: Fork) -> None:
+    def _drop(self, child: Fork, reason: str = "the process that handles files was ended") -> None:
         child.close()
         if child is self.files:
             self.files = None
+            self.file_requests.give_up(reason)
         elif child is self.egress.process:
             self.egress.forget()
 
@@ -317,7 +321,10 @@ class Supervisor:
         elif message.msg_type in REPLIES.values():
             self.lookups.answered(child, message, frame)
         elif message.msg_type in ("worker_ready", "file_reply"):
-            if child is self.worker or message.msg_type == "file_reply":
+            if message.msg_type == "file_reply":
+                self.file_requests.answered(message.parent_id)
+                self.host.put(frame)
+            elif child is self.worker:
                 self.host.put(frame)
         elif message.msg_type in _COMM:
             self.host.put_later(frame)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..config import MIRROR
 from ..errors import (
+    ChorusError,
     ConfigurationError,
     EngineError,
     ImageError,
@@ -70,6 +71,7 @@ class DockerEngine(Engine):
         self._mirror: tuple[Mirror, MirrorImage] | None = None
         self.knows_quotas = True  # Until the storage driver says otherwise.
         self._to_remove: set[str] = set()
+        self._may_come: set[str] = set()
         self._default_paths: Mapping[str, Any] | None = None
         self._lock = threading.RLock()
 
@@ -135,20 +137,31 @@ class DockerEngine(Engine):
         """Remove a container before the next one is made, unless it was removed by then: its engine is away now."""
         self._to_remove.add(container_id)
 
+    def expect(self, name: str) -> None:
+        """Remove a container once it is there: the engine was asked for it, and its answer did not come."""
+        self._may_come.add(name)
+
     def _make_up_for_removals(self) -> None:
         for container_id in list(self._to_remove):
             with suppress(EngineError):
                 self.remove_id(container_id)
+        for name in list(self._may_come):
+            with suppress(EngineError):
+                if self._ask_to_remove(name):
+                    self._may_come.discard(name)
 
-    def _ask_to_remove(self, container_id: str) -> None:
+    def _ask_to_remove(self, container_id: str) -> bool:
+        """Ask for the removal; False where there was nothing to remove."""
         client = self.client
 
-        def ask() -> None:
+        def ask() -> bool:
             with gone_is_fine(or_ending=True):
                 client.remove_container(container_id, force=True, v=True)
+                return True
+            return False
 
         with self.translated("remove the container"):
-            again_if_it_fails(ask)
+            return again_if_it_fails(ask)
 
     def own_images(self) -> list[str]:
         """Return the names of the empty images that this package has made."""
@@ -371,6 +384,8 @@ class DockerContainer(Container):
         except BaseException as error:
             with suppress(EngineError):  # By name: an interrupt may have come before the answer.
                 engine.remove_id(name)
+            if not isinstance(error, ChorusError) or error.retryable:
+                engine.expect(name)
             if isinstance(error, EngineError) and (reason := explain(str(error), self._spec.limits)):
                 raise reason from error
             raise

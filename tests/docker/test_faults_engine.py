@@ -35,7 +35,7 @@ def second(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def client(second: SecondEngine) -> Iterator[DockerEngine]:
     engine = second.client()
     yield engine
-    assert engine.owned() == []
+    wait_until(lambda: engine.owned() == [])
 
 
 def process(program: str, second: SecondEngine) -> subprocess.Popen[str]:

@@ -58,9 +58,9 @@ class Notebook:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)
 
-    def end(self) -> list[str]:
+    def end(self, timeout_s: float = 60) -> list[str]:
         """Wait for its end, which must be a good one; return what it said."""
-        said, _ = self.process.communicate(timeout=60)
+        said, _ = self.process.communicate(timeout=timeout_s)
         assert self.process.returncode == 0
         return said.splitlines()
 
@@ -177,12 +177,13 @@ say(after[0] - before[0], after[1] - before[1], after[2] - before[2])
 """
 
 
+@pytest.mark.timeout(300)
 def test_a_hundred_sessions_in_a_row_leave_nothing(docker_engine: DockerEngine) -> None:
     client = docker_engine.client
     volumes = {each["Name"] for each in client.volumes()["Volumes"] or ()}
     networks = {each["Id"] for each in client.networks()}
     with notebook(MANY) as many:
-        descriptors, threads, memory_bytes = map(int, many.end()[-1].split())
+        descriptors, threads, memory_bytes = map(int, many.end(270)[-1].split())
         assert containers_of(docker_engine, many) == []
     assert (descriptors, threads) == (0, 0)
     assert memory_bytes < 20 * 2**20

@@ -165,10 +165,16 @@ def test_a_start_that_is_cut_off_leaves_nothing(way: Way, client: DockerEngine, 
     client.resolve("mirror")
     cutting = threading.Timer(after_s, way.cut)
     cutting.start()
-    with (
-        contextlib.suppress(EngineError, SandboxStartError, SandboxDiedError),
-        Sandbox(engine=client, repo="none") as it,
-    ):
+    cut_off = contextlib.suppress(EngineError, SandboxStartError, SandboxDiedError)
+    with cut_off, Sandbox(engine=client, repo="none") as sandbox:
         cutting.join()
-        it.run("1")
+        sandbox.run("1")
     cutting.join()
+
+    def is_made_up_for() -> bool:
+        """An engine that was cut off while it made a container may have it only now."""
+        with Sandbox(engine=client, repo="none"):
+            pass
+        return own_containers(client) == set()
+
+    wait_until(is_made_up_for)

@@ -146,7 +146,7 @@ def test_a_reader_that_does_not_keep_up_holds_up_the_sandbox_and_loses_nothing(t
         parent = talk.heard().msg_id
         for number in range(1000):
             talk.peer.say(Message("stream", {"n": number}, parent))
-        wait_until(lambda: exchange._queue.qsize() >= _QUEUE_LENGTH)
+        wait_until(lambda: len(exchange._items) >= _QUEUE_LENGTH)
         assert [get(exchange).content["n"] for _ in range(1000)] == list(range(1000))  # type: ignore[union-attr]
 
 
@@ -155,7 +155,7 @@ def test_leaving_an_exchange_lets_the_reading_go_on(talk: Talk) -> None:
         parent = talk.heard().msg_id
         for _ in range(600):
             talk.peer.say(Message("stream", {}, parent))
-        wait_until(lambda: exchange._queue.qsize() >= _QUEUE_LENGTH)
+        wait_until(lambda: len(exchange._items) >= _QUEUE_LENGTH)
     talk.peer.say(Message("worker_exit"))
     wait_until(lambda: "worker_exit" in [message.msg_type for message in talk.unasked])
 
@@ -171,7 +171,7 @@ def test_waking_does_not_wait_for_room(talk: Talk) -> None:
         parent = talk.heard().msg_id
         for _ in range(600):
             talk.peer.say(Message("stream", {}, parent))
-        wait_until(lambda: exchange._queue.qsize() >= _QUEUE_LENGTH)
+        wait_until(lambda: len(exchange._items) >= _QUEUE_LENGTH)
         exchange.wake()
 
 

@@ -282,6 +282,10 @@ INFO: Mapping[str, Any] = {
 }
 
 
+CUT_OFF = 0
+"""In place of a status: the connection ends without an answer."""
+
+
 class ScriptedEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """Answers over HTTP what a test tells it: a daemon in a state that is hard to come by."""
 
@@ -303,6 +307,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.server.requests.append(f"{self.command} {self.path}")
         path = self.path.partition("?")[0].removeprefix("/v1.41")
         status, answer = self.server.answers.get(path, (404, {"message": f"no {path} here"}))
+        if status == CUT_OFF:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -386,6 +394,26 @@ def test_a_dropped_limit_removes_the_container(scripted: ScriptedEngine) -> None
     assert any(
         request.startswith("DELETE") and "/containers/chorus-nb-a.b_c-" in request for request in scripted.requests
     )
+
+
+def test_a_container_whose_making_was_cut_off_is_removed_once_it_is_there(scripted: ScriptedEngine) -> None:
+    scripted.answers["/containers/create"] = (CUT_OFF, None)
+    engine = engine_at(scripted)
+    with pytest.raises(EngineNotFoundError):
+        engine.create(make_spec())
+    made = [request for request in scripted.requests if request.startswith("POST")]
+    assert len(made) == 1, "what may have arrived is not sent again"
+    name = made[0].partition("name=")[2]
+
+    def removals() -> int:
+        with pytest.raises(EngineNotFoundError):
+            engine.create(make_spec())
+        return sum(request.startswith("DELETE") and f"/{name}?" in request for request in scripted.requests)
+
+    assert removals() == 2, "it is not there yet"
+    scripted.answers[f"/containers/{name}"] = (204, b"")
+    assert removals() == 3
+    assert removals() == 3
 
 
 def test_a_storage_driver_without_quotas_is_asked_once(scripted: ScriptedEngine) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from sandboxes import Running
 
 from chorus_nb.agent.wire import Message
 from chorus_nb.config import SandboxConfig
@@ -20,6 +21,7 @@ from chorus_nb.errors import (
     SessionClosedError,
     WorkerDiedError,
 )
+from chorus_nb.execution import Execution
 from chorus_nb.session import Session
 
 
@@ -39,6 +41,30 @@ def run(session: Session, code: str) -> str:
     said: list[str] = []
     session.execute(code, on_message=lambda message: said.append(str(message.content.get("text", ""))))
     return "".join(said)
+
+
+@pytest.mark.parametrize("when", ["_take", "_outcome"])
+@pytest.mark.parametrize("cell", ["print('done')", "import os; os._exit(3)"])
+def test_ctrl_c_just_as_the_end_of_a_cell_is_looked_at_does_not_lose_it(
+    session: Session, monkeypatch: pytest.MonkeyPatch, when: str, cell: str
+) -> None:
+    look = getattr(Execution, when)
+    interrupts: list[str] = []
+
+    def interrupted(self: Execution, *arguments: object) -> object:
+        if not interrupts and getattr(arguments[0], "msg_type", "execute_reply") in ("execute_reply", "worker_exit"):
+            interrupts.append("^C")
+            raise KeyboardInterrupt
+        return look(self, *arguments)
+
+    monkeypatch.setattr(Execution, when, interrupted)
+    running = Running(lambda: run(session, cell))
+    if "exit" in cell:
+        with pytest.raises(WorkerDiedError):
+            running.join(10)
+    else:
+        assert running.join(10) == "done\n"
+    assert bool(interrupts) == (when == "_take" or "exit" not in cell)
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.01, 0.05, 0.1, 0.2, 0.4])
