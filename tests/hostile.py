@@ -40,6 +40,7 @@ FIGURES: dict[str, Any] = {
     "disk_read_bytes": 0,
     "disk_write_bytes": 0,
     "oom_kills": 0,
+    "pids_refused": 0,
 }
 SAMPLE = {**FIGURES, "time_s": 1.0, "memory_bytes": 2**20, "pids": 3}
 USAGE = {**FIGURES, "duration_s": 0.1, "pids_peak": 3}
@@ -160,6 +161,8 @@ class HostileStream(ByteStream):
 
     def __init__(self, attack: Callable[[], Attack], greeting: Sequence[bytes], delay_s: float) -> None:
         self.closed = False
+        self.last_words: list[bytes] = []
+        """What was on its way when the stream was closed."""
         self._delay_s = delay_s
         self._attack = attack
         self._decoder = Decoder()
@@ -183,7 +186,8 @@ class HostileStream(ByteStream):
             if part is not None:
                 return part
             self._now = self._outgoing.get()
-        return b""
+        time.sleep(0.1 if self.last_words else 0)
+        return self.last_words.pop(0) if self.last_words else b""
 
     def close(self) -> None:
         self.closed = True

@@ -156,6 +156,16 @@ def attack(*parts: bytes | dict[str, Any], ends: bool = True) -> None:
     assert time.monotonic() - started_s < 60
 
 
+def test_an_agent_that_says_what_it_should_is_believed(engine: HostileEngine) -> None:
+    """Else what is below would attack nothing."""
+    with Sandbox(engine=engine, repo="none") as sandbox:
+        assert sandbox.run("1").ok
+        assert sandbox.command(["true"]).exit_code == 0
+        assert sandbox.usage().pids == 3
+        sandbox.restart()
+        assert sandbox.run("1").ok
+
+
 # Property by property
 
 
@@ -380,17 +390,7 @@ def test_the_last_words_of_one_container_are_not_the_first_of_the_next(engine: H
     engine.attack = saying({"msg_type": "stream", "content": {"name": "?"}, "parent_id": "@", "metadata": {}})
     with Sandbox(engine=engine, repo="none") as sandbox:
         stream: Any = sandbox._session._starter.container.stream  # type: ignore[union-attr]
-        last_words = iter([genuine("agent_info", python_version="forged"), genuine("worker_exit"), b""])
-        receive = stream.receive
-
-        def slow() -> bytes:
-            part: bytes = receive()
-            if stream.closed:
-                time.sleep(0.1)
-                return next(last_words)
-            return part
-
-        stream.receive = slow
+        stream.last_words = [genuine("agent_info", python_version="forged"), genuine("worker_exit")]
         with pytest.raises(AgentProtocolError):
             sandbox.run("1")
         engine.attack = genuine_agent
