@@ -244,7 +244,7 @@ def body(content: str, msg_id: str = "", kind: str = "stream") -> bytes:
     return text.encode()
 
 
-MANY = 5_000_000
+MANY = 3_000_000
 BOMBS = {
     "empty lists": '{"text":[' + "[]," * MANY + "[]]}",
     "empty objects": '{"text":[' + "{}," * MANY + "{}]}",
