@@ -23,6 +23,7 @@ from .manager import DEFAULT_NAME, SessionManager
 from .mode import Mode
 from .options import PROFILE, policy_arguments
 from .replay import Strip
+from .sanitize import printable_line
 from .script import Script
 from .session import Session
 from .side_by_side import Branch, run_side_by_side
@@ -134,9 +135,11 @@ class SandboxMagics(Magics):
         try:
             arguments = parse_argstring(self.cell, line)
         except UsageError as error:
+            # It repeats the line, which came with a notebook, maybe: to a terminal that may be more than text.
+            what = printable_line(str(error))
             if re.search(r",\s", line):
-                raise UsageError(f"{error}: names and values are separated by commas alone, as in a,b,c") from None
-            raise
+                raise UsageError(f"{what}: names and values are separated by commas alone, as in a,b,c") from None
+            raise UsageError(what) from None
         return Namespace(**{name: _unquoted(value) for name, value in vars(arguments).items()})
 
     def run(self, arguments: Namespace, cell: str) -> object:

@@ -138,13 +138,13 @@ class Starter:
 
     def _boot(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> None:
         notices = self._notices
-        notices.begin()
         self.info, self.controls = None, []
         container = self.container = self._engine.create(spec)
+        notices.begin()
         # Whoever closed the session meanwhile saw no container to remove.
         self._refuse()
         start_agent(container, spec, capabilities)
-        self.conversation = Conversation(container.stream, self._on_unasked, self._on_end)
+        self.conversation = self._converse(container)
         self._await(container, lambda: notices.agent_info is not None)
         assert notices.agent_info is not None
         content = notices.agent_info.content
@@ -155,6 +155,19 @@ class Starter:
         if capabilities.isolation:
             verify(self.info, spec)
         self._await(container, lambda: notices.worker_ready)
+
+    def _converse(self, container: Container) -> Conversation:
+        """Talk to the agent, and hear nothing more of it once another container is there: not even of its end."""
+
+        def unasked(message: Message) -> None:
+            if self.container is container:
+                self._on_unasked(message)
+
+        def end(error: AgentProtocolError | None) -> None:
+            if self.container in (container, None):
+                self._on_end(error)
+
+        return Conversation(container.stream, unasked, end)
 
     def _await(self, container: Container, ready: Callable[[], bool]) -> None:
         self._notices.wait(lambda: ready() or self._notices.ended, START_TIMEOUT_S)

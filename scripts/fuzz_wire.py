@@ -14,7 +14,9 @@ import time
 
 EXAMPLES = 300
 TESTS = ("tests/unit/test_wire.py", "tests/unit/test_hostile_agent.py")
-PROPERTIES = "forged or cut or any_ or lies or message_comes or splitting or truncated or garbage_is or changed_byte"
+PROPERTIES = " or ".join(
+    ("forged", "cut", "any_bytes", "any_json", "lies_before", "comes_back", "splitting", "garbage_is", "changed_byte")
+)
 
 
 def main(minutes: float) -> int:

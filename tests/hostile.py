@@ -10,6 +10,7 @@ import itertools
 import json
 import queue
 import struct
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -158,8 +159,11 @@ Attack = Callable[[Message], Iterator[bytes]]
 class HostileStream(ByteStream):
     """The attacker's end is a function."""
 
-    def __init__(self, attack: Callable[[], Attack], greeting: Sequence[bytes]) -> None:
+    def __init__(self, attack: Callable[[], Attack], greeting: Sequence[bytes], delay_s: float) -> None:
         self.closed = False
+        self.last_words: list[bytes] = []
+        """What was on its way when the stream was closed."""
+        self._delay_s = delay_s
         self._attack = attack
         self._decoder = Decoder()
         self._outgoing: queue.SimpleQueue[Iterator[bytes]] = queue.SimpleQueue()
@@ -175,12 +179,15 @@ class HostileStream(ByteStream):
                     self._outgoing.put(iter([b""]))  # Else each session takes a second to close.
 
     def receive(self) -> bytes:
+        time.sleep(self._delay_s)
+        self._delay_s = 0.0
         while not self.closed:
             part = next(self._now, None)
             if part is not None:
                 return part
             self._now = self._outgoing.get()
-        return b""
+        time.sleep(0.1 if self.last_words else 0)
+        return self.last_words.pop(0) if self.last_words else b""
 
     def close(self) -> None:
         self.closed = True
@@ -220,6 +227,7 @@ class HostileEngine(Engine):
     def __init__(self, attack: Attack) -> None:
         self.attack = attack
         self.greeting = [genuine("agent_info"), genuine("worker_ready")]
+        self.delay_s = 0.0
         self._numbers = itertools.count()
 
     def capabilities(self) -> EngineCapabilities:
@@ -231,7 +239,8 @@ class HostileEngine(Engine):
         return ResolvedImage(reference="hostile", interpreters=("none",))
 
     def create(self, spec: ContainerSpec) -> Container:
-        return HostileContainer(next(self._numbers), HostileStream(lambda: self.attack, self.greeting))
+        stream = HostileStream(lambda: self.attack, self.greeting, self.delay_s)
+        return HostileContainer(next(self._numbers), stream)
 
     def owned(self) -> list[tuple[str, Mapping[str, str]]]:
         return []
@@ -273,7 +282,9 @@ take(int(line))  # What would make our agent of this process.
 GENUINE = json.loads(GENUINE_JSON)
 say(frame("agent_info", GENUINE["agent_info"]) + frame("worker_ready", {}))
 """
-"""Stands in for our agent, as whoever has taken PID 1 over might. What follows it attacks: ``requests()`` are the host's."""
+"""Stands in for our agent, as whoever has taken PID 1 over might.
+
+What follows attacks; ``requests()`` come from the host."""
 
 
 def hostile_program(attack: str, **report: Any) -> str:

@@ -72,8 +72,8 @@ def test_more_cpus_by_affinity_are_not_more_time(sandbox: Sandbox) -> None:
 
 
 def test_processes_that_hide_in_sessions_count(sandbox: Sandbox) -> None:
-    fork = "import os, time\nn = 0\ntry:\n    while True:\n        if os.fork() == 0:\n            os.setsid(); time.sleep(60)\n"
-    fork += "        n += 1\nexcept BlockingIOError: pass\nn"
+    fork = "import os, time\nn = 0\ntry:\n    while True:\n        if os.fork() == 0:\n            os.setsid()\n"
+    fork += "            time.sleep(60)\n        n += 1\nexcept BlockingIOError: pass\nn"
     assert int(value(sandbox, fork)) < 64
     sandbox.restart()
     assert sandbox.usage().pids < 16
@@ -132,15 +132,37 @@ sorted(set(found))"""
 
 
 PROC = (
-    "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches",
-    "/proc/sys/kernel/yama/ptrace_scope", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/fs/file-max", "/proc/sysrq-trigger",
-    "/proc/sys/kernel/ns_last_pid", "/proc/sys/kernel/randomize_va_space", "/proc/sys/vm/overcommit_memory",
-    "/proc/kcore", "/proc/kmsg", "/proc/irq/default_smp_affinity", "/proc/mtrr", "/proc/bus/pci/00/00.0",
-    "/sys/kernel/uevent_helper", "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/power/state", "/sys/firmware/acpi",
-    "/sys/kernel/debug/x", "/sys/kernel/security/x", "/sys/module/kernel/parameters/panic", "/sys/class/net/lo/mtu",
-    "/sys/fs/cgroup/release_agent", "/sys/block/vda/queue/scheduler", "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/devices/devices.allow",
-)  # fmt: skip
+    "/proc/sys/kernel/core_pattern",
+    "/proc/sys/kernel/modprobe",
+    "/proc/sys/kernel/hostname",
+    "/proc/sys/vm/drop_caches",
+    "/proc/sys/kernel/yama/ptrace_scope",
+    "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/fs/file-max",
+    "/proc/sysrq-trigger",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/kernel/randomize_va_space",
+    "/proc/sys/vm/overcommit_memory",
+    "/proc/kcore",
+    "/proc/kmsg",
+    "/proc/irq/default_smp_affinity",
+    "/proc/mtrr",
+    "/proc/bus/pci/00/00.0",
+    "/sys/kernel/uevent_helper",
+    "/sys/kernel/mm/transparent_hugepage/enabled",
+    "/sys/power/state",
+    "/sys/firmware/acpi",
+    "/sys/kernel/debug/x",
+    "/sys/kernel/security/x",
+    "/sys/module/kernel/parameters/panic",
+    "/sys/class/net/lo/mtu",
+    "/sys/fs/cgroup/release_agent",
+    "/sys/block/vda/queue/scheduler",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/cgroup.procs",
+    "/sys/fs/cgroup/devices/devices.allow",
+)
 
 
 @pytest.mark.parametrize("path", PROC)

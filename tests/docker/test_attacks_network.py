@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import socket
 import struct
 import threading
@@ -162,6 +163,28 @@ def test_names_are_not_looked_up(sandbox: Sandbox) -> None:
     result = sandbox.run(TOOLS + "socket.getaddrinfo('example.com', 80)", timeout=30)
     assert result.error is not None
     assert result.error.ename == "gaierror"
+
+
+# By an allow-list on which nothing of this machine is
+
+
+def test_by_the_proxy_no_address_of_this_machine_is_reached(kept: Sandbox, listener: Listener) -> None:
+    """However it is written: the host decides by the address that it is about to dial."""
+    spellings = ["localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0"]
+    spellings += ["localhost.", "LOCALHOST", "allowed.example@localhost", "localhost#allowed.example", "::1%lo"]
+    asked = """
+import os, socket, urllib.parse
+proxy = urllib.parse.urlsplit(os.environ["https_proxy"])
+def connect(host, port):
+    with socket.create_connection((proxy.hostname, proxy.port), timeout=10) as s:
+        s.sendall(f"CONNECT {host}:{port} HTTP/1.1\\r\\nHost: allowed.example\\r\\n\\r\\n".encode())
+        return s.recv(100).decode("latin-1")
+"""
+    with opened(kept._session.engine, network="allowlist", allow=["allowed.example"]) as sandbox:
+        for host in (*addresses_of_this_machine(), *spellings):
+            result = sandbox.run(f"{asked}\nprint(connect({host!r}, {listener.address[1]}))", timeout=30)
+            assert re.match(r"HTTP/1\.[01] [45]\d\d ", result.stdout), (host, result)
+    assert listener.visits == 0
 
 
 # By the engine's bridge, which is asked for by name

@@ -32,7 +32,7 @@ setup = "attack = " + repr(attack)
 CELLS = {{
     "text": "print(attack); import sys; print(attack, file=sys.stderr); import os; os.write(1, attack.encode())",
     "value": "class V:\\n    def __repr__(self): return attack\\nV()",
-    "display": "display({{'text/plain': attack}}, raw=True); display({{attack: attack, 'text/html': attack}}, raw=True)",
+    "display": "display({{'text/plain': attack}}, raw=True); display({{attack: attack}}, raw=True)",
     "error": "raise type('E' + attack, (Exception,), {{}})(attack)",
     "help": "def f(): pass\\nf.__doc__ = attack\\nget_ipython().run_line_magic('pinfo', 'f')",
     "warning": "import warnings; warnings.warn(attack)",

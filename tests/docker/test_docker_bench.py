@@ -1,4 +1,4 @@
-"""The container-runtime section of the CIS Docker Benchmark, as docker-bench-security 1.6 checks it, on a default session.
+"""The container-runtime section of the CIS Docker Benchmark, as docker-bench-security 1.6 checks it, on a session.
 
 Each test is one of its checks, by its number there, on what the engine says of the container. The two that a default
 session does not hold everywhere are explained in docs/security.md.

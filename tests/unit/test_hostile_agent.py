@@ -115,6 +115,7 @@ def try_all(sandbox: Sandbox, shown: list[Message]) -> None:
     """Ask everything that there is to ask, as the faces do."""
     session = sandbox._session
     on_late: Callable[[Message], None] = shown.append
+    errors: list[str] = []
     for ask in (
         lambda: session.execute("1", on_message=shown.append, on_late=on_late, on_input=lambda prompt, _: prompt),
         lambda: sandbox.run("1"),
@@ -130,8 +131,9 @@ def try_all(sandbox: Sandbox, shown: list[Message]) -> None:
         try:
             ask()
         except ChorusError as error:
-            assert_harmless(str(error))
-            assert len(str(error)) < 10_000
+            errors.append(str(error))
+    assert_harmless(errors)
+    assert all(len(error) < 10_000 for error in errors)
     for message in shown:
         assert_harmless(message.content)
     assert_harmless(session.logs())
@@ -154,6 +156,16 @@ def attack(*parts: bytes | dict[str, Any], ends: bool = True) -> None:
         else:
             pytest.fail("the session can't be used any more")
     assert time.monotonic() - started_s < 60
+
+
+def test_an_agent_that_says_what_it_should_is_believed(engine: HostileEngine) -> None:
+    """Else what is below would attack nothing."""
+    with Sandbox(engine=engine, repo="none") as sandbox:
+        assert sandbox.run("1").ok
+        assert sandbox.command(["true"]).exit_code == 0
+        assert sandbox.usage().pids == 3
+        sandbox.restart()
+        assert sandbox.run("1").ok
 
 
 # Property by property
@@ -234,14 +246,15 @@ def body(content: str, msg_id: str = "", kind: str = "stream") -> bytes:
     return text.encode()
 
 
+MANY = 3_000_000
 BOMBS = {
-    "empty lists": '{"text":[%s[]]}' % ("[]," * 5_000_000),
-    "empty objects": '{"text":[%s{}]}' % ("{}," * 5_000_000),
-    "many keys": "{%s}" % ",".join(f'"{n}":0' for n in range(500_000)),
-    "the same key": "{%s}" % ",".join(['"text":[]'] * 500_000),
-    "depth": '{"text":%s%s}' % ("[" * 990, "]" * 990),
-    "more depth": '{"text":%s%s}' % ("[" * 5_000_000, "]" * 5_000_000),
-    "a long number": '{"text":%s}' % ("9" * 10_000_000),
+    "empty lists": '{"text":[' + "[]," * MANY + "[]]}",
+    "empty objects": '{"text":[' + "{}," * MANY + "{}]}",
+    "many keys": "{" + ",".join(f'"{n}":0' for n in range(MANY // 10)) + "}",
+    "the same key": "{" + ",".join(['"text":[]'] * (MANY // 10)) + "}",
+    "depth": '{"text":' + "[" * 990 + "]" * 990 + "}",
+    "more depth": '{"text":' + "[" * MANY + "]" * MANY + "}",
+    "a long number": '{"text":' + "9" * MANY + "}",
     "a number that is none": '{"text":NaN,"name":Infinity}',
     "half a pair": '{"name":"stdout","text":"\\ud800\\udc00\\ud800"}',
 }
@@ -372,6 +385,21 @@ def test_a_reply_to_an_earlier_request_ends_no_later_one(sandbox: Sandbox, engin
 
     engine.attack = attack
     assert [sandbox.run("1").stdout for _ in range(3)] == ["of this one"] * 3
+
+
+def test_the_last_words_of_one_container_are_not_the_first_of_the_next(engine: HostileEngine) -> None:
+    """Its reading thread may still be at work when the next container starts; nor does its end end that one."""
+    engine.attack = saying({"msg_type": "stream", "content": {"name": "?"}, "parent_id": "@", "metadata": {}})
+    with Sandbox(engine=engine, repo="none") as sandbox:
+        stream: Any = sandbox._session._starter.container.stream  # type: ignore[union-attr]
+        stream.last_words = [genuine("agent_info", python_version="forged"), genuine("worker_exit")]
+        with pytest.raises(AgentProtocolError):
+            sandbox.run("1")
+        engine.attack = genuine_agent
+        engine.delay_s = 0.6
+        assert sandbox.run("1").ok
+        assert sandbox.info().python_version != "forged"
+        assert sandbox.run("1").ok
 
 
 # What the host is told of files

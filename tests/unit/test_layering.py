@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,3 +179,12 @@ def test_the_agent_is_written_in_the_syntax_of_3_8(path: Path) -> None:
 def test_the_check_itself_sees_an_import_that_points_up(tmp_path: Path) -> None:
     assert layer("session") < layer("magics")
     assert imports(PACKAGE / "outputs.py") >= {"chorus_nb.agent.wire", "chorus_nb.config", "chorus_nb.sanitize", "re"}
+
+
+UNPACKING = re.compile(r"\b(pickle|marshal|shelve|zipfile|decompress\w*|extract(all|file)?\(|unpack_archive|GzipFile)")
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path not in AGENT], ids=dotted)
+def test_the_host_unpacks_nothing(path: Path) -> None:
+    """What a sandbox sends stays as it is: no archive bomb, no pickle."""
+    assert UNPACKING.search(path.read_text()) is None
