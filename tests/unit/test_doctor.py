@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from chorus_nb.doctor import Examination, examine, print_report
 from chorus_nb.doctor.check import Check
 from chorus_nb.doctor.engine import ENGINE_CHECKS
 from chorus_nb.doctor.here import HERE_CHECKS, engine_room, room
+from chorus_nb.engines import docker_calls
 from chorus_nb.engines.dialect import DOCKER, PODMAN
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.endpoint import Endpoint
@@ -107,6 +108,14 @@ def test_no_document_keeps_the_doctor_from_its_work(change: dict[str, Any]) -> N
     examination = examine(_Recorded({**recorded("docker_v1"), **change}))
     names = [check.name for check in examination.checks]
     assert names == [*HERE_CHECKS, "engine", *ENGINE_CHECKS, "engine disk", "image", "left over", "start"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _without_patience() -> Iterator[None]:
+    """The recorded engines answer nothing more: to ask again takes time alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(docker_calls, "_PAUSES_S", ())
+        yield
 
 
 class _Recorded(DockerEngine):
