@@ -69,7 +69,7 @@ def test_what_is_found_is_said() -> None:
     assert found["engine user"] == "root, containers in a user namespace"
     assert "rootless" in checks_of(recorded("docker_v2_rootless"))["engine user"].found
     podman = checks_of(recorded("podman"), PODMAN)
-    assert podman["engine version"].found == "Podman 4.3.1"
+    assert podman["engine version"].found == "Podman engine 4.3.1"
     assert podman["runtimes"].found == "/usr/sbin/runc, for every container"
 
 
