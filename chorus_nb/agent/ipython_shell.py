@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pdb
 import platform
 import re
 import sys
@@ -10,7 +11,7 @@ import types
 from typing import Any, ContextManager, Dict, Optional
 
 import IPython
-from IPython.core import page
+from IPython.core import debugger, page
 from IPython.core.async_helpers import _asyncio_runner
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
@@ -218,6 +219,13 @@ def _look_like_a_kernel(config: Config) -> None:
     sys.modules.setdefault(module.__name__, module)
 
 
+def _let_debuggers_be_interrupted() -> None:
+    """Have ``pdb`` be IPython's, and end where the cell is interrupted at its prompt, as ipykernel has it."""
+    if hasattr(debugger, "InterruptiblePdb"):
+        debugger.Pdb = pdb.Pdb = debugger.InterruptiblePdb  # type: ignore[misc]
+        pdb.set_trace = debugger.set_trace
+
+
 def prepare() -> Any:
     """Make the shell in the template; a worker only has to connect it."""
     # A variable of the user's own goes before.
@@ -227,6 +235,7 @@ def prepare() -> Any:
     tempfile.gettempdir()
     config = Config()
     _look_like_a_kernel(config)
+    _let_debuggers_be_interrupted()
     config.HistoryManager.enabled = False
     # It parses whole libraries, for seconds, and knows less of a live namespace than the namespace itself.
     config.Completer.use_jedi = False

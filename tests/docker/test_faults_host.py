@@ -15,9 +15,12 @@ from typing import IO
 
 import pytest
 from conftest import wait_until
+from sandboxes import start_cell, value
 
 import chorus_nb
 from chorus_nb.engines.docker import DockerEngine
+from chorus_nb.manager import SessionManager
+from chorus_nb.sandbox import Sandbox
 
 pytestmark = pytest.mark.docker
 
@@ -110,6 +113,25 @@ def sleep(notebook: Notebook, duration_s: float) -> None:
     notebook.signal(signal.SIGSTOP)
     time.sleep(duration_s)
     notebook.signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("jump_s", [-86_400, 86_400])
+def test_a_clock_that_jumps_during_a_cell_ends_nothing(docker_engine: DockerEngine, jump_s: int) -> None:
+    """The host's, as its code sees it. The sandbox has a kernel in common with it, and looks at no clock but that
+    which nobody sets (the test below)."""
+    with (
+        Sandbox(engine=docker_engine, repo="none", timeout=30, idle=30, lifetime=60) as sandbox,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        sandbox.run("kept = 1")
+        running = start_cell(sandbox, "import time; time.sleep(1); kept = 2")
+        patch.setattr(time, "time", lambda now=time.time: now() + jump_s)
+        running.join()
+        assert value(sandbox, "kept") == "2"
+        assert 0 < (sandbox._session.uptime_s or 0) < 60
+        assert docker_engine.owned()[0][1], "it is still known whose it is"
+        SessionManager(docker_engine).sweep()
+        assert value(sandbox, "kept") == "2", "and no sweep takes it for a dead owner's"
 
 
 def test_nothing_looks_at_the_clock_on_the_wall() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import wait_until
-from sandboxes import InterruptedCellError, OtherPython, Running, python_whose_template
+from sandboxes import InterruptedCellError, OtherPython, Running, python_whose_template, value
 
 from chorus_nb.agent.cgroup import Cgroup
 from chorus_nb.agent.commands import Execution
@@ -66,6 +66,19 @@ def sandbox(kept: Sandbox) -> Sandbox:
 def error_of(result: ExecutionResult) -> ErrorOutput:
     assert result.error is not None
     return result.error
+
+
+def test_a_debugger_asks_and_an_interrupt_ends_it() -> None:
+    user = User()
+    with Sandbox(repo="none", engine=FakeEngine()) as sandbox:
+        code = "import pdb\nkept = 1\npdb.set_trace()\nkept = 2"
+        running = Running(lambda: sandbox.run(code, on_input=user.slowly))
+        assert user.is_asked.wait(PATIENCE_S)
+        assert user.asked[0][0] == "ipdb> "
+        sandbox.interrupt()
+        user.may_answer.set()
+        assert "KeyboardInterrupt" in running.join().stdout
+        assert value(sandbox, "kept") == "2", "the debugger ends and the cell goes on, as under ipykernel"
 
 
 def test_the_answer_comes_back(sandbox: Sandbox) -> None:
