@@ -84,6 +84,7 @@ DOCKER_MODULES = {
     "engines.mirror",
     "engines.endpoint",
     "engines.attach",
+    "engines.docker_container",
     "engines.docker_exec",
     "engines.docker_calls",
 }

@@ -1,0 +1,182 @@
+"""A container of a Docker Engine."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ChorusError, EngineError, ImageNotFoundError, ImageUnsupportedError, PolicyNotEnforcedError
+from .attach import attach
+from .base import Container, ContainerProcess, ContainerSpec, ContainerState
+from .docker_body import container_body
+from .docker_calls import again_if_away, again_if_it_fails, gone_is_fine
+from .docker_exec import start_process
+from .docker_limits import explain
+from .docker_locks import wider_paths
+from .host_cgroup import limits_of
+
+if TYPE_CHECKING:
+    from .docker import DockerEngine
+
+_NO_PROGRAM = re.compile(r"executable file not found|no such file or directory|permission denied|is a directory", re.I)
+_NO_SOURCE = re.compile(r"bind source path does not exist: (?P<path>\S+)")
+
+
+class DockerContainer(Container):
+    """A container of a :class:`DockerEngine`. ``id`` and ``stream`` are final once :meth:`start` has returned."""
+
+    def __init__(self, engine: DockerEngine, spec: ContainerSpec) -> None:
+        self._engine = engine
+        self._spec = spec
+        self._interpreters = list(spec.image.interpreters)
+        self._refusals: list[str] = []
+        self.id = ""
+
+    def create(self) -> None:
+        """Create it for the likeliest interpreter that was not tried yet, and attach."""
+        while (refusal := self._try_create(self._interpreters.pop(0))) is not None:
+            self._note(refusal)
+
+    def _note(self, refusal: str) -> None:
+        """Note why the latest interpreter can't be run. Raises where no other is left to try."""
+        self._refusals.append(refusal)
+        if not self._interpreters:
+            raise ImageUnsupportedError(
+                f"The image {self._spec.image.reference!r} has no Python that can be run: {self._refusals[0]}",
+                next_step="Use an image with CPython 3.8 or later, such as python:3-slim.",
+            )
+
+    def _try_create(self, interpreter: str) -> str | None:
+        """Create it and attach; where the interpreter could not be run, which Podman tells already here, say so."""
+        engine = self._engine
+        body = container_body(self._spec, interpreter)
+        body["HostConfig"].update(engine.quota_body(self._spec))
+        if self._spec.security.masked_paths or self._spec.security.read_only_paths:
+            body["HostConfig"].update(wider_paths(self._spec, engine.default_paths(body)))
+        body = engine.dialect.translate(body, engine.endpoint.is_unix_socket)
+        session = re.sub(r"[^A-Za-z0-9_.-]", "-", self._spec.session_name)
+        name = f"chorus-nb-{session}-{secrets.token_hex(4)}"
+        try:
+            with engine.translated("create the container"):
+                answer = self._create(body, name)
+            self._refuse_warnings(answer.get("Warnings") or [])
+            with engine.translated("attach to the container"), self._no_program() as refused:
+                self.stream = again_if_away(partial(attach, engine.client, answer["Id"]))
+        except BaseException as error:
+            with suppress(EngineError):  # By name: an interrupt may have come before the answer.
+                engine.remove_id(name)
+            if not isinstance(error, ChorusError) or error.retryable:
+                engine.expect(name)
+            if isinstance(error, EngineError) and (reason := explain(str(error), self._spec.limits)):
+                raise reason from error
+            raise
+        if refused:
+            engine.remove_id(name)
+            return refused[0]
+        self.id = answer["Id"]
+        self.keeps_quota = "StorageOpt" in body["HostConfig"]
+        return None
+
+    def _create(self, body: dict[str, Any], name: str) -> Mapping[str, Any]:
+        import docker
+
+        try:
+            create = partial(self._engine.client.create_container_from_config, body, name=name)
+            answer: Mapping[str, Any] = again_if_away(create)
+            return answer
+        except docker.errors.NotFound as error:
+            command, reference = self._engine.dialect.command, self._spec.image.reference
+            raise ImageNotFoundError(
+                f"The {self._engine.title} has no image {reference!r} any more.",
+                next_step=f"Run `{command} pull {reference}`, or restart the session.",
+            ) from error
+        except docker.errors.APIError as error:
+            words = error.explanation or ""
+            if "storage-opt" in words.lower() and body["HostConfig"].pop("StorageOpt", None):
+                self._engine.knows_quotas = False
+                return self._create(body, name)
+            if not (match := _NO_SOURCE.search(words)):
+                raise
+            raise EngineError(
+                f"The {self._engine.title} does not see {match['path']}, which was to be mounted.",
+                next_step="It may be on another machine, or share only some folders: see Docker Desktop's settings.",
+            ) from error
+
+    def _refuse_warnings(self, warnings: list[str]) -> None:
+        """The engine warns of limits it drops; a limit that is not in force must not go unnoticed."""
+        dropped = [warning for warning in warnings if "discarded" in warning.lower()]
+        if dropped:
+            raise PolicyNotEnforcedError(
+                f"The {self._engine.title} does not enforce what was asked for: {' '.join(dropped)}",
+                next_step="See the warnings of `docker info` for what the system lacks.",
+                controls=tuple(dropped),
+            )
+
+    def start(self) -> None:
+        while (refusal := self._try_start()) is not None:
+            self.remove()
+            self._note(refusal)
+            self.create()
+
+    def _try_start(self) -> str | None:
+        """Start it; where the interpreter could not be run, return the engine's words."""
+        with self._engine.translated("start the container"), self._no_program() as refused:
+            again_if_away(partial(self._engine.client.start, self.id))
+        return refused[0] if refused else None
+
+    @contextmanager
+    def _no_program(self) -> Iterator[list[str]]:
+        """Keep the engine's words, in place of its error, where the container's program could not be run."""
+        import docker
+
+        refused: list[str] = []
+        try:
+            yield refused
+        except docker.errors.APIError as error:
+            words = error.explanation or str(error)
+            if reason := explain(words, self._spec.limits):
+                raise reason from error
+            # The engine tells of all that went wrong in one sentence: only what follows exec: is the program.
+            if "exec:" not in words or not _NO_PROGRAM.search(words.partition("exec:")[2]):
+                raise
+            refused.append(words)
+
+    def exec(self, argv: Sequence[str], *, user: str, working_dir: str = "/", stdin: bool = False) -> ContainerProcess:
+        with self._engine.translated(f"start {argv[0]} in the container"):
+            return start_process(self._engine.client, self.id, argv, user, working_dir, stdin)
+
+    def inspect(self) -> ContainerState:
+        return self._engine.inspect_id(self.id)
+
+    def layer_bytes(self) -> int:
+        with self._engine.translated("measure the container's layer"):
+            found = self._engine.client.containers(all=True, size=True, filters={"id": self.id})
+        size = found[0].get("SizeRw", 0) if found else -1
+        if size < 0:
+            raise EngineError(
+                f"The Docker Engine does not know the size of the container {self.id[:12]}.",
+                next_step="Was it removed? `docker ps --size` shows what the engine knows.",
+            )
+        return int(size)
+
+    def limits_outside(self) -> Mapping[str, Any]:
+        if not self._engine.capabilities().mirror:  # A process's number there would be another one's here.
+            return {}
+        with self._engine.translated("inspect the container"):
+            return limits_of(self._engine.client.inspect_container(self.id)["State"]["Pid"])
+
+    def kill(self) -> None:
+        with self._engine.translated("kill the container"), gone_is_fine():
+            again_if_it_fails(partial(self._engine.client.kill, self.id))
+
+    def remove(self) -> None:
+        self.stream.close()
+        self._engine.remove_id(self.id)
+
+    def abandon(self) -> None:
+        self.stream.close()
+        self._engine.remember(self.id)
