@@ -18,7 +18,7 @@ from sandboxes import container_of, opened, own_containers, value
 from second_engine import second_engine
 
 from chorus_nb.config import SandboxConfig
-from chorus_nb.engines import docker as docker_module
+from chorus_nb.engines import docker_container
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.docker_body import container_body
 from chorus_nb.errors import ChorusError, ConfigurationError, PolicyNotEnforcedError
@@ -361,7 +361,7 @@ def test_a_lock_that_the_engine_forgets_ends_the_start_by_its_name(
         host = "UTSMode" in forgotten and {"Hostname": ""}
         return {**body, **(host or {}), "HostConfig": {**body["HostConfig"], **forgotten}}
 
-    monkeypatch.setattr(docker_module, "container_body", forgetful)
+    monkeypatch.setattr(docker_container, "container_body", forgetful)
     before = own_containers(docker_engine)
     options = {"user": "0:0"} if "CapDrop" in forgotten or "CapAdd" in forgotten else {}
     with pytest.raises(PolicyNotEnforcedError) as caught, opened(docker_engine, **options):
