@@ -43,7 +43,7 @@ def test_it_finds_a_podman_that_works(podman_engine: DockerEngine) -> None:
     examination = examine(podman_engine)
     found = {check.name: check.found for check in examination.checks}
     assert examination.ok, [check for check in examination.checks if check.status == "fail"]
-    assert found["engine"].startswith("Podman at unix://")
+    assert found["engine"].startswith("Podman engine at unix://")
     assert examination.controls
 
 
