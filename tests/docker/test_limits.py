@@ -43,7 +43,7 @@ def disk_of(path: Path) -> str:
 
 
 LIBRARY = max(
-    Path(sys.base_prefix, "lib").glob("*.so*"), key=lambda path: path.stat().st_size, default=Path(os.__file__)
+    (*Path(sys.base_prefix, "lib").glob("*.so*"), Path(sys.executable).resolve()), key=lambda path: path.stat().st_size
 )
 """A file that the mirror shows, of a few MiB."""
 
