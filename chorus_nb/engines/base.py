@@ -39,6 +39,26 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume of the engine, mounted into the container at ``target``.
+
+    Attributes
+    ----------
+    target : str
+    name : str
+        What the engine keeps it as, also when the container is gone; empty for one that goes with its container.
+    read_only : bool
+    driver_options : mapping of str to str
+        ``type``, ``device`` and ``o`` of the engine's ``local`` driver, as mount(8) has them; empty for a folder.
+    """
+
+    target: str
+    name: str = ""
+    read_only: bool = False
+    driver_options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedImage:
     """An image as the engine will run it.
 
@@ -113,6 +133,7 @@ class ContainerSpec:
     seccomp_profile: str = ""
     """The JSON text of the profile, where ``security.seccomp`` names a file."""
     host: EngineHost = EngineHost()
+    volumes: tuple[Volume, ...] = ()
 
     @property
     def keeper_user(self) -> str:

@@ -125,13 +125,14 @@ def _refuse_what_podman_drops(host: Mapping[str, Any]) -> None:
 def _refuse_mounts_that_podman_misreads(mounts: list[dict[str, Any]], local: bool) -> None:
     """Podman makes one line of each mount, its fields separated by commas, and takes that apart again."""
     for mount in mounts:
-        for path in (mount["Source"], mount["Target"]):
+        for path in (mount.get("Source", ""), mount["Target"]):
             if re.search(r'[,"\r\n]', path):
                 raise ConfigurationError(
                     f"Podman can't mount {path!r}: to it a comma, a quotation mark and a line's end are syntax.",
                     next_step="Rename the folder, or use a Docker Engine.",
                 )
-        if local and not Path(mount["Source"]).exists():  # Podman would make a folder there.
+        # Podman would make a folder there.
+        if local and mount["Type"] == "bind" and not Path(mount["Source"]).exists():
             raise EngineError(
                 f"There is no {mount['Source']}, which was to be mounted.",
                 next_step="Was it removed? Start the session again with a folder that is there.",

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ..config import NetworkPolicy
-from .base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount
+from .base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount, Volume
 from .docker_limits import limits_body
 from .docker_locks import locks_of
 from .owner import owner_label
@@ -44,7 +44,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "Init": spec.keeper,  # The agent reaps; an init before it would hide it.
         "IpcMode": "private",
         "LogConfig": {"Type": "none"},  # Logging would write every byte of the stream to the disk.
-        "Mounts": [_mount(mount) for mount in spec.mounts],
+        "Mounts": [*map(_mount, spec.mounts), *map(_volume, spec.volumes)],
         **_network(spec.network),
         "Tmpfs": _tmpfs(spec),
         **limits_body(spec.limits),
@@ -75,13 +75,26 @@ def _mount(mount: Mount) -> dict[str, Any]:
     }
 
 
+def _volume(volume: Volume) -> dict[str, Any]:
+    driver = {"Name": "local", "Options": dict(volume.driver_options)} if volume.driver_options else None
+    return {
+        "Type": "volume",
+        "Target": volume.target,
+        "ReadOnly": volume.read_only,
+        # Without a name it is the container's own, and removed with it.
+        **({"Source": volume.name} if volume.name else {}),
+        # What the image has at this place must not be copied into it.
+        "VolumeOptions": {"NoCopy": True, **({"DriverConfig": driver} if driver else {})},
+    }
+
+
 def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
     """Give the folders that take writes. Programs may be run there: pip installs compiled modules into the home."""
     uid, _, gid = spec.user.partition(":")
     own = f"mode=0755,uid={uid},gid={gid}"
     room = spec.limits.tmp_bytes
     folders = {"/tmp": _options(room, "mode=1777"), HOME: _options(room, own)}  # noqa: S108
-    targets = {mount.target for mount in spec.mounts}
+    targets = {mount.target for mount in spec.mounts} | {volume.target for volume in spec.volumes}
     # Volumes that the image declares would be folders on the engine's disk, without a limit.
     empty = {path: _options(room, own) for path in (*spec.image.volumes, WORKSPACE) if path not in targets}
     asked = {

@@ -27,7 +27,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("markup",),
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
-    ("repository", "transfer", "egress", "outputs", "asking", "conversation", "notices", "limits_enforced"),
+    ("repository", "working_copy", "transfer", "egress", "outputs", "asking", "conversation", "notices", "limits_enforced"),
     ("payloads", "buffers", "shell_agent", "options"),
     ("settings", "controls"),
     ("endings",),
