@@ -132,7 +132,7 @@ def _refuse_mounts_that_podman_misreads(mounts: list[dict[str, Any]], local: boo
                     next_step="Rename the folder, or use a Docker Engine.",
                 )
         # Podman would make a folder there.
-        if local and mount["Type"] == "bind" and not Path(mount["Source"]).exists():
+        if local and mount.get("Type", "bind") == "bind" and not Path(mount["Source"]).exists():
             raise EngineError(
                 f"There is no {mount['Source']}, which was to be mounted.",
                 next_step="Was it removed? Start the session again with a folder that is there.",
