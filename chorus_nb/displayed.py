@@ -38,6 +38,7 @@ READ_TIMEOUT_S = 5.0
 """For all files of one output; a cell's time limit and its Stop button wait meanwhile."""
 
 _PIECE_BYTES = 2**22
+_DEFAULT_SESSION = "default"
 _DISPLAYS = ("display_data", "update_display_data", "execute_result")
 
 ReadFile = Callable[[str, int], bytes | None]
@@ -51,11 +52,10 @@ class NotShownError(Exception):
         self.path = path
         self.why = why
 
-    @property
-    def words(self) -> str:
-        """What stands in its place."""
-        path = printable_line(self.path)
-        return f"{path}: {self.why}. `%sandbox get {shlex.quote(path)} .` copies it to the notebook's folder."
+    def command(self, session: str) -> str:
+        """Return what brings the file to the notebook's folder."""
+        of_session = f" --session {shlex.quote(session)}" if session else ""
+        return f"%sandbox get {shlex.quote(printable_line(self.path))} .{of_session}"
 
 
 class DisplayedFiles:
@@ -85,7 +85,8 @@ class DisplayedFiles:
             How many bytes more the output may have, with all that is put in.
         """
         data: dict[str, Any] = dict(message.content["data"])
-        inserter = Inserter(_Reader(self._session), room_bytes)
+        name = self._session.name
+        inserter = Inserter(_Reader(self._session), room_bytes, "" if name == _DEFAULT_SESSION else name)
         for mime, insert in (("text/html", inserter.html), ("text/markdown", inserter.markdown)):
             if isinstance(data.get(mime), str):
                 data[mime] = insert(data[mime])
@@ -136,13 +137,16 @@ class Inserter:
         Reads a file of the sandbox.
     room_bytes : int
         How much all that is put in may have.
+    session : str
+        Whose files they are, where that has to be said; empty for the default one.
     folder : str
         Where relative paths begin; the working directory of the cells when left out.
     """
 
-    def __init__(self, read: ReadFile, room_bytes: int, folder: str = "") -> None:
+    def __init__(self, read: ReadFile, room_bytes: int, session: str = "", folder: str = "") -> None:
         self._read = read
         self._room_bytes = room_bytes
+        self._session = session
         self._folder = folder
         self._looked_up = 0
 
@@ -167,15 +171,17 @@ class Inserter:
         try:
             url = path and self._picture(path)
         except NotShownError as error:
-            return f"({re.sub(_NOT_PLAIN, '?', error.words)})"
+            words = f"({printable_line(error.path)}: {error.why}; `{error.command(self._session)}` copies it)"
+            return re.sub(_NOT_PLAIN, "?", words)
         return f"![{found['alt']}]({url})" if url else found[0]
 
     def _element(self, source: str, tag: str) -> str:
         try:
             return _TAG.sub(self._tag, source)
         except NotShownError as error:
-            words = f"<i>{escape(error.words)}</i>"
-            return f"{source.partition('>')[2].removesuffix('</a>')} ({words})" if tag == "a" else words
+            words = f"{error.why}; <code>{escape(error.command(self._session))}</code> copies it"
+            name = source.partition(">")[2].removesuffix("</a>") if tag == "a" else escape(printable_line(error.path))
+            return f"{name} ({words})"
 
     def _tag(self, found: re.Match[str]) -> str:
         attribute = found["tag"] and _ATTRIBUTE.search(found[0])
@@ -183,6 +189,8 @@ class Inserter:
         if not attribute or not path:
             return found[0]
         new = self._attribute(found["tag"], path)
+        if new and found["tag"] == "iframe" and " style=" not in found[0]:
+            new += ' style="background: white"'  # Pages count on that, also where the notebook's theme is dark.
         return found[0] if new is None else f"{found[0][: attribute.start()]}{new}{found[0][attribute.end() :]}"
 
     def _attribute(self, tag: str, path: str) -> str | None:
@@ -208,7 +216,7 @@ class Inserter:
 
     def _within(self, path: str) -> Inserter:
         """Return what puts pictures into a page; pages within that stay empty, or two could hold each other."""
-        return _Within(self._read, self._room_bytes, dirname(path))
+        return _Within(self._read, self._room_bytes, self._session, dirname(path))
 
     def _picture(self, path: str) -> str | None:
         data = self._content(path)
@@ -240,7 +248,7 @@ _TAG = re.compile(
 )
 _ATTRIBUTE = re.compile(r"""(?<=\s)(?:src|href)=(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"'>]+))""")
 _MARKDOWN_IMAGE = re.compile(r"!\[(?P<alt>[^\[\]\n]{0,500})\]\((?P<path>[^()<>\s\"'\\]{1,1000})\)")
-_NOT_PLAIN = re.compile(r"[^\w\s./:`%'()-]")
+_NOT_PLAIN = re.compile(r"[^\w\s.;/:`%'()-]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
 
 

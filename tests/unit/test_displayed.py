@@ -106,9 +106,8 @@ def test_a_page_comes_with_its_own_pictures_into_a_frame_of_its_own() -> None:
 def test_other_files_in_a_frame() -> None:
     assert "&lt;pre&gt;1 &amp;lt; 2&lt;/pre&gt;" in inserted('<iframe src="notes.txt"></iframe>')
     assert DATA["plot.png"] in inserted('<iframe src="plot.png"></iframe>')
-    assert "neither a page nor a picture nor text. `%sandbox get binary .`" in inserted(
-        '<iframe src="binary"></iframe>'
-    )
+    said = "binary (neither a page nor a picture nor text; <code>%sandbox get binary .</code> copies it)"
+    assert inserted('<iframe src="binary"></iframe>') == said
 
 
 @pytest.mark.parametrize(
@@ -146,20 +145,18 @@ def test_what_is_not_there_or_something_else_stays(html: str) -> None:
 
 def test_what_is_too_large_is_said_with_the_command_that_copies_it() -> None:
     link = inserted("<a href='big.bin' target='_blank'>big.bin</a><br>")
-    assert link == (
-        "big.bin (<i>big.bin: larger than can be shown here. `%sandbox get big.bin .` copies it to the notebook&#x27;s "
-        "folder.</i>)<br>"
-    )
-    assert "`%sandbox get plot.png .`" in inserted('<img src="plot.png">', room_bytes=20)
+    assert link == "big.bin (larger than can be shown here; <code>%sandbox get big.bin .</code> copies it)<br>"
+    assert inserted('<img src="plot.png">', room_bytes=20).startswith("plot.png (larger than")
     film = inserted('a <video src="film.mp4" controls>Not supported.</video> b', room_bytes=20)
-    assert film.startswith("a <i>film.mp4: larger")
-    assert film.endswith("</i> b")
+    assert film == "a film.mp4 (larger than can be shown here; <code>%sandbox get film.mp4 .</code> copies it) b"
+    other = Inserter(Files(), 20, session="other").html('<img src="plot.png">')
+    assert "<code>%sandbox get plot.png . --session other</code>" in other
 
 
 def test_all_together_stay_within_the_room() -> None:
     shown = inserted('<img src="plot.png">' * 10, room_bytes=100)
     assert shown.count("data:") == 2
-    assert shown.count("<i>") == 8
+    assert shown.count("larger than") == 8
 
 
 def test_lookups_are_bounded() -> None:
@@ -177,7 +174,9 @@ def test_markdown_shows_its_pictures() -> None:
     assert clean_markdown(whole) is None, "what is left leads to the server"
     whole = whole.replace("![x](missing.png)", "")
     assert clean_markdown(whole) == whole
-    assert "(plot.png: larger" in Inserter(Files(), 10).markdown("![p](plot.png)")
+    said = "(plot.png: larger than can be shown here; `%sandbox get plot.png .` copies it)"
+    assert Inserter(Files(), 10).markdown("![p](plot.png)") == said
+    assert clean_markdown(said) == said
 
 
 PICTURE = "(data:image/png;base64,AAAA)"
