@@ -21,12 +21,14 @@ from .engines.base import (
     ContainerSpec,
     Engine,
     EngineCapabilities,
+    Mask,
     Mount,
 )
 from .errors import ConfigurationError, ImageUnsupportedError, SandboxStartError
 from .refusals import refuse_devices, refuse_engine_sockets
 from .repository import resolve_repository, sandbox_user
 from .seccomp import seccomp_profile
+from .selection import select
 from .shell_agent import KEEPER, ShellAgent
 from .shell_monitor import SHELL
 
@@ -51,8 +53,10 @@ def container_spec(
     mode = config.repository.mode
     user = config.security.user or sandbox_user(repository, mode, os.getuid(), os.getgid(), image.world_readable)
     mounts = image.mounts
+    masks: tuple[Mask, ...] = ()
     if repository and capabilities.repository_mounts:
         mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
+        masks = select(repository, config.repository, whole_tree=mode == "rw").masks(WORKSPACE)
     refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)
     refuse_devices(config.security.device_list, capabilities.host)
     return ContainerSpec(
@@ -69,6 +73,7 @@ def container_spec(
         labels={"chorus-nb.owner": owner, SESSION_LABEL: name},
         seccomp_profile=seccomp_profile(config.security),
         host=capabilities.host,
+        masks=masks,
     )
 
 

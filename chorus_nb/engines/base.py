@@ -59,6 +59,14 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """A path in a mounted folder at which nothing is to be seen: the null device, or an empty folder, lies over it."""
+
+    path: str
+    is_folder: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedImage:
     """An image as the engine will run it.
 
@@ -134,6 +142,7 @@ class ContainerSpec:
     """The JSON text of the profile, where ``security.seccomp`` names a file."""
     host: EngineHost = EngineHost()
     volumes: tuple[Volume, ...] = ()
+    masks: tuple[Mask, ...] = ()
 
     @property
     def keeper_user(self) -> str:

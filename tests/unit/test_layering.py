@@ -19,7 +19,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
-    ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter"),
+    ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter", "likely_secrets"),
     ("enforced",),
     ("sanitize", "drawings", "frame", "shell_monitor", "writer"),
     ("declarations",),
@@ -27,7 +27,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("markup",),
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
-    ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
+    ("repository", "selection", "working_copy", "transfer", "egress", "outputs", "asking"),
     ("conversation", "notices", "limits_enforced"),
     ("payloads", "buffers", "shell_agent", "options"),
     ("settings", "controls"),
@@ -64,6 +64,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
         *("config", "control", "controls", "enforced", "limits_enforced", "telemetry", "notices", "files", "run_report")
     },
     "packaging": {"doctor"},
+    "pathspec": {"selection"},
     "platformdirs": {"settings"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
