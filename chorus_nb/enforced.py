@@ -263,7 +263,7 @@ def _read_only(mounts: list[MountPoint], real: str | None) -> str:
 
 def _masks(mounts: list[MountPoint], spec: ContainerSpec) -> Control:
     """What is masked of mounted folders: each mask lies on its folder's mount, and nothing lies on the mask."""
-    roots = {mount.target for mount in (*spec.mounts, *spec.volumes)}
+    roots = {*(mount.target for mount in spec.mounts), *(volume.target for volume in spec.volumes)}
     folders = {mount.id for root in roots if (mount := mount_at(mounts, root)) and mount.path == root}
     covered = {mount.parent for mount in mounts}
     in_force = {

@@ -74,6 +74,7 @@ def container_spec(
         seccomp_profile=seccomp_profile(config.security),
         host=capabilities.host,
         masks=masks,
+        umask=config.repository.umask,
     )
 
 
@@ -139,6 +140,7 @@ def boot_payload(spec: ContainerSpec, capabilities: EngineCapabilities) -> bytes
         "working_dir": spec.working_dir,
         "own_cgroup": capabilities.isolation,
         "paths": list(checked_paths(spec)),
+        "umask": spec.umask,
         # The kernel takes no filter of a process that may gain privileges.
         "filter_syscalls": capabilities.isolation and security.no_new_privileges and security.seccomp != "unconfined",
     }

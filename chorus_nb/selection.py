@@ -28,9 +28,9 @@ Why = Literal["secret", "excluded", "not included", "ignored by git", "no file",
 MAX_ENTRIES = 2_000_000
 MAX_SCAN_S = 60.0
 MAX_MASKS = 1000
-"""Each is a mount: a thousand cost an engine a quarter of a second, and the kernel lists them for every look at them."""
+"""Each is a mount: a thousand of them cost an engine a quarter of a second."""
 MAX_MASKED_PATH_BYTES = 192 * 1024
-"""All their paths: the agent's report on the mounts has to stay below its limit, also with each byte written as four."""
+"""All their paths: the agent's list of mounts has to stay below its limit, also with each byte written as four."""
 
 _MAX_PATH_BYTES = 3000  # What an engine puts before a path has to fit into PATH_MAX, too (limits.h).
 _MAX_DEPTH = 300
@@ -178,7 +178,8 @@ class _Scan:
         if self._exclude and self._exclude.match_file(matched):
             return self._mask(path, kind, "excluded")
         if entry.name == ".git":
-            self._look_for_sockets(path)
+            if is_folder:
+                self._look_for_sockets(path)
             return True
         if self._is_secret(entry, path, is_folder, is_link):
             return self._mask(path, kind, "secret")
@@ -209,12 +210,20 @@ class _Scan:
 
     def _look_for_sockets(self, path: str) -> None:
         """Git's own folder is seen whole; what a daemon of Git listens on is no part of it."""
-        for folder, folders, files in os.walk(f"{self._root}/{path}"):
-            self._count(path, len(folders) + len(files))
-            for name in files:
-                here = f"{folder}/{name}"
-                if not os.path.islink(here) and not os.path.isfile(here):
-                    self._mask(here[len(self._root) + 1 :], "file", "no file")
+        left = [path]
+        while left:
+            folder = left.pop()
+            try:
+                with os.scandir(f"{self._root}/{folder}") as entries:
+                    found = list(entries)
+            except OSError:
+                continue  # Closed to this user, and so to the sandbox.
+            self._count(path, len(found))
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(f"{folder}/{entry.name}")
+                elif not entry.is_file(follow_symlinks=False) and not entry.is_symlink():
+                    self._mask(f"{folder}/{entry.name}", "file", "no file")
 
     def _rules(self, path: str, start: int) -> tuple[_Rules, ...]:
         """Read a file of patterns. What can't be read hides nothing; a pattern that can't be kept to is an error."""

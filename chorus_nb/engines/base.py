@@ -143,6 +143,7 @@ class ContainerSpec:
     host: EngineHost = EngineHost()
     volumes: tuple[Volume, ...] = ()
     masks: tuple[Mask, ...] = ()
+    umask: str = "022"
 
     @property
     def keeper_user(self) -> str:
