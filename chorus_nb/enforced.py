@@ -83,6 +83,7 @@ def locks(found: LocksReport, spec: ContainerSpec) -> Iterator[Control]:
         yield _runtime(spec.security.runtime, found, own_kernel)
     yield from _folders(mounts, spec, own_kernel)
     yield from _paths(mounts, found, spec, own_kernel)
+    yield from _extra_mounts(mounts, spec)
     if spec.masks:
         yield _masks(mounts, spec)
     yield _device_list(found, spec, own_kernel)
@@ -259,6 +260,20 @@ def _read_only(mounts: list[MountPoint], real: str | None) -> str:
         return "absent" if real == "" else "not looked at"
     mount = mount_at(mounts, real)
     return "read-only" if mount is not None and mount.read_only else "writable"
+
+
+def _extra_mounts(mounts: list[MountPoint], spec: ContainerSpec) -> Iterator[Control]:
+    """Folders of the host and named volumes that were asked for: each is there, and read-only where that was asked."""
+    asked = {
+        **{mount.target: mount.read_only for mount in spec.mounts if mount not in spec.image.mounts},
+        **{volume.target: volume.read_only for volume in spec.volumes if volume.name},
+    }
+    for path, read_only in asked.items():
+        mount = mount_at(mounts, path)
+        found = "none" if mount is None or mount.path != path else "read-only" if mount.read_only else "writable"
+        in_force = found == "read-only" or (found == "writable" and not read_only)
+        if path != WORKSPACE:
+            yield Control(f"mount {path}", "read-only" if read_only else "writable", found, in_force)
 
 
 def _masks(mounts: list[MountPoint], spec: ContainerSpec) -> Control:

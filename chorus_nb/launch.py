@@ -21,14 +21,12 @@ from .engines.base import (
     ContainerSpec,
     Engine,
     EngineCapabilities,
-    Mask,
-    Mount,
 )
 from .errors import ConfigurationError, ImageUnsupportedError, SandboxStartError
+from .mounts import mounted, writes_to_host
 from .refusals import refuse_devices, refuse_engine_sockets
 from .repository import resolve_repository, sandbox_user
 from .seccomp import seccomp_profile
-from .selection import select
 from .shell_agent import KEEPER, ShellAgent
 from .shell_monitor import SHELL
 
@@ -51,12 +49,12 @@ def container_spec(
     repository, working_dir = workspace_of(config, capabilities, folder)
     image = engine.resolve(config.image)
     mode = config.repository.mode
-    user = config.security.user or sandbox_user(repository, mode, os.getuid(), os.getgid(), image.world_readable)
-    mounts = image.mounts
-    masks: tuple[Mask, ...] = ()
-    if repository and capabilities.repository_mounts:
-        mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
-        masks = select(repository, config.repository, whole_tree=mode == "rw").masks(WORKSPACE)
+    mounts, volumes, masks = mounted(config, repository, image, capabilities)
+    mode = "rw" if mode in ("ro", "none") and writes_to_host(config) else mode
+    rootless = "rootless" in capabilities.host.security_modules
+    user = config.security.user or sandbox_user(
+        repository, mode, os.getuid(), os.getgid(), image.world_readable, rootless
+    )
     refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)
     refuse_devices(config.security.device_list, capabilities.host)
     return ContainerSpec(
@@ -73,6 +71,7 @@ def container_spec(
         labels={"chorus-nb.owner": owner, SESSION_LABEL: name},
         seccomp_profile=seccomp_profile(config.security),
         host=capabilities.host,
+        volumes=volumes,
         masks=masks,
         umask=config.repository.umask,
     )

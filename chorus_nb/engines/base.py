@@ -311,4 +311,10 @@ class Engine(ABC):
 OWNER_LABEL = "chorus-nb.owner"
 """``MACHINE/BOOT-ID/PID-NAMESPACE/PID/START-TIME`` of the process that the container belongs to."""
 
+VOLUME_LABEL = "chorus-nb.volume"
+"""On volumes that outlive a session: the name that the user has given one."""
+
+VOLUME_PREFIX = "chorus-nb-"
+"""What such a volume's name begins with in the engine."""
+
 SESSION_LABEL = "chorus-nb.session"

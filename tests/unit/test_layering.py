@@ -27,7 +27,9 @@ LAYERS: list[tuple[str, ...]] = [
     ("markup",),
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
-    ("repository", "selection", "working_copy", "transfer", "egress", "outputs", "asking"),
+    ("selection",),
+    ("mounts",),
+    ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
     ("conversation", "notices", "limits_enforced"),
     ("payloads", "buffers", "shell_agent", "options"),
     ("settings", "controls"),
@@ -89,6 +91,7 @@ DOCKER_MODULES = {
     "engines.docker_container",
     "engines.docker_exec",
     "engines.docker_calls",
+    "engines.named_volumes",
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
