@@ -24,6 +24,7 @@ from .engine import (
     ImageError,
     ImageNotFoundError,
     ImageUnsupportedError,
+    VolumeMountError,
 )
 from .execution import (
     CellCancelledError,
@@ -61,6 +62,7 @@ from .session import (
     SessionError,
     UnknownSessionError,
 )
+from .working_copy import UnappliedChangesError, WorkingCopyError
 
 __all__ = [
     "CATEGORIES",
@@ -109,6 +111,9 @@ __all__ = [
     "SessionIdleError",
     "SessionLifetimeError",
     "SessionsFailedError",
+    "UnappliedChangesError",
     "UnknownSessionError",
+    "VolumeMountError",
     "WorkerDiedError",
+    "WorkingCopyError",
 ]
