@@ -31,7 +31,9 @@ LAYERS: list[tuple[str, ...]] = [
     ("conversation", "notices", "limits_enforced"),
     ("payloads", "buffers", "shell_agent", "options"),
     ("settings", "controls"),
-    ("endings",),
+    ("endings", "file_entries"),
+    ("file_requests",),
+    ("file_streams",),
     ("launch", "execution", "late", "files", "introspection"),
     ("starting", "watch"),
     ("session",),
@@ -61,7 +63,17 @@ FACES = {
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
     "pydantic": {
-        *("config", "control", "controls", "enforced", "limits_enforced", "telemetry", "notices", "files", "run_report")
+        *(
+            "config",
+            "control",
+            "controls",
+            "enforced",
+            "limits_enforced",
+            "telemetry",
+            "notices",
+            "file_entries",
+            "run_report",
+        )
     },
     "packaging": {"doctor"},
     "platformdirs": {"settings"},
