@@ -62,8 +62,10 @@ def test_what_was_written_removed_and_linked(upper: Path) -> None:
     assert found["file"].state == FileState("file", 0o4640, 5, 1234567890123456789)
     assert found["gone"].state is None
     link, folder = found["link"].state, found["folder"].state
-    assert link and (link.kind, link.target) == ("link", "/etc/passwd")
-    assert folder and (folder.kind, folder.mode, found["folder"].whole) == ("directory", 0o750, False)
+    assert link
+    assert (link.kind, link.target) == ("link", "/etc/passwd")
+    assert folder
+    assert (folder.kind, folder.mode, found["folder"].whole) == ("directory", 0o750, False)
 
 
 def test_a_folder_through_which_nothing_shows_is_whole(upper: Path) -> None:
@@ -99,8 +101,8 @@ def test_what_is_no_file_is_neither_opened_nor_waited_for(upper: Path) -> None:
 
 @pytest.mark.parametrize("name", [b"a\nb", b"\xff\xfe", b"-rf", b"\x1b[31mred", b"n" * 255, "ä".encode()])
 def test_any_name_comes_as_the_system_has_it(upper: Path, name: bytes) -> None:
-    os.mkdir(os.path.join(os.fsencode(upper), name))  # noqa: PTH102, PTH118
-    with open(os.path.join(os.fsencode(upper), name, name), "wb") as file:  # noqa: PTH118
+    os.mkdir(os.path.join(os.fsencode(upper), name))
+    with open(os.path.join(os.fsencode(upper), name, name), "wb") as file:
         file.write(b"content")
     path = f"{os.fsdecode(name)}/{os.fsdecode(name)}"
     assert list(entries(upper)) == [os.fsdecode(name), path]
@@ -148,13 +150,13 @@ def _one_deeper(folder: int) -> int:
 
 def test_descriptors_are_closed_whatever_happens(upper: Path) -> None:
     (upper / "a" / "b").mkdir(parents=True)
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = len(os.listdir("/proc/self/fd"))
     next(iter(found := OverlayCopy(upper.parent, upper, 0).entries()))
     del found
     for path in ("a", "a/b/c", "x/y"):
         with pytest.raises(WorkingCopyError):
             OverlayCopy(upper.parent, upper, 0).open(path)
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_folder_that_the_sandbox_has_closed_is_named(upper: Path) -> None:
@@ -214,7 +216,9 @@ def test_the_time_of_birth_of_a_link_is_its_own(tmp_path: Path) -> None:
             birth_ns("missing", folder)
     finally:
         os.close(folder)
-    assert target_ns and link_ns and target_ns < link_ns
+    assert target_ns
+    assert link_ns
+    assert target_ns < link_ns
 
 
 def test_a_file_system_without_times_of_birth_gives_none(tmp_path: Path) -> None:

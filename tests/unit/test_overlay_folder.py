@@ -130,7 +130,8 @@ def test_a_process_that_ends_takes_its_own_along_and_its_fork_does_not(cache: Pa
     process, left = owner(repository)
     said, _ = process.communicate("fork\n\n")
     assert said == "True\n"
-    assert not left.exists() and list(cache.iterdir()) == []
+    assert not left.exists()
+    assert list(cache.iterdir()) == []
 
 
 def test_nothing_to_sweep(cache: Path) -> None:
