@@ -1,9 +1,9 @@
 """How much a sandbox has added on disk: measured, because few storage drivers know a quota.
 
-Counted are the container's writable layer, which the engine adds up, and what the host's folders have grown that it may
-write to. What it puts into a named volume is not: only the engine sees that. It is what the files take up at the time:
-the limit can be passed by as much as the disk takes until the next look, and a file that was deleted while a process
-has it open is not seen.
+Counted are the container's writable layer, which the engine adds up, what the host's folders have grown that it may
+write to, and what an overlay of the repository holds. What it puts into a named volume is not: only the engine sees
+that. It is what the files take up at the time: the limit can be passed by as much as the disk takes until the next
+look, and a file that was deleted while a process has it open is not seen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BLOCK_BYTES = 512
 
 
 class DiskMeter:
-    """Measures one sandbox; folders from the size that they have now.
+    """Measures one sandbox; folders from the size that they have now, an overlay's upper folder all that is in it.
 
     Parameters
     ----------
@@ -32,6 +32,8 @@ class DiskMeter:
         Started.
     folders : sequence of Path
         Folders, and files, of the host that it may write to.
+    upper : Path or None
+        The folder that its overlay of the repository writes to, if there is one.
     layer : bool
         Whether the image's file system takes writes.
 
@@ -41,9 +43,12 @@ class DiskMeter:
         It can't be measured.
     """
 
-    def __init__(self, container: Container, folders: Sequence[Path], *, layer: bool) -> None:
+    def __init__(
+        self, container: Container, folders: Sequence[Path], *, layer: bool, upper: Path | None = None
+    ) -> None:
         self._container = container
         self._folders = [each for each in folders if not any(other in each.parents for other in folders)]
+        self._upper = upper
         self._layer = layer
         self._before_bytes, self._hidden_before = self._measure()
         # What the engine keeps to its limit is measured all the same: btrfs lets go of a quota once it has lost count,
@@ -52,17 +57,24 @@ class DiskMeter:
             container.layer_bytes()  # What could not be measured later would be no limit.
 
     @classmethod
-    def of(cls, config: SandboxConfig, container: Container, repository: Path | None) -> DiskMeter | None:
+    def of(
+        cls, config: SandboxConfig, container: Container, repository: Path | None, upper: Path | None = None
+    ) -> DiskMeter | None:
         """Return the meter of a sandbox; None where it has nothing on disk to write to."""
         layer = not config.security.read_only_root
         folders = [path.resolve() for path in config.mounts.writable]
         if repository and config.repository.mode == "rw":
             folders.append(repository)
-        return cls(container, folders, layer=layer) if layer or folders else None
+        return cls(container, folders, layer=layer, upper=upper) if layer or folders or upper else None
 
     def added_bytes(self) -> int:
         """Return what the sandbox has added. Raises ``EngineError`` where the engine can't say."""
         added = self._container.layer_bytes() if self._layer else 0
+        if self._upper:
+            upper_bytes, hidden = folder_bytes(self._upper)
+            if hidden:
+                return HIDDEN_BYTES
+            added += upper_bytes
         now_bytes, hidden = self._measure()
         return HIDDEN_BYTES if hidden > self._hidden_before else added + max(0, now_bytes - self._before_bytes)
 

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[2] / "chorus_nb"
 
 # From the ground up. Modules of one line do not import each other, except within one folder.
 LAYERS: list[tuple[str, ...]] = [
-    ("_version", "errors", "digest"),
+    ("_version", "errors", "digest", "birth_time", "remove_tree"),
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
@@ -30,9 +30,9 @@ LAYERS: list[tuple[str, ...]] = [
     ("selection",),
     ("mounts",),
     ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
-    ("conversation", "notices", "limits_enforced"),
-    ("payloads", "buffers", "shell_agent", "options"),
-    ("settings", "controls"),
+    ("conversation", "notices", "limits_enforced", "overlay_copy"),
+    ("payloads", "buffers", "shell_agent", "options", "overlay_folder"),
+    ("settings", "controls", "writable_view"),
     ("endings",),
     ("launch", "execution", "late", "files", "introspection"),
     ("starting", "watch"),
@@ -67,7 +67,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     },
     "packaging": {"doctor"},
     "pathspec": {"selection"},
-    "platformdirs": {"settings"},
+    "platformdirs": {"settings", "overlay_folder"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
