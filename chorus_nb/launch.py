@@ -23,7 +23,7 @@ from .engines.base import (
     EngineCapabilities,
 )
 from .errors import ConfigurationError, ImageUnsupportedError, SandboxStartError
-from .mounts import mounted, writes_to_host
+from .mounts import mounted
 from .refusals import refuse_devices, refuse_engine_sockets
 from .repository import resolve_repository, sandbox_user
 from .seccomp import seccomp_profile
@@ -50,7 +50,7 @@ def container_spec(
     image = engine.resolve(config.image)
     mode = config.repository.mode
     mounts, volumes, masks = mounted(config, repository, image, capabilities)
-    mode = "rw" if mode in ("ro", "none") and writes_to_host(config) else mode
+    mode = "rw" if mode in ("ro", "none") and config.mounts.writable else mode
     rootless = "rootless" in capabilities.host.security_modules
     user = config.security.user or sandbox_user(
         repository, mode, os.getuid(), os.getgid(), image.world_readable, rootless

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -57,11 +58,6 @@ def mounted(
     return Mounted(mounts, tuple(volumes), masks)
 
 
-def writes_to_host(config: SandboxConfig) -> tuple[Path, ...]:
-    """Return the files and folders of the host, besides the repository, that the code may write to."""
-    return tuple(Path(each.source).resolve() for each in config.mounts.mounts if not each.read_only)
-
-
 def _selection(repository: Path | None, wanted: RepositoryMount) -> Selection | None:
     return select(repository, wanted, whole_tree=wanted.mode == "rw") if repository else None
 
@@ -76,8 +72,9 @@ def _refuse_asked(config: SandboxConfig, capabilities: EngineCapabilities) -> No
 
 def _resolved(mount: HostMount) -> HostMount:
     """Follow links once, here; raise for what is not there, or not to be mounted."""
-    source, what = Path(mount.source).resolve(), f"mount={mount.source!r}"
+    what = f"mount={mount.source!r}"
     try:
+        source = Path(os.path.realpath(mount.source, strict=True))
         kind = stat.S_IFMT(source.stat().st_mode)
     except OSError as error:
         raise ConfigurationError(

@@ -152,11 +152,11 @@ class _Scan:
         try:
             with os.scandir(f"{self._root}/{folder}") as entries:
                 found = list(entries)
-        except FileNotFoundError:
-            return False
         except OSError as error:
             if not folder:
                 raise _unreadable(self._folder, error) from None
+            if isinstance(error, FileNotFoundError):
+                return False  # Gone by now.
             return self._mask(folder[:-1], "directory", "out of reach")
         if self._by_git and any(entry.name == ".gitignore" for entry in found):
             rules = (*self._rules(f"{folder}.gitignore", len(folder)), *rules)
@@ -201,7 +201,8 @@ class _Scan:
         """Tell by the name; of a link with such a name what it leads to is masked as well."""
         if not names_secret(path, is_folder) or (self._shown and self._shown.match_file(path + "/" * is_folder)):
             return False
-        real = Path(self._root, path).resolve() if is_link else Path(self._root, path)
+        here = f"{self._root}/{path}"
+        real = Path(os.path.realpath(here) if is_link else here)
         if is_public(real):
             return False
         if is_link and real != self._folder and real.is_relative_to(self._folder) and real.exists():

@@ -19,6 +19,12 @@ _OWN = ("/home/sandbox", "/tmp", "/workspace")  # noqa: S108
 _MANY = 32
 
 
+def at_home(text: str, folder: Path) -> str:
+    """Return a mount with a source that is relative to a folder, or to the home folder, made absolute."""
+    mount = host_mount_of(text)
+    return str(mount._replace(source=str(folder / Path(mount.source).expanduser())))
+
+
 class HostMount(NamedTuple):
     """A file or folder of the host, seen at ``target``."""
 
@@ -43,13 +49,13 @@ class NamedVolume(NamedTuple):
 
 def host_mount_of(text: str) -> HostMount:
     """Read ``SRC:DST[:ro|rw]``, read-only where it does not say. Raises ``ValueError`` for what is none."""
-    source, target, mode = _parts(text)
+    source, target, mode = _parts("mount", text)
     return HostMount(source, target, mode != "rw")
 
 
 def named_volume_of(text: str) -> NamedVolume:
     """Read ``NAME:/PATH[:ro|rw]``, to be written to where it does not say. Raises ``ValueError`` for what is none."""
-    name, target, mode = _parts(text)
+    name, target, mode = _parts("volume", text)
     if name.startswith((".", "/", "~")) or "/" in name:
         raise NO_HOST_VOLUME.refusal(f"volume={text!r}", "For a folder of this machine use --mount SRC:DST.")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
@@ -57,17 +63,17 @@ def named_volume_of(text: str) -> NamedVolume:
     return NamedVolume(name, target, mode == "ro")
 
 
-def _parts(text: str) -> tuple[str, str, str]:
+def _parts(option: str, text: str) -> tuple[str, str, str]:
     place, mode = text.rsplit(":", 1) if text.endswith((":ro", ":rw")) else (text, "")
     source, colon, target = place.rpartition(":")
     if not colon or not source or "\0" in source:
         raise ValueError("two paths")
-    return source, _target(target, text), mode
+    return source, _target(target, f"{option}={text!r}"), mode
 
 
-def _target(path: str, text: str) -> str:
+def _target(path: str, what: str) -> str:
     if _is_in(path, _KERNELS):
-        raise NO_KERNEL_FOLDER.refusal(repr(text), "Choose another path.")
+        raise NO_KERNEL_FOLDER.refusal(what, "Choose another path.")
     if path in _OWN or _is_in(path, _SYSTEM):
         raise ValueError("a path that is none of the sandbox's own")
     return plain_path(path)
@@ -140,3 +146,8 @@ class MountPolicy(Policy):
     def volumes(self) -> tuple[NamedVolume, ...]:
         """The volumes, taken apart."""
         return tuple(map(named_volume_of, self.volume))
+
+    @property
+    def writable(self) -> tuple[Path, ...]:
+        """The files and folders of the host that the code may write to."""
+        return tuple(Path(each.source) for each in self.mounts if not each.read_only)

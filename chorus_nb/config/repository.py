@@ -41,7 +41,7 @@ _Patterns = Annotated[
     tuple[Annotated[str, BeforeValidator(gitignore_pattern)], ...], BeforeValidator(_listed), Field(max_length=256)
 ]
 _Shown = Annotated[tuple[Annotated[str, BeforeValidator(_shown)], ...], BeforeValidator(_listed), Field(max_length=256)]
-_PATTERNS = "patterns as .gitignore has them, such as data/ or *.csv, with at most three stars in a name"
+_PATTERNS = "lines as .gitignore has them, such as data/ or *.csv, with at most three stars in a name"
 
 
 class RepositoryMount(Policy):
@@ -63,7 +63,7 @@ class RepositoryMount(Policy):
     respect_gitignore: Annotated[bool, Option("respect_gitignore", "True or False", in_order(True, False))] = False
     """Whether what the patterns of ``.gitignore`` files and ``.git/info/exclude`` say is not seen either."""
     show_secrets: Annotated[
-        _Shown, Option("show_secrets", "patterns as .gitignore has them, without !, such as .env", _fewer, many=True)
+        _Shown, Option("show_secrets", "lines as .gitignore has them, without !, such as .env", _fewer, many=True)
     ] = ()
     """What is seen although its name is that of a secret: keys, credentials, ``.env``."""
     umask: Annotated[
