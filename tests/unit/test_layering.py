@@ -21,7 +21,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("engines",),
     ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter"),
     ("enforced",),
-    ("sanitize", "drawings", "frame", "shell_monitor", "writer"),
+    ("sanitize", "drawings", "frame", "shell_monitor", "writer", "difference"),
     ("declarations",),
     ("stylesheets", "estimators"),
     ("markup",),
@@ -68,7 +68,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
-    "PIL": {"panel"},
+    "PIL": {"panel", "difference"},
     "IPython": FACES,
     "anywidget": FACES,
     "comm": FACES,
@@ -77,7 +77,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "traitlets": FACES,
     "jupyter_client": FACES,
     "nbclient": {"run_notebook"},
-    "nbformat": {"run_notebook"},
+    "nbformat": {"run_notebook", "difference"},
+    "nbdime": {"difference"},
     "zmq": {"run_notebook"},
 }
 DOCKER_MODULES = {

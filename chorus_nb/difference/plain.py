@@ -1,0 +1,78 @@
+"""Differences as text, with colours for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from .model import Difference, Line
+
+_SIGNS: Mapping[str, str] = {"hunk": "", "same": " ", "removed": "-", "added": "+", "note": ""}
+_COLOURS: Mapping[str, str] = {"hunk": "36", "removed": "31", "added": "32", "note": "2"}
+_BOLD = "1"
+_WARNING = "1;31"
+
+
+def visible(text: str) -> str:
+    """Return text with whatever acts on a terminal, or is not seen there, written as an escape; tabs stay.
+
+    Marks that turn the writing direction are of these, so a change can't read as another (CVE-2021-42574).
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each == "\t" else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 file``, ``2,000 files``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def as_text(difference: Difference, *, colours: bool = False) -> str:
+    """Return a heading and the lines below it."""
+    return "\n".join(_coloured(difference) if colours else _plain(difference))
+
+
+def heading(difference: Difference) -> str:
+    """Return what happened to which path."""
+    former = f"{difference.former_path} -> " if difference.former_path else ""
+    return f"{difference.kind}: {former}{difference.path}"
+
+
+def remarks(difference: Difference) -> str:
+    """Return what stands beside the path: lines added and removed, and facts."""
+    lines = difference.body.added or difference.body.removed
+    return ", ".join(
+        [*([f"+{difference.body.added} -{difference.body.removed}"] if lines else []), *difference.body.facts]
+    )
+
+
+def as_lines(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
+    """Yield the kind and the text of each line, with the sign before it."""
+    for line in lines:
+        yield line.kind, _SIGNS[line.kind] + line.text
+
+
+def _plain(difference: Difference) -> Iterator[str]:
+    beside = remarks(difference)
+    yield heading(difference) + (f"  ({beside})" if beside else "")
+    if difference.conflict:
+        yield f"conflict: {difference.conflict}"
+    for _, text in as_lines(difference.body.lines):
+        yield text
+
+
+def _coloured(difference: Difference) -> Iterator[str]:
+    beside = remarks(difference)
+    yield _colour(_BOLD, heading(difference)) + (f"  ({beside})" if beside else "")
+    if difference.conflict:
+        yield _colour(_WARNING, f"conflict: {difference.conflict}")
+    for kind, text in as_lines(difference.body.lines):
+        yield _colour(_COLOURS[kind], text) if kind in _COLOURS else text
+
+
+def _colour(code: str, text: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m"
