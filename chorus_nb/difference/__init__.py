@@ -6,8 +6,8 @@ to be shown already; :mod:`plain` writes it as text, with colours where a termin
 
 from .compare import compare
 from .markup import as_html
-from .model import Budget, ChangeKind, Difference, Line, Picture, Version
-from .plain import as_text, count, visible
+from .model import Budget, ChangeKind, Difference, Line, Picture, Report, Version
+from .plain import as_text, count, named, visible
 
 __all__ = [
     "Budget",
@@ -15,10 +15,12 @@ __all__ = [
     "Difference",
     "Line",
     "Picture",
+    "Report",
     "Version",
     "as_html",
     "as_text",
     "compare",
     "count",
+    "named",
     "visible",
 ]

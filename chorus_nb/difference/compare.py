@@ -21,7 +21,7 @@ def compare(
     after: Version | None,
     budget: Budget,
     *,
-    former_path: str = "",
+    source: str = "",
     conflict: str = "",
 ) -> Difference:
     """Return the difference of two versions of a path, one of them None where there is nothing.
@@ -30,7 +30,7 @@ def compare(
     ----------
     budget : Budget
         Counted down by what is compared and shown.
-    former_path : str
+    source : str
         Where it was before, if it was renamed.
     conflict : str
         Why it can't be taken over as it is.
@@ -41,10 +41,10 @@ def compare(
     if budget.is_spent:
         facts = (*facts, _SPENT)
     elif not _same_content(before, after):
-        pictures = _pictures(former_path or path, before, path, after, budget)
+        pictures = _pictures(source or path, before, path, after, budget)
         body = _body(path, before, after, budget)
     body = replace(body, facts=(*facts, *_described(pictures), *body.facts))
-    return Difference(kind, visible(path), visible(former_path), visible(conflict), body, pictures)
+    return Difference(kind, visible(path), visible(source), visible(conflict), body, pictures)
 
 
 def _described(pictures: Pictures) -> tuple[str, ...]:

@@ -1,21 +1,22 @@
 """Differences as HTML of our own: everything in it is escaped, and nothing in it runs.
 
-Styles stand at the elements, with colours that are see-through or the theme's own: so it is read in light and in dark
-themes, in the saved notebook, in nbconvert's pages, and after JupyterLab has sanitized a notebook that it does not
-trust, which takes style sheets and CSS variables away.
+Styles stand at the elements, and colours are see-through: text keeps the theme's colour on the theme's background. So
+it is read in light and in dark themes, in nbconvert's pages, and after JupyterLab has sanitized a notebook that it does
+not trust, which takes style sheets away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 
-from .model import Difference, Picture
+from .model import Difference, Picture, Report
 from .plain import as_lines, heading, remarks
 
 _OUTER = 'class="chorus-diff tex2jax_ignore mathjax_ignore" style="max-width: 100%"'
 _FILE = 'style="margin: 0 0 8px 0; border: 1px solid rgba(128, 132, 140, 0.5)"'
 _SUMMARY = 'style="padding: 3px 8px; background-color: rgba(128, 132, 140, 0.12); cursor: pointer"'
+_CONFLICT = 'style="padding: 3px 8px; font-weight: bold; background-color: rgba(220, 150, 40, 0.25)"'
 _LINES = (
     'style="margin: 0; padding: 0; overflow-x: auto; white-space: pre; background: none; font-size: 12px; '
     'line-height: 1.4"'
@@ -33,20 +34,21 @@ _SIDE = 'style="margin: 0 16px 0 0"'
 _IMAGE = 'style="max-width: 400px; border: 1px solid rgba(128, 132, 140, 0.5); background-color: rgb(255, 255, 255)"'
 
 
-def as_html(differences: Iterable[Difference], before: str = "", after: str = "") -> str:
-    """Return differences, with a sentence before and after them, as one element."""
-    parts = [_sentence(before), *(_file(each) for each in differences), _sentence(after)]
-    return f"<div {_OUTER}>{''.join(parts)}</div>"
+def as_html(report: Report) -> str:
+    """Return a report as one element."""
+    listed = f"<pre {_LINES}>{escape(chr(10).join(report.listed))}</pre>" if report.listed else ""
+    files = "".join(_file(each) for each in report.differences)
+    return f"<div {_OUTER}>{_sentence(report.opening)}{files}{listed}{_sentence(report.closing)}</div>"
 
 
 def _sentence(text: str) -> str:
-    return "".join(f'<p style="margin: 0 0 8px 0">{escape(line)}</p>' for line in text.splitlines())
+    return f'<p style="margin: 0 0 8px 0">{escape(text)}</p>' if text else ""
 
 
 def _file(difference: Difference) -> str:
     beside = remarks(difference)
     head = f"<b>{escape(heading(difference))}</b>" + (f" ({escape(beside)})" if beside else "")
-    conflict = f'<div class="ansi-red-fg" style="padding: 3px 8px">conflict: {escape(difference.conflict)}</div>'
+    conflict = f"<div {_CONFLICT}>conflict: {escape(difference.conflict)}</div>"
     body = (conflict if difference.conflict else "") + _pictures(difference) + _lines(difference)
     if not body:
         return f"<div {_FILE}><div {_SUMMARY.replace('cursor: pointer', '')}>{head}</div></div>"

@@ -113,7 +113,23 @@ class Difference:
 
     kind: ChangeKind
     path: str
-    former_path: str = ""
+    source: str = ""
     conflict: str = ""
     body: Body = Body()
     pictures: Pictures = (None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Several differences, and what is said before and after them.
+
+    Attributes
+    ----------
+    listed : tuple of str
+        Printable lines about changes that are not shown in full.
+    """
+
+    opening: str
+    differences: tuple[Difference, ...] = ()
+    listed: tuple[str, ...] = ()
+    closing: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from .model import Difference, Line
+from .model import ChangeKind, Difference, Line, Report
 
 _SIGNS: Mapping[str, str] = {"hunk": "", "same": " ", "removed": "-", "added": "+", "note": ""}
 _COLOURS: Mapping[str, str] = {"hunk": "36", "removed": "31", "added": "32", "note": "2"}
@@ -31,14 +31,16 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def as_text(difference: Difference, *, colours: bool = False) -> str:
-    """Return a heading and the lines below it."""
-    return "\n".join(_coloured(difference) if colours else _plain(difference))
+def as_text(report: Report, *, colours: bool = False) -> str:
+    """Return a report as text, each file below a heading."""
+    files = [line for each in report.differences for line in ["", *(_coloured(each) if colours else _plain(each))]]
+    listed = ["", *report.listed] if report.listed else []
+    return "\n".join([report.opening, *files, *listed, *(["", report.closing] if report.closing else [])])
 
 
 def heading(difference: Difference) -> str:
     """Return what happened to which path."""
-    former = f"{difference.former_path} -> " if difference.former_path else ""
+    former = f"{difference.source} -> " if difference.source else ""
     return f"{difference.kind}: {former}{difference.path}"
 
 

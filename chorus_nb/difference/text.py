@@ -22,7 +22,7 @@ _BEFORE_DIFFERENCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text in lines, with their ends, and what it was decoded as where that is not UTF-8."""
+    """A text in lines, with their ends, and what it was decoded from; the empty text is in any encoding."""
 
     lines: list[str]
     encoding: str = ""
@@ -38,9 +38,9 @@ def decoded(content: bytes) -> Text | None:
     if b"\0" in content:
         return None
     try:
-        return Text(_lines(content.decode()))
+        return Text(_lines(content.decode()), "UTF-8")
     except UnicodeDecodeError:
-        return None if _BINARY.search(content) else Text(_lines(content.decode("latin-1")), "shown as Latin-1")
+        return None if _BINARY.search(content) else Text(_lines(content.decode("latin-1")), "Latin-1")
 
 
 def text_difference(old: Text, new: Text, budget: Budget) -> Body:
@@ -51,8 +51,13 @@ def text_difference(old: Text, new: Text, budget: Budget) -> Body:
         bounded(every, budget),
         sum(each.new_end - each.new_start for each in regions),
         sum(each.old_end - each.old_start for each in regions),
-        tuple(fact for fact in dict.fromkeys((old.encoding, new.encoding)) if fact),
+        _encodings(old, new),
     )
+
+
+def _encodings(old: Text, new: Text) -> tuple[str, ...]:
+    names = [*dict.fromkeys(text.encoding for text in (old, new) if text.encoding and text.lines)]
+    return () if names in ([], ["UTF-8"]) else (" -> ".join(names),)
 
 
 def bounded(lines: Iterator[Line], budget: Budget) -> tuple[Line, ...]:
