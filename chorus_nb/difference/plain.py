@@ -40,16 +40,19 @@ def as_text(report: Report, *, colours: bool = False) -> str:
 
 def heading(difference: Difference) -> str:
     """Return what happened to which path."""
-    former = f"{difference.source} -> " if difference.source else ""
-    return f"{difference.kind}: {former}{difference.path}"
+    return named(difference.kind, difference.path, difference.source)
+
+
+def named(kind: ChangeKind, path: str, source: str = "") -> str:
+    """Return a change in one line; the paths have to be visible already."""
+    return f"{kind}: {source} -> {path}" if source else f"{kind}: {path}"
 
 
 def remarks(difference: Difference) -> str:
     """Return what stands beside the path: lines added and removed, and facts."""
-    lines = difference.body.added or difference.body.removed
-    return ", ".join(
-        [*([f"+{difference.body.added} -{difference.body.removed}"] if lines else []), *difference.body.facts]
-    )
+    body = difference.body
+    lines = [f"+{body.added} -{body.removed}"] if body.added or body.removed else []
+    return ", ".join([*lines, *body.facts])
 
 
 def as_lines(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
