@@ -18,6 +18,7 @@ from .engines.docker import DockerEngine
 from .engines.owner import owner_alive
 from .errors import ChorusError, ConfigurationError, SessionConflictError, UnknownSessionError
 from .options import flag
+from .overlay_folder import sweep_overlays
 from .session import Session
 from .settings import Settings, Source, named_profile, notebook_file, resolve
 
@@ -216,10 +217,14 @@ class SessionManager:
         atexit.unregister(self.close_all)
 
     def sweep(self) -> int:
-        """Remove containers whose owner is provably gone: what a crash of the engine left. Return how many."""
+        """Remove containers whose owner is provably gone: what a crash of the engine left. Return how many.
+
+        And the folders of their overlays, which a process leaves that is killed.
+        """
         dead = [each for each, labels in self.engine.owned() if not owner_alive(labels.get(OWNER_LABEL, ""))]
         for container_id in dead:
             self.engine.remove_id(container_id)
+        sweep_overlays(self.engine)
         return len(dead)
 
 

@@ -23,6 +23,7 @@ from .engine import (
     ImageError,
     ImageNotFoundError,
     ImageUnsupportedError,
+    VolumeMountError,
 )
 from .execution import (
     CellCancelledError,
@@ -60,6 +61,7 @@ from .session import (
     SessionError,
     UnknownSessionError,
 )
+from .working_copy import UnappliedChangesError, WorkingCopyError
 
 __all__ = [
     "CATEGORIES",
@@ -104,6 +106,9 @@ __all__ = [
     "SessionIdleError",
     "SessionLifetimeError",
     "SessionsFailedError",
+    "UnappliedChangesError",
     "UnknownSessionError",
+    "VolumeMountError",
     "WorkerDiedError",
+    "WorkingCopyError",
 ]

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[2] / "chorus_nb"
 
 # From the ground up. Modules of one line do not import each other, except within one folder.
 LAYERS: list[tuple[str, ...]] = [
-    ("_version", "errors", "digest"),
+    ("_version", "errors", "digest", "birth_time", "remove_tree"),
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
@@ -28,9 +28,9 @@ LAYERS: list[tuple[str, ...]] = [
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
     ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
-    ("conversation", "notices", "limits_enforced"),
-    ("payloads", "buffers", "shell_agent", "options"),
-    ("settings", "controls"),
+    ("conversation", "notices", "limits_enforced", "overlay_copy"),
+    ("payloads", "buffers", "shell_agent", "options", "overlay_folder"),
+    ("settings", "controls", "writable_view"),
     ("endings",),
     ("launch", "execution", "late", "files", "introspection"),
     ("starting", "watch"),
@@ -64,7 +64,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
         *("config", "control", "controls", "enforced", "limits_enforced", "telemetry", "notices", "files", "run_report")
     },
     "packaging": {"doctor"},
-    "platformdirs": {"settings"},
+    "platformdirs": {"settings", "overlay_folder"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
