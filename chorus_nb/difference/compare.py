@@ -22,7 +22,7 @@ def compare(
     budget: Budget,
     *,
     source: str = "",
-    conflict: str = "",
+    warning: str = "",
 ) -> Difference:
     """Return the difference of two versions of a path, one of them None where there is nothing.
 
@@ -32,7 +32,7 @@ def compare(
         Counted down by what is compared and shown.
     source : str
         Where it was before, if it was renamed.
-    conflict : str
+    warning : str
         Why it can't be taken over as it is.
     """
     facts = _facts(before, after)
@@ -44,7 +44,7 @@ def compare(
         pictures = _pictures(source or path, before, path, after, budget)
         body = _body(path, before, after, budget)
     body = replace(body, facts=(*facts, *_described(pictures), *body.facts))
-    return Difference(kind, visible(path), visible(source), visible(conflict), body, pictures)
+    return Difference(kind, visible(path), visible(source), visible(warning), body, pictures)
 
 
 def _described(pictures: Pictures) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def _same_content(before: Version | None, after: Version | None) -> bool:
         return False
     if (before.kind, before.target) != (after.kind, after.target):
         return False
-    return before.kind != "file" or (before.sha256 == after.sha256 != "")
+    return before.kind != "file" or (before.digest == after.digest != "")
 
 
 def _facts(before: Version | None, after: Version | None) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def _sizes(before: Version | None, after: Version | None) -> Body:
     lines = []
     for kind, version in (("removed", before), ("added", after)):
         if version and version.kind == "file":
-            digest = f"sha256 {version.sha256}" if version.sha256 else "too large for a digest"
+            digest = version.digest or "too large for a digest"
             lines.append(Line(kind, f"{count(version.size_bytes, 'byte')}, {digest}"))  # type: ignore[arg-type]
     return Body(tuple(lines), facts=(fact,) if lines else ())
 

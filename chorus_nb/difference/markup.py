@@ -16,7 +16,7 @@ from .plain import as_lines, heading, remarks
 _OUTER = 'class="chorus-diff tex2jax_ignore mathjax_ignore" style="max-width: 100%"'
 _FILE = 'style="margin: 0 0 8px 0; border: 1px solid rgba(128, 132, 140, 0.5)"'
 _SUMMARY = 'style="padding: 3px 8px; background-color: rgba(128, 132, 140, 0.12); cursor: pointer"'
-_CONFLICT = 'style="padding: 3px 8px; font-weight: bold; background-color: rgba(220, 150, 40, 0.25)"'
+_WARNING = 'style="padding: 3px 8px; font-weight: bold; background-color: rgba(220, 150, 40, 0.25)"'
 _LINES = (
     'style="margin: 0; padding: 0; overflow-x: auto; white-space: pre; background: none; font-size: 12px; '
     'line-height: 1.4"'
@@ -48,8 +48,8 @@ def _sentence(text: str) -> str:
 def _file(difference: Difference) -> str:
     beside = remarks(difference)
     head = f"<b>{escape(heading(difference))}</b>" + (f" ({escape(beside)})" if beside else "")
-    conflict = f"<div {_CONFLICT}>conflict: {escape(difference.conflict)}</div>"
-    body = (conflict if difference.conflict else "") + _pictures(difference) + _lines(difference)
+    warning = f"<div {_WARNING}>{escape(difference.warning)}</div>"
+    body = (warning if difference.warning else "") + _pictures(difference) + _lines(difference)
     if not body:
         return f"<div {_FILE}><div {_SUMMARY.replace('cursor: pointer', '')}>{head}</div></div>"
     return f"<details open {_FILE}><summary {_SUMMARY}>{head}</summary>{body}</details>"

@@ -47,8 +47,8 @@ class Version:
     size_bytes : int
     content : bytes or None
         Of a regular file; None where it is too large to be read.
-    sha256 : str
-        Of a regular file; empty where it is too large even for that.
+    digest : str
+        Of a regular file, with its algorithm; empty where it is too large even for that.
     target : str
         What a link says.
     """
@@ -57,7 +57,7 @@ class Version:
     mode: int
     size_bytes: int
     content: bytes | None = None
-    sha256: str = ""
+    digest: str = ""
     target: str = ""
 
 
@@ -109,12 +109,18 @@ Pictures = tuple[Picture | None, Picture | None]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A change of one path as it is shown; every text in it is printable."""
+    """A change of one path as it is shown; every text in it is printable.
+
+    Attributes
+    ----------
+    warning : str
+        Why it can't be taken over as it is.
+    """
 
     kind: ChangeKind
     path: str
     source: str = ""
-    conflict: str = ""
+    warning: str = ""
     body: Body = Body()
     pictures: Pictures = (None, None)
 

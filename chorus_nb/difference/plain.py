@@ -64,8 +64,8 @@ def as_lines(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
 def _plain(difference: Difference) -> Iterator[str]:
     beside = remarks(difference)
     yield heading(difference) + (f"  ({beside})" if beside else "")
-    if difference.conflict:
-        yield f"conflict: {difference.conflict}"
+    if difference.warning:
+        yield difference.warning
     for _, text in as_lines(difference.body.lines):
         yield text
 
@@ -73,8 +73,8 @@ def _plain(difference: Difference) -> Iterator[str]:
 def _coloured(difference: Difference) -> Iterator[str]:
     beside = remarks(difference)
     yield _colour(_BOLD, heading(difference)) + (f"  ({beside})" if beside else "")
-    if difference.conflict:
-        yield _colour(_WARNING, f"conflict: {difference.conflict}")
+    if difference.warning:
+        yield _colour(_WARNING, difference.warning)
     for kind, text in as_lines(difference.body.lines):
         yield _colour(_COLOURS[kind], text) if kind in _COLOURS else text
 

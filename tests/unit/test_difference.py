@@ -32,7 +32,7 @@ def page(*some: Difference) -> str:
 
 
 def file(content: bytes, mode: int = 0o644) -> Version:
-    return Version("file", mode, len(content), content, hashlib.sha256(content).hexdigest())
+    return Version("file", mode, len(content), content, f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
 def shown(before: bytes | None, after: bytes | None, path: str = "a.txt", budget: Budget | None = None) -> str:
@@ -130,7 +130,7 @@ class Elements(HTMLParser):
 def test_nothing_hostile_reaches_a_page() -> None:
     hostile = f'"><img src=x onerror=alert(1)>{HOSTILE}'
     after = f"{hostile}\n".encode()
-    one = compare("modified", hostile, file(b"x\n"), file(after), Budget(), source=hostile, conflict=hostile)
+    one = compare("modified", hostile, file(b"x\n"), file(after), Budget(), source=hostile, warning=hostile)
     link = compare("created", "l", None, Version("link", 0o777, 1, target=hostile), Budget())
     elements = Elements(as_html(Report(hostile, (one, link), (hostile,), hostile)))
     assert elements.names <= {"div", "p", "details", "summary", "b", "pre", "span"}
@@ -167,8 +167,8 @@ def test_all_together_have_a_limit() -> None:
 def test_what_is_too_large_or_binary_is_known_by_size_and_digest() -> None:
     lines = shown(b"\0" * 10, b"\0" * 1234, "a.bin").splitlines()
     assert lines[0] == "modified: a.bin  (binary)"
-    assert lines[1] == f"-10 bytes, sha256 {hashlib.sha256(bytes(10)).hexdigest()}"
-    assert lines[2] == f"+1,234 bytes, sha256 {hashlib.sha256(bytes(1234)).hexdigest()}"
+    assert lines[1] == f"-10 bytes, sha256:{hashlib.sha256(bytes(10)).hexdigest()}"
+    assert lines[2] == f"+1,234 bytes, sha256:{hashlib.sha256(bytes(1234)).hexdigest()}"
     assert "larger than 1 MiB" in shown(None, b"a\n" * MAX_BYTES)
     huge = compare("modified", "a", file(b""), Version("file", 0o644, 2**62), Budget())
     assert f"+{2**62:,} bytes, too large for a digest" in as_text(huge)
