@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .config import SandboxConfig
 from .engines.base import ContainerSpec, Engine, EngineCapabilities
-from .errors import ConfigurationError
+from .errors import ConfigurationError, UnappliedChangesError
 from .overlay_folder import OverlayFolder, why_unfit
 from .repository import resolve_repository
 from .working_copy import WorkingCopy
@@ -64,6 +64,14 @@ class WritableView:
         """Whether something in it is not as in the repository. Raises ``WorkingCopyError``."""
         entries = self.copy.entries() if self.copy else iter(())
         return any(entry.state is None or entry.state.kind != "directory" for entry in entries)
+
+    def refuse_to_lose(self, name: str) -> None:
+        """Raise ``UnappliedChangesError`` where the end of the session of that name would lose changes."""
+        if self.has_changes():
+            raise UnappliedChangesError(
+                f"The session {name!r} has changed its view of the repository, and would lose that.",
+                next_step=f"`%sandbox diff {name}` shows it; apply what you want, then run `%sandbox discard {name}`.",
+            )
 
     def close(self) -> None:
         """Remove it with all that was not applied; the session's container is gone."""

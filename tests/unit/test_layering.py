@@ -28,10 +28,12 @@ LAYERS: list[tuple[str, ...]] = [
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
     ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
-    ("conversation", "notices", "limits_enforced", "overlay_copy"),
-    ("payloads", "buffers", "shell_agent", "options", "overlay_folder"),
-    ("settings", "controls", "writable_view"),
-    ("endings",),
+    ("conversation", "notices", "limits_enforced", "overlay_copy", "host_tree"),
+    ("payloads", "buffers", "shell_agent", "options", "overlay_folder", "content"),
+    ("settings", "controls", "writable_view", "changes"),
+    ("endings", "file_entries", "renames", "apply"),
+    ("file_requests", "discard"),
+    ("file_streams", "review"),
     ("launch", "execution", "late", "files", "introspection"),
     ("starting", "watch"),
     ("session",),
@@ -61,7 +63,17 @@ FACES = {
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
     "pydantic": {
-        *("config", "control", "controls", "enforced", "limits_enforced", "telemetry", "notices", "files", "run_report")
+        *(
+            "config",
+            "control",
+            "controls",
+            "enforced",
+            "limits_enforced",
+            "telemetry",
+            "notices",
+            "file_entries",
+            "run_report",
+        )
     },
     "packaging": {"doctor"},
     "platformdirs": {"settings", "overlay_folder"},
