@@ -41,8 +41,19 @@ LAYERS: list[tuple[str, ...]] = [
     ("notebook_sessions",),
     ("sandbox",),
     ("async_sandbox",),
-    ("magic_line",),
-    ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script", "host_cells", "kernelspec"),
+    ("magic_line", "reports"),
+    (
+        "status",
+        "review_commands",
+        "publishing",
+        "completion",
+        "kernel_requests",
+        "turns",
+        "ansi",
+        "script",
+        "host_cells",
+        "kernelspec",
+    ),
     ("comm_relay", "replay"),
     ("cell", "run_report", "config_command", "containers_command", "doctor"),
     ("columns", "background", "mode"),
@@ -55,7 +66,7 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
-    *("background", "columns", "side_by_side", "mode", "commands"),
+    *("background", "columns", "side_by_side", "mode", "commands", "review_commands"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
     *("host_cells", "kernelspec", "run_notebook", "doctor"),
 }
