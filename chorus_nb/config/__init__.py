@@ -5,6 +5,7 @@ and kept as plain numbers with their unit in the name. A value that can't be had
 :class:`~chorus_nb.errors.ConfigurationError`, which names the option, what was given and what is allowed.
 """
 
+from .git import GitPolicy
 from .limits import SMALLEST_MEMORY_BYTES, ResourceLimits
 from .network import NetworkPolicy
 from .option import Option
@@ -23,6 +24,7 @@ __all__ = [
     "RULES",
     "SECTIONS",
     "SMALLEST_MEMORY_BYTES",
+    "GitPolicy",
     "NetworkPolicy",
     "Option",
     "OutputMode",

@@ -134,6 +134,8 @@ class ContainerSpec:
     """The JSON text of the profile, where ``security.seccomp`` names a file."""
     host: EngineHost = EngineHost()
     volumes: tuple[Volume, ...] = ()
+    git_credentials: bool = False
+    """Whether git in it may ask the host for credentials, by the proxy of the agent."""
 
     @property
     def keeper_user(self) -> str:

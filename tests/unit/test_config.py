@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from chorus_nb.config import (
     OPTIONS,
     SMALLEST_MEMORY_BYTES,
+    GitPolicy,
     NetworkPolicy,
     OutputPolicy,
     RepositoryMount,
@@ -34,6 +35,7 @@ MODELS: list[type[BaseModel]] = [
     NetworkPolicy,
     SecurityPolicy,
     RepositoryMount,
+    GitPolicy,
     OutputPolicy,
 ]
 

@@ -27,7 +27,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("markup",),
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
-    ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
+    ("repository", "working_copy", "transfer", "egress", "git", "outputs", "asking"),
     ("conversation", "notices", "limits_enforced"),
     ("payloads", "buffers", "shell_agent", "options"),
     ("settings", "controls"),
@@ -64,7 +64,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
         *("config", "control", "controls", "enforced", "limits_enforced", "telemetry", "notices", "files", "run_report")
     },
     "packaging": {"doctor"},
-    "platformdirs": {"settings"},
+    "platformdirs": {"settings", "git"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
