@@ -28,6 +28,7 @@ from .errors import (
     EngineError,
 )
 from .execution import Execution, Outcome
+from .git import SERVICE_HOST, credentials_for
 from .late import LateOutput
 from .launch import only_scripts, workspace_of
 from .notices import Notices, SampleListener
@@ -92,7 +93,9 @@ class Session:
             on_end=self._ended,
         )
         self.late = LateOutput()
-        self.egress = Egress(config.network, lambda *message: self.tell_comm(Request(*message), ""))
+        self.credentials = credentials_for(config)
+        services = {SERVICE_HOST: self.credentials.connect} if self.credentials else {}
+        self.egress = Egress(config.network, lambda *message: self.tell_comm(Request(*message), ""), services)
         self.widget_relay: WidgetRelay | None = None
         """Who shows its widgets."""
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from chorus_nb.config import (
     OPTIONS,
     SMALLEST_MEMORY_BYTES,
+    GitPolicy,
     MountPolicy,
     NetworkPolicy,
     OutputPolicy,
@@ -36,6 +37,7 @@ MODELS: list[type[BaseModel]] = [
     SecurityPolicy,
     RepositoryMount,
     MountPolicy,
+    GitPolicy,
     OutputPolicy,
 ]
 

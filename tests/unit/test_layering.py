@@ -29,7 +29,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("page", "widgets"),
     ("selection",),
     ("mounts",),
-    ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
+    ("repository", "working_copy", "transfer", "egress", "git", "outputs", "asking"),
     ("conversation", "notices", "limits_enforced", "overlay_copy", "host_tree"),
     ("payloads", "buffers", "shell_agent", "options", "overlay_folder", "content", "changes", "git_folders"),
     ("settings", "controls", "writable_view", "links", "renames", "path_selection"),
@@ -90,7 +90,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     },
     "packaging": {"doctor"},
     "pathspec": {"selection", "path_selection"},
-    "platformdirs": {"settings", "overlay_folder"},
+    "platformdirs": {"settings", "overlay_folder", "git"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
