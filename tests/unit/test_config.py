@@ -534,7 +534,7 @@ def test_models_are_frozen_closed_and_documented(model: type[BaseModel]) -> None
     with pytest.raises(ValidationError, match="Extra inputs"):
         model(nonsense=1)
     undocumented = [name for name, info in model.model_fields.items() if not info.description]
-    assert undocumented in ([], ["limits", "network", "security", "repository", "mounts", "output"])
+    assert undocumented in ([], ["limits", "network", "security", "repository", "mounts", "git", "output"])
 
 
 def test_a_repository_path_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
