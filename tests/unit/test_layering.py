@@ -33,7 +33,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("settings", "controls", "writable_view", "changes"),
     ("endings", "file_entries", "renames", "apply"),
     ("file_requests", "discard"),
-    ("file_streams", "review"),
+    ("file_streams", "progress", "review"),
+    ("copying",),
     ("launch", "execution", "late", "files", "introspection"),
     ("starting", "watch"),
     ("session",),
@@ -76,6 +77,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
         )
     },
     "packaging": {"doctor"},
+    "tqdm": {"progress"},
     "platformdirs": {"settings", "overlay_folder"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
