@@ -47,6 +47,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("comm_relay", "replay"),
     ("cell", "run_report", "config_command", "containers_command", "doctor"),
     ("columns", "background", "mode"),
+    ("transfer_commands",),
     ("side_by_side", "commands"),
     ("magics", "panel", "run_notebook"),
     ("_extension", "cli"),
@@ -56,7 +57,7 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
-    *("background", "columns", "side_by_side", "mode", "commands"),
+    *("background", "columns", "side_by_side", "mode", "transfer_commands", "commands"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
     *("host_cells", "kernelspec", "run_notebook", "doctor"),
 }
