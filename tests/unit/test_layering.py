@@ -35,7 +35,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("settings", "controls", "writable_view", "links", "renames", "path_selection"),
     ("endings", "file_entries", "comparison", "host_writes"),
     ("file_requests", "apply", "discard"),
-    ("file_streams", "review"),
+    ("file_streams", "progress", "review"),
+    ("copying",),
     ("launch", "execution", "late", "files", "introspection"),
     ("starting", "watch"),
     ("session",),
@@ -59,6 +60,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("comm_relay", "replay"),
     ("cell", "run_report", "config_command", "containers_command", "doctor"),
     ("columns", "background", "mode"),
+    ("transfer_commands",),
     ("side_by_side", "commands"),
     ("magics", "panel", "run_notebook"),
     ("_extension", "cli"),
@@ -68,7 +70,7 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
-    *("background", "columns", "side_by_side", "mode", "commands", "review_commands"),
+    *("background", "columns", "side_by_side", "mode", "commands", "review_commands", "transfer_commands"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
     *("host_cells", "kernelspec", "run_notebook", "doctor"),
 }
@@ -91,6 +93,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "packaging": {"doctor"},
     "pathspec": {"selection", "path_selection"},
     "platformdirs": {"settings", "overlay_folder", "git"},
+    "tqdm": {"progress"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
