@@ -19,6 +19,7 @@ from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
 from .controls import AgentInfo, Control
 from .conversation import Request
+from .displayed import DisplayedFiles
 from .egress import Egress
 from .endings import busy, is_paused, not_restarted, process_lost, stopped, why_silent
 from .engines.base import Container, Engine
@@ -373,7 +374,8 @@ class Session:
     def output_filter(self, output: OutputMode | None = None) -> OutputFilter:
         """Return what the output of one cell, or of one callback of a widget, has to pass."""
         policy = self.config.output.model_copy(update={"mode": output} if output else {})
-        return OutputFilter(policy, self._outputs, self.widget_relay.view if self.widget_relay else None)
+        view = self.widget_relay.view if self.widget_relay else None
+        return OutputFilter(policy, self._outputs, view, DisplayedFiles(self))
 
     def take_comm(self, message: Message) -> bool:
         """Hand a message to whoever shows the widgets; False where it is none of theirs."""
