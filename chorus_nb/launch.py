@@ -49,7 +49,7 @@ def container_spec(
     repository, working_dir = workspace_of(config, capabilities, folder)
     image = engine.resolve(config.image)
     mode = config.repository.mode
-    user = config.security.user or sandbox_user(repository, mode, os.getuid(), os.getgid(), image.world_readable)
+    user = config.security.user or _user(repository, mode, capabilities, image.world_readable)
     mounts = image.mounts
     if repository and capabilities.repository_mounts and mode != "overlay":
         mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
@@ -70,6 +70,13 @@ def container_spec(
         seccomp_profile=seccomp_profile(config.security),
         host=capabilities.host,
     )
+
+
+def _user(repository: Path | None, mode: str, capabilities: EngineCapabilities, world_readable: bool) -> str:
+    if mode == "overlay" and not capabilities.overlays:  # A copy belongs to whoever is to work in it.
+        repository, mode = None, "none"
+    rootless = "rootless" in capabilities.host.security_modules
+    return sandbox_user(repository, mode, os.getuid(), os.getgid(), world_readable, rootless=rootless)
 
 
 def _environment(image: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:

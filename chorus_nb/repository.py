@@ -56,7 +56,9 @@ def resolve_repository(mount: RepositoryMount, start: Path, host: EngineHost | N
     return folder
 
 
-def sandbox_user(repository: Path | None, mode: str, uid: int, gid: int, world_readable: bool) -> str:
+def sandbox_user(
+    repository: Path | None, mode: str, uid: int, gid: int, world_readable: bool, *, rootless: bool = False
+) -> str:
     """Return ``UID:GID`` for the code in the sandbox: never root where the files allow another user.
 
     Parameters
@@ -70,7 +72,11 @@ def sandbox_user(repository: Path | None, mode: str, uid: int, gid: int, world_r
         The notebook's own user, who runs the sandbox unless that is root.
     world_readable : bool
         Whether anybody may read the image's interpreter.
+    rootless : bool
+        Whether the engine runs as the notebook's user, whom its containers know as root, with no right more.
     """
+    if rootless and (repository is not None or not world_readable):
+        return ROOT
     if uid != 0:
         return f"{uid}:{gid}"
     if mode == "rw" or not world_readable:

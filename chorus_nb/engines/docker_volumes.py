@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from ..errors import VolumeMountError
-from .base import OWNER_LABEL, Volume
+from .base import OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Volume
 from .docker_body import volume_body
 from .owner import owner_label
 
@@ -21,18 +24,61 @@ def mount_refused(words: str) -> VolumeMountError | None:
     )
 
 
+def with_names(client: Any, spec: ContainerSpec) -> tuple[ContainerSpec, list[str]]:
+    """Make the volumes that the engine is to mount itself, for one that makes none of these with a container: Podman.
+
+    Returns
+    -------
+    tuple
+        The container with these volumes, and their names: they are to be removed after the container.
+    """
+    volumes, names = [], list[str]()
+    for volume in spec.volumes:
+        if volume.driver_options and not volume.name:
+            names.append(f"chorus-nb-{secrets.token_hex(8)}")
+            labels = {OWNER_LABEL: owner_label(), SESSION_LABEL: spec.session_name}
+            client.create_volume(name=names[-1], driver_opts=dict(volume.driver_options), labels=labels)
+            volume = replace(volume, name=names[-1], driver_options={})
+        volumes.append(volume)
+    return replace(spec, volumes=tuple(volumes)), names
+
+
+def fill_volume(
+    client: Any, image: str, name: str, labels: Mapping[str, str], options: Mapping[str, str], archive: Iterable[bytes]
+) -> None:
+    """Make a named volume, by a container that is never started: its image gives the owner, and it takes the archive.
+
+    Not in the container of the session, as engines take nothing into a file system that is read-only.
+    """
+    client.create_volume(name=name, labels=dict(labels), driver_opts=dict(options))
+    try:
+        # Unlike all other volumes, this one is filled with what the image has there, and with that folder's owner.
+        mount = {"Type": "volume", "Source": name, "Target": WORKSPACE}
+        with _never_started(client, image, [mount]) as container:
+            client.put_archive(container, WORKSPACE, archive)
+    except BaseException:
+        client.remove_volume(name)
+        raise
+
+
 def mount_once(client: Any, image: str, volume: Volume) -> None:
     """Mount a volume and unmount it: the engine does both to read a file of a container that was never started."""
+    with _never_started(client, image, [volume_body(volume)]) as container:
+        pieces, _ = client.get_archive(container, volume.target)
+        for _ in pieces:
+            pass
+
+
+@contextmanager
+def _never_started(client: Any, image: str, mounts: list[dict[str, Any]]) -> Iterator[str]:
     body = {
         "Image": image,
         "Cmd": ["none"],
-        "Labels": {OWNER_LABEL: owner_label()},
-        "HostConfig": {"NetworkMode": "none", "Mounts": [volume_body(volume)]},
+        "Labels": {OWNER_LABEL: owner_label(), SESSION_LABEL: ""},
+        "HostConfig": {"NetworkMode": "none", "Mounts": mounts},
     }
     made = client.create_container_from_config(body, name=f"chorus-nb-{secrets.token_hex(8)}")["Id"]
     try:
-        pieces, _ = client.get_archive(made, volume.target)
-        for _ in pieces:
-            pass
+        yield made
     finally:
         client.remove_container(made, force=True, v=True)
