@@ -17,7 +17,14 @@ from conftest import wait_until
 from sandboxes import opened, value
 
 from chorus_nb.engines.docker import DockerEngine
-from chorus_nb.errors import DiskQuotaExceededError, RepositoryNotFoundError, SandboxDiedError, UnappliedChangesError
+from chorus_nb.engines.owner import owner_label
+from chorus_nb.errors import (
+    ConfigurationError,
+    DiskQuotaExceededError,
+    RepositoryNotFoundError,
+    SandboxDiedError,
+    UnappliedChangesError,
+)
 from chorus_nb.manager import SessionManager
 from chorus_nb.remove_tree import remove_tree
 from chorus_nb.sandbox import Sandbox
@@ -180,6 +187,29 @@ def test_the_repository_goes_away_while_a_sandbox_has_it(docker_engine: DockerEn
         with pytest.raises(RepositoryNotFoundError, match="does not exist"):
             sandbox.run("1")
         assert list(entries(sandbox)) == ["a.txt"]
+
+
+def test_a_start_that_fails_leaves_nothing_of_it(docker_engine: DockerEngine, repository: Path, cache: Path) -> None:
+    sandbox = Sandbox(engine=docker_engine, repo="overlay", repo_path=repository, cpuset="4000")
+    with pytest.raises(ConfigurationError, match="cpuset=4000"):
+        sandbox.run("1")
+    assert list(cache.iterdir()) == []
+
+
+def test_where_the_kernel_takes_no_overlay_there_is_a_copy(
+    docker_engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    (repository / "a.txt").write_text("a.txt")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(repository / "cache"))  # Within what it would have to cover.
+    with opened(docker_engine, repo="overlay", repo_path=repository) as sandbox:
+        assert "could not mount a volume" in sandbox._session.view.why_copied
+        value(sandbox, "open('a.txt', 'a').write('x')")
+        assert list(entries(sandbox)) == ["a.txt"]
+        assert [name for name, labels in docker_engine.owned_volumes() if labels["chorus-nb.owner"] == owner_label()]
+    assert (repository / "a.txt").read_text() == "a.txt"
+    assert not [name for name, labels in docker_engine.owned_volumes() if labels["chorus-nb.owner"] == owner_label()]
 
 
 def test_what_is_written_counts_as_disk(docker_engine: DockerEngine, repository: Path) -> None:
