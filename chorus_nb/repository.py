@@ -8,7 +8,7 @@ from pathlib import Path
 from .config import NOBODY, RepositoryMount
 from .engines.base import EngineHost
 from .errors import RepositoryNotFoundError
-from .refusals import refuse_engine_sockets, refuse_repository
+from .refusals import refuse_engine_sockets, refuse_folder
 
 ROOT = "0:0"
 
@@ -52,12 +52,12 @@ def resolve_repository(mount: RepositoryMount, start: Path, host: EngineHost | N
         raise RepositoryNotFoundError(
             f"The repository {str(asked)!r} {what}.", next_step="Give repo_path an existing folder, or use repo='none'."
         )
-    refuse_repository(folder)
+    refuse_folder(folder)
     return folder
 
 
 def sandbox_user(
-    repository: Path | None, mode: str, uid: int, gid: int, world_readable: bool, *, rootless: bool = False
+    repository: Path | None, mode: str, uid: int, gid: int, world_readable: bool, rootless: bool = False
 ) -> str:
     """Return ``UID:GID`` for the code in the sandbox: never root where the files allow another user.
 
@@ -73,10 +73,10 @@ def sandbox_user(
     world_readable : bool
         Whether anybody may read the image's interpreter.
     rootless : bool
-        Whether the engine runs as the notebook's user, whom its containers know as root, with no right more.
+        Whether the engine is: root in its containers is the notebook's user outside, and everybody else nobody.
     """
-    if rootless and (repository is not None or not world_readable):
-        return ROOT
+    if rootless:
+        return NOBODY if repository is None and mode != "rw" and world_readable else ROOT
     if uid != 0:
         return f"{uid}:{gid}"
     if mode == "rw" or not world_readable:

@@ -80,14 +80,17 @@ class VolumePlace(_CopyPlace):
         self, repository: Path, engine: Engine, spec: ContainerSpec, files: SandboxFiles, hides: Callable[[str], bool]
     ) -> None:
         archive = RepositoryArchive(repository, spec.user, hides)
+        self._hides = hides
         self._name = f"chorus-nb-copy-{secrets.token_hex(8)}"
         labels = {OWNER_LABEL: owner_label(), SESSION_LABEL: spec.session_name}
         with _explained(repository):
-            engine.make_volume(self._name, labels, spec.user, archive.pieces())
+            engine.make_volume(self._name, labels, spec.user, spec.image, archive.pieces())
         self.copy = VolumeCopy(repository, archive, files)
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
-        return replace(spec, volumes=(*spec.volumes, Volume(WORKSPACE, self._name)))
+        # What is masked was left out: a mask over it would have to be made a place.
+        masks = tuple(each for each in spec.masks if not self._hides(each.path.removeprefix(f"{WORKSPACE}/")))
+        return replace(spec, volumes=(*spec.volumes, Volume(WORKSPACE, self._name)), masks=masks)
 
     def remove(self, engine: Engine) -> None:
         with suppress(EngineError):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from .config import SandboxConfig
 from .engines.base import ContainerSpec, Engine, EngineCapabilities
 from .errors import UnappliedChangesError, VolumeMountError
 from .files import SandboxFiles
-from .overlay_folder import why_unfit
+from .overlay_folder import views_folder, why_unfit
 from .repository import resolve_repository
+from .selection import select
 from .view_places import FolderPlace, OverlayPlace, Place, VolumePlace
 from .working_copy import WorkingCopy
 
@@ -63,11 +66,17 @@ class WritableView:
         repository = resolve_repository(self._mount, self._folder, capabilities.host)
         assert repository is not None
         if not capabilities.repository_mounts:
-            return FolderPlace(repository, spec, self._files, _hides_nothing)
-        self.why_copied = self.why_copied or _why_no_overlay(spec, capabilities)
+            return FolderPlace(repository, spec, self._files, self._hidden(repository))
+        self.why_copied = self.why_copied or _why_no_overlay(spec, capabilities, repository)
         if self.why_copied:
-            return VolumePlace(repository, self._engine, spec, self._files, _hides_nothing)
+            return VolumePlace(repository, self._engine, spec, self._files, self._hidden(repository))
         return OverlayPlace(repository)
+
+    def _hidden(self, repository: Path) -> Callable[[str], bool]:
+        """Return what tells the paths that a copy leaves out: what is masked, and where views are kept."""
+        selection = select(repository, self._mount, whole_tree=True)
+        views = os.path.relpath(views_folder().resolve(), repository)
+        return lambda path: path == views or selection.hides(path)
 
     def use_copy(self, refusal: VolumeMountError) -> None:
         """Have the next start use a copy, as the kernel takes no overlay of these folders.
@@ -120,13 +129,9 @@ class WritableView:
             place.remove(self._engine)
 
 
-def _why_no_overlay(spec: ContainerSpec, capabilities: EngineCapabilities) -> str:
+def _why_no_overlay(spec: ContainerSpec, capabilities: EngineCapabilities, repository: Path) -> str:
     if not capabilities.overlays:
         return f"the {capabilities.name} engine can't mount an overlay of this machine's folders"
     if capabilities.overlay_owner not in ("", spec.user):
         return f"the {capabilities.name} engine gives the root of an overlay to root, and the code runs as {spec.user}"
-    return why_unfit()
-
-
-def _hides_nothing(path: str) -> bool:
-    return False
+    return why_unfit(repository)

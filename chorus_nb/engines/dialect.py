@@ -41,8 +41,6 @@ class Dialect:
         Whether a volume that it is to mount itself can be asked for with the container.
     overlay_owner : str
         ``UID:GID`` that it gives the root of any overlay to; empty where it leaves that alone.
-    volume_owner : str
-        What asks for a new volume of another user; empty where it has the owner of its image's folder.
     translate : callable
         Writes a request of Docker's in the words of this engine. Raises for what this engine would drop.
     """
@@ -54,7 +52,6 @@ class Dialect:
     any_runtime: bool = True
     mounts_volumes: bool = True
     overlay_owner: str = ""
-    volume_owner: str = ""
     translate: Callable[[Body, bool], Body] = lambda body, local: body
 
 
@@ -171,6 +168,5 @@ PODMAN = Dialect(
     any_runtime=False,
     mounts_volumes=False,
     overlay_owner="0:0",
-    volume_owner="uid={uid},gid={gid}",
     translate=_podman,
 )

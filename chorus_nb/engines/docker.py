@@ -38,7 +38,8 @@ from .docker_limits import missing_limits, quota_body, refuse_limits
 from .docker_locks import host_of, refuse_idle_capabilities, refuse_missing_locks
 from .docker_volumes import fill_volume, mount_once, with_names
 from .endpoint import Endpoint, connect, find_endpoint
-from .mirror import IMAGE_LABEL, Mirror, MirrorImage, build_image, build_volume_image, find_mirror
+from .mirror import IMAGE_LABEL, Mirror, MirrorImage, build_image, find_mirror
+from .named_volumes import make_missing_volumes
 
 REMOVE_TIMEOUT_S = 20.0
 
@@ -103,6 +104,7 @@ class DockerEngine(Engine):
     def create(self, spec: ContainerSpec) -> Container:
         self._refuse_what_it_lacks(spec)
         self._make_up_for_removals()
+        make_missing_volumes(self, spec)
         volumes: list[str] = []
         if not self.dialect.mounts_volumes:
             with self.translated("make a volume"):
@@ -165,13 +167,11 @@ class DockerEngine(Engine):
         with self.translated("remove the container"):
             return again_if_it_fails(ask)
 
-    def make_volume(self, name: str, labels: Mapping[str, str], user: str, archive: Iterable[bytes]) -> None:
+    def make_volume(
+        self, name: str, labels: Mapping[str, str], user: str, image: ResolvedImage, archive: Iterable[bytes]
+    ) -> None:
         with self.translated("make a volume"):
-            uid, gid = map(int, user.split(":"))
-            image = build_volume_image(str(self.version()["Arch"]), uid, gid)
-            self.load_image(image)
-            options = {"o": self.dialect.volume_owner.format(uid=uid, gid=gid)} if self.dialect.volume_owner else {}
-            fill_volume(self.client, image.reference, name, labels, options, archive)
+            fill_volume(self.client, image.reference, name, labels, user, archive)
 
     def remove_volume(self, name: str) -> None:
         with self.translated("remove a volume"), gone_is_fine():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from ..errors import VolumeMountError
-from .base import OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Volume
+from .base import OWNER_LABEL, SESSION_LABEL, ContainerSpec, Volume
 from .docker_body import volume_body
 from .owner import owner_label
+
+_TOP = "/volume"
 
 
 def mount_refused(words: str) -> VolumeMountError | None:
@@ -44,21 +47,29 @@ def with_names(client: Any, spec: ContainerSpec) -> tuple[ContainerSpec, list[st
 
 
 def fill_volume(
-    client: Any, image: str, name: str, labels: Mapping[str, str], options: Mapping[str, str], archive: Iterable[bytes]
+    client: Any, image: str, name: str, labels: Mapping[str, str], user: str, archive: Iterable[bytes]
 ) -> None:
-    """Make a named volume, by a container that is never started: its image gives the owner, and it takes the archive.
+    """Make a named volume and unpack an archive into it, by way of a container that is never started.
 
     Not in the container of the session, as engines take nothing into a file system that is read-only.
     """
-    client.create_volume(name=name, labels=dict(labels), driver_opts=dict(options))
+    client.create_volume(name=name, labels=dict(labels))
     try:
-        # Unlike all other volumes, this one is filled with what the image has there, and with that folder's owner.
-        mount = {"Type": "volume", "Source": name, "Target": WORKSPACE}
-        with _never_started(client, image, [mount]) as container:
-            client.put_archive(container, WORKSPACE, archive)
+        # In a folder of the root: an archive's own top sets no owner, a folder in it does, also of what is mounted.
+        mount = {"Type": "volume", "Source": name, "Target": _TOP, "VolumeOptions": {"NoCopy": True}}
+        with _never_started(client, image, [mount], user) as container:
+            client.put_archive(container, "/", _owned_top(user))
+            client.put_archive(container, _TOP, archive)
     except BaseException:
         client.remove_volume(name)
         raise
+
+
+def _owned_top(user: str) -> bytes:
+    top = tarfile.TarInfo(_TOP.strip("/"))
+    top.type, top.mode = tarfile.DIRTYPE, 0o755
+    top.uid, top.gid = map(int, user.split(":"))
+    return top.tobuf() + bytes(2 * tarfile.BLOCKSIZE)
 
 
 def mount_once(client: Any, image: str, volume: Volume) -> None:
@@ -70,9 +81,10 @@ def mount_once(client: Any, image: str, volume: Volume) -> None:
 
 
 @contextmanager
-def _never_started(client: Any, image: str, mounts: list[dict[str, Any]]) -> Iterator[str]:
+def _never_started(client: Any, image: str, mounts: list[dict[str, Any]], user: str = "") -> Iterator[str]:
     body = {
         "Image": image,
+        "User": user,  # Whom Podman gives a new volume to.
         "Cmd": ["none"],
         "Labels": {OWNER_LABEL: owner_label(), SESSION_LABEL: ""},
         "HostConfig": {"NetworkMode": "none", "Mounts": mounts},

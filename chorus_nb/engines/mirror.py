@@ -255,18 +255,7 @@ def build_image(links: Mapping[str, str], architecture: str, uid: int, gid: int)
     uid, gid : int
         The notebook's user, who gets the name ``sandbox``.
     """
-    return _packed(_layer(links, uid, gid), architecture)
-
-
-def build_volume_image(architecture: str, uid: int, gid: int) -> MirrorImage:
-    """Make an image of an empty folder, which a new volume that is mounted there takes its owner from.
-
-    No engine can be asked for a volume of another user than root; a container of this image is never started.
-    """
-    return _packed(_tar((), [WORKSPACE.strip("/")], owner=(uid, gid)), architecture)
-
-
-def _packed(layer: bytes, architecture: str) -> MirrorImage:
+    layer = _layer(links, uid, gid)
     digest = hashlib.sha256(layer).hexdigest()
     config = {
         "architecture": architecture,
@@ -299,10 +288,7 @@ def _layer(links: Mapping[str, str], uid: int, gid: int) -> bytes:
 
 
 def _tar(
-    files: Iterable[tuple[str, bytes]],
-    folders: Iterable[str] = (),
-    links: Mapping[str, str] | None = None,
-    owner: tuple[int, int] = (0, 0),
+    files: Iterable[tuple[str, bytes]], folders: Iterable[str] = (), links: Mapping[str, str] | None = None
 ) -> bytes:
     """Pack an archive with nothing of the clock or the user in it."""
     buffer = io.BytesIO()
@@ -310,7 +296,6 @@ def _tar(
         for folder in folders:
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder.endswith("tmp") else 0o755
-            entry.uid, entry.gid = owner
             archive.addfile(entry)
         for path, target in sorted((links or {}).items()):
             entry = tarfile.TarInfo(path.strip("/"))
