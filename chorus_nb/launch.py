@@ -21,10 +21,11 @@ from .engines.base import (
     ContainerSpec,
     Engine,
     EngineCapabilities,
-    Mount,
 )
 from .errors import ConfigurationError, ImageUnsupportedError, SandboxStartError
-from .git import GitView, git_variables, git_view, mounted
+from .git import GitView, git_variables, git_view
+from .git import mounted as mounted_for_git
+from .mounts import mounted
 from .refusals import refuse_devices, refuse_engine_sockets
 from .repository import resolve_repository, sandbox_user
 from .seccomp import seccomp_profile
@@ -50,13 +51,17 @@ def container_spec(
     repository, working_dir = workspace_of(config, capabilities, folder)
     image = engine.resolve(config.image)
     mode = config.repository.mode
-    user = config.security.user or sandbox_user(repository, mode, os.getuid(), os.getgid(), image.world_readable)
-    mounts = image.mounts
+    mounts, volumes, masks = mounted(config, repository, image, capabilities)
     view = GitView(worktrees=(working_dir,))
     if repository and capabilities.repository_mounts:
-        mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
-        view = git_view(repository, mode, config.git.protect)
-        mounts += (*view.mounts, *mounted(view.generated))
+        view = git_view(repository, mode, config.git.protect).beside([*mounts, *volumes, *masks])
+        refuse_engine_sockets((Path(mount.source) for mount in view.mounts), capabilities.host)
+        mounts += (*view.mounts, *mounted_for_git(view.generated))
+    mode = "rw" if mode in ("ro", "none") and config.mounts.writable else mode
+    rootless = "rootless" in capabilities.host.security_modules
+    user = config.security.user or sandbox_user(
+        repository, mode, os.getuid(), os.getgid(), image.world_readable, rootless
+    )
     refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)
     refuse_devices(config.security.device_list, capabilities.host)
     return ContainerSpec(
@@ -77,6 +82,9 @@ def container_spec(
         seccomp_profile=seccomp_profile(config.security),
         host=capabilities.host,
         git_credentials=config.git.credentials and config.network.mode != "none",
+        volumes=volumes,
+        masks=masks,
+        umask=config.repository.umask,
     )
 
 
@@ -147,6 +155,7 @@ def boot_payload(spec: ContainerSpec, capabilities: EngineCapabilities) -> bytes
         "working_dir": spec.working_dir,
         "own_cgroup": capabilities.isolation,
         "paths": list(checked_paths(spec)),
+        "umask": spec.umask,
         # The kernel takes no filter of a process that may gain privileges.
         "filter_syscalls": capabilities.isolation and security.no_new_privileges and security.seccomp != "unconfined",
     }

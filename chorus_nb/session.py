@@ -39,6 +39,8 @@ from .starting import Starter
 from .telemetry import ResourceSample, ResourceUsage
 from .watch import Watch, WhyEnded
 from .widgets import WidgetRelay
+from .working_copy import WorkingCopy
+from .writable_view import WritableView
 
 State = Literal["new", "starting", "idle", "busy", "dead", "closed"]
 MessageHandler = Callable[[Message], None]
@@ -131,6 +133,16 @@ class Session:
         return workspace_of(self.config, self.engine.capabilities(), self.folder)[0]
 
     @property
+    def view(self) -> WritableView:
+        """What it writes to in place of the repository, with ``--repo overlay``."""
+        return self._starter.view
+
+    @property
+    def working_copy(self) -> WorkingCopy | None:
+        """The same, to be read: from the first start until the session is closed; None for other sessions."""
+        return self.view.copy
+
+    @property
     def last_sample(self) -> ResourceSample | None:
         """The latest reading of its cgroup."""
         return self._notices.last_sample
@@ -181,8 +193,8 @@ class Session:
             self.start()
             return
         self._notices.worker_ready = False
-        self._loss = None
         self.request(Request("shutdown_request", {"restart": True}), "shutdown_reply")
+        self._loss = None
         self.close_widgets()
         if not self._notices.wait(lambda: self._notices.worker_ready, _ANSWER_TIMEOUT_S):
             raise not_restarted(self.name)
@@ -210,6 +222,7 @@ class Session:
             conversation.tell(Request("shutdown_request", {"restart": False}))
             conversation.join(1.0)
         self._clear("closed")
+        self._starter.view.close()
         self._watch.join()
 
     def _clear(self, state: State) -> None:
@@ -293,6 +306,8 @@ class Session:
         with self._turn():
             self.report_loss()
             self.start()
+            request.content["generation"] = self._notices.generation
+            self.report_loss()  # Of an end until here; where there is one from here on, the sandbox refuses the cell.
             assert self._starter.conversation is not None
             if self._starter.no_python and request.msg_type == "execute_request":
                 raise only_scripts(self._starter.no_python)
@@ -416,10 +431,15 @@ class Session:
         if self.take_comm(message) or self.egress.take(message):
             return
         if message.msg_type == "worker_exit":
-            self.close_widgets()
             self._loss = process_lost(self.name)
+            self.worker_exited(message)
         elif not self.late.take(message):
             self._notices.take(self.egress.counted(message))
+
+    def worker_exited(self, message: Message) -> None:
+        """Note that the process with the variables has ended; the next one has none of them."""
+        self.close_widgets()
+        self._notices.take(message)
 
     def _ended(self, error: AgentProtocolError | None) -> None:
         self._notices.end()

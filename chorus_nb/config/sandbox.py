@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from ..errors import ConfigurationError, PolicyRefusedError
 from .git import GitPolicy
 from .limits import ResourceLimits
+from .mounts import MountPolicy
 from .network import NetworkPolicy
 from .option import Option, Policy, free, options_of
 from .output import OutputPolicy
@@ -45,6 +46,7 @@ class SandboxConfig(Policy):
     network: NetworkPolicy = NetworkPolicy()
     security: SecurityPolicy = SecurityPolicy()
     repository: RepositoryMount = RepositoryMount()
+    mounts: MountPolicy = MountPolicy()
     git: GitPolicy = GitPolicy()
     output: OutputPolicy = OutputPolicy()
     environment: Annotated[Mapping[_Name, _Value], Option("env", _NAMES_AND_TEXTS, many=True)] = Field(

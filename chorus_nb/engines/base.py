@@ -59,6 +59,14 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """A path in a mounted folder at which nothing is to be seen: the null device, or an empty folder, lies over it."""
+
+    path: str
+    is_folder: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedImage:
     """An image as the engine will run it.
 
@@ -134,6 +142,8 @@ class ContainerSpec:
     """The JSON text of the profile, where ``security.seccomp`` names a file."""
     host: EngineHost = EngineHost()
     volumes: tuple[Volume, ...] = ()
+    masks: tuple[Mask, ...] = ()
+    umask: str = "022"
     git_credentials: bool = False
     """Whether git in it may ask the host for credentials, by the proxy of the agent."""
 
@@ -171,6 +181,8 @@ class EngineCapabilities:
     """OCI runtimes that a container may name; empty where it can't choose."""
     host: EngineHost = EngineHost()
     """Where its containers run."""
+    overlays: bool = False
+    """Whether a volume can be an overlay of folders that this process has on this machine."""
     details: Mapping[str, str] = field(default_factory=dict)
     """Versions and drivers, for people."""
 
@@ -295,6 +307,15 @@ class Engine(ABC):
     def owned(self) -> list[tuple[str, Mapping[str, str]]]:
         """Return id and labels of every container that carries :data:`OWNER_LABEL`, in any state."""
 
+    def empty_work(self, volume: Volume) -> None:
+        """Mount an overlay and unmount it again: its kernel empties the overlay's work folder, which only root can.
+
+        Raises
+        ------
+        EngineError
+        """
+        raise NotImplementedError  # Of an engine without overlays nobody asks it.
+
     @abstractmethod
     def remove_id(self, container_id: str) -> None:
         """Force the removal of a container by id. One that is gone already is fine."""
@@ -302,5 +323,11 @@ class Engine(ABC):
 
 OWNER_LABEL = "chorus-nb.owner"
 """``MACHINE/BOOT-ID/PID-NAMESPACE/PID/START-TIME`` of the process that the container belongs to."""
+
+VOLUME_LABEL = "chorus-nb.volume"
+"""On volumes that outlive a session: the name that the user has given one."""
+
+VOLUME_PREFIX = "chorus-nb-"
+"""What such a volume's name begins with in the engine."""
 
 SESSION_LABEL = "chorus-nb.session"

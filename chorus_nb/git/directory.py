@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PolicyRefusedError
-from ..refusals import refuse_repository
+from ..refusals import refuse_folder
 from .config_file import GitConfigError, Setting, parse_config, value_of
 
 _MAX_FILE_BYTES = 2**20
@@ -140,7 +140,7 @@ def _leads_to(path: Path, place: Path) -> bool:
 def _refuse_others(found: GitDirectory) -> None:
     """Refuse a git directory outside of what is mounted that is not this worktree's."""
     try:
-        refuse_repository(found.common)
+        refuse_folder(found.common)
     except PolicyRefusedError as refusal:
         raise NoGitDirectoryError(f"names a folder that is refused by the rule {refusal.rule!r}") from None
     if found.common != found.path:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..engines.base import WORKSPACE, Mount
+from ..engines.base import WORKSPACE, Mask, Mount, Volume
 from ..errors import ConfigurationError
 from .config_file import GitConfigError, Setting, format_config, parse_config, without_secrets
 from .directory import GitDirectory, NoGitDirectoryError, git_directory, is_git_directory, read_text, worktrees_below
@@ -59,6 +61,21 @@ class GitView:
     generated: tuple[tuple[str, str], ...] = ()
     worktrees: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def beside(self, others: Iterable[Mount | Volume | Mask]) -> GitView:
+        """Return what of it is seen where these are mounted or masked as well: nothing below them, or in their place."""
+        places = [each.path if isinstance(each, Mask) else each.target for each in others]
+        taken = tuple(place for place in places if place != WORKSPACE)
+
+        def is_seen(path: str) -> bool:
+            return not any(path == place or path.startswith(f"{place}/") for place in taken)
+
+        return replace(
+            self,
+            mounts=tuple(mount for mount in self.mounts if is_seen(mount.target)),
+            generated=tuple(file for file in self.generated if is_seen(file[0])),
+            worktrees=tuple(filter(is_seen, self.worktrees)),
+        )
 
 
 def git_view(root: Path, mode: str, protect: bool = True) -> GitView:
@@ -157,8 +174,8 @@ class _View:
         place = str(self._inside(folder))
         for name in _CONFIGS:
             self._add_config(folder / name, f"{place}/{name}", of)
-        if (folder / "credentials").is_file():
-            self._mounts[f"{place}/credentials"] = Mount(_NOTHING, f"{place}/credentials")
+        for name in _hidden(folder):
+            self._mounts[f"{place}/{name}"] = Mount(_NOTHING, f"{place}/{name}")
         if protect:
             self._fix_directory(folder, place)
 
@@ -248,6 +265,18 @@ def _modules(folder: Path) -> list[Path]:
         elif len(path.parts) - len(folder.parts) < _MAX_DEPTH:
             waiting += _folders(path)
     return found
+
+
+def _hidden(folder: Path) -> list[str]:
+    """Return what in a git directory is not to be seen: passwords, and sockets, which take no part in read-only."""
+    try:
+        with os.scandir(folder) as entries:
+            kinds = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
+    except OSError:
+        return []
+    return [
+        name for name, mode in kinds.items() if stat.S_ISSOCK(mode) or (name == "credentials" and stat.S_ISREG(mode))
+    ]
 
 
 def _refuse_no_text(found: GitDirectory) -> None:

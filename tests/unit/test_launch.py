@@ -116,6 +116,7 @@ def test_the_payload_tells_the_agent_where_it_is(tmp_path: Path) -> None:
         "own_cgroup": True,
         "filter_syscalls": True,
         "paths": list(checked_paths(spec)),
+        "umask": "022",
     }
     assert not payload_of(spec, PLAIN)["config"]["own_cgroup"]
 
