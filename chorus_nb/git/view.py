@@ -63,7 +63,7 @@ class GitView:
     notes: tuple[str, ...] = ()
 
     def beside(self, others: Iterable[Mount | Volume | Mask]) -> GitView:
-        """Return what of it is seen where these are mounted or masked as well: nothing below them, or in their place."""
+        """Return what of it is seen where these are mounted or masked, too: nothing below them, or in their place."""
         places = [each.path if isinstance(each, Mask) else each.target for each in others]
         taken = tuple(place for place in places if place != WORKSPACE)
 

@@ -358,7 +358,7 @@ BAD: list[tuple[str, Any]] = [
     *[("volume", value) for value in ("cache", "cache:", ":/cache", "-a:/c", "a b:/c", "x" * 65 + ":/c", "a:b:/c", 3)],
     ("git_config", "user"),
     ("git_config", "user.na me"),
-    ("git_config", ["user.name\n"]),
+    ("git_config", ["user.na\nme"]),
     ("git_config", "credential.helper"),
     ("git_config", "http.extraHeader"),
     ("git_config", "http.https://example.org/.ExtraHeader"),
