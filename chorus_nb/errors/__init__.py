@@ -8,6 +8,7 @@ Where a builtin exception means the same, the error is one of those too, so that
 """
 
 from .base import CATEGORIES, ChorusError
+from .changes import ApplyError, ChangedMeanwhileError, DiscardError, NoSuchChangeError
 from .configuration import (
     ConfigurationError,
     PolicyLoosenedError,
@@ -67,11 +68,14 @@ __all__ = [
     "CATEGORIES",
     "AgentProtocolError",
     "AgentSilentError",
+    "ApplyError",
     "CellCancelledError",
     "CellNotDoneError",
+    "ChangedMeanwhileError",
     "ChorusError",
     "CommandError",
     "ConfigurationError",
+    "DiscardError",
     "DiskFullError",
     "DiskQuotaExceededError",
     "EgressDeniedError",
@@ -87,6 +91,7 @@ __all__ = [
     "ImageError",
     "ImageNotFoundError",
     "ImageUnsupportedError",
+    "NoSuchChangeError",
     "OpenFilesLimitError",
     "OutOfMemoryError",
     "PolicyLoosenedError",

@@ -15,13 +15,13 @@ PACKAGE = Path(__file__).parents[2] / "chorus_nb"
 
 # From the ground up. Modules of one line do not import each other, except within one folder.
 LAYERS: list[tuple[str, ...]] = [
-    ("_version", "errors", "digest", "birth_time", "remove_tree"),
+    ("_version", "errors", "digest", "birth_time", "remove_tree", "syncfs"),
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
     ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter", "likely_secrets"),
     ("enforced",),
-    ("sanitize", "drawings", "frame", "shell_monitor", "writer"),
+    ("sanitize", "drawings", "frame", "shell_monitor", "writer", "difference"),
     ("declarations",),
     ("stylesheets", "estimators"),
     ("markup",),
@@ -29,11 +29,13 @@ LAYERS: list[tuple[str, ...]] = [
     ("page", "widgets"),
     ("selection",),
     ("mounts",),
-    ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
-    ("conversation", "notices", "limits_enforced", "overlay_copy"),
-    ("payloads", "buffers", "shell_agent", "options", "overlay_folder"),
-    ("settings", "controls", "writable_view"),
-    ("endings",),
+    ("repository", "working_copy", "transfer", "egress", "git", "outputs", "asking"),
+    ("conversation", "notices", "limits_enforced", "overlay_copy", "host_tree"),
+    ("payloads", "buffers", "shell_agent", "options", "overlay_folder", "content", "changes", "git_folders"),
+    ("settings", "controls", "writable_view", "links", "renames", "path_selection"),
+    ("endings", "file_entries", "comparison", "host_writes"),
+    ("file_requests", "apply", "discard"),
+    ("file_streams", "review"),
     ("launch", "execution", "late", "files", "introspection"),
     ("starting", "watch"),
     ("session",),
@@ -41,8 +43,19 @@ LAYERS: list[tuple[str, ...]] = [
     ("notebook_sessions",),
     ("sandbox",),
     ("async_sandbox",),
-    ("magic_line",),
-    ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script", "host_cells", "kernelspec"),
+    ("magic_line", "reports"),
+    (
+        "status",
+        "review_commands",
+        "publishing",
+        "completion",
+        "kernel_requests",
+        "turns",
+        "ansi",
+        "script",
+        "host_cells",
+        "kernelspec",
+    ),
     ("comm_relay", "replay"),
     ("cell", "run_report", "config_command", "containers_command", "doctor"),
     ("columns", "background", "mode"),
@@ -55,7 +68,7 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
-    *("background", "columns", "side_by_side", "mode", "commands"),
+    *("background", "columns", "side_by_side", "mode", "commands", "review_commands"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
     *("host_cells", "kernelspec", "run_notebook", "doctor"),
 }
@@ -63,15 +76,25 @@ FACES = {
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
     "pydantic": {
-        *("config", "control", "controls", "enforced", "limits_enforced", "telemetry", "notices", "files", "run_report")
+        *(
+            "config",
+            "control",
+            "controls",
+            "enforced",
+            "limits_enforced",
+            "telemetry",
+            "notices",
+            "file_entries",
+            "run_report",
+        )
     },
     "packaging": {"doctor"},
-    "pathspec": {"selection"},
-    "platformdirs": {"settings", "overlay_folder"},
+    "pathspec": {"selection", "path_selection"},
+    "platformdirs": {"settings", "overlay_folder", "git"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
-    "PIL": {"panel"},
+    "PIL": {"panel", "difference"},
     "IPython": FACES,
     "anywidget": FACES,
     "comm": FACES,
@@ -80,7 +103,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "traitlets": FACES,
     "jupyter_client": FACES,
     "nbclient": {"run_notebook"},
-    "nbformat": {"run_notebook"},
+    "nbformat": {"run_notebook", "difference"},
+    "nbdime": {"difference"},
     "zmq": {"run_notebook"},
 }
 DOCKER_MODULES = {
