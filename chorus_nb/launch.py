@@ -54,7 +54,8 @@ def container_spec(
     mounts, volumes, masks = mounted(config, repository, image, capabilities)
     view = GitView(worktrees=(working_dir,))
     if repository and capabilities.repository_mounts:
-        view = git_view(repository, mode, config.git.protect)
+        view = git_view(repository, mode, config.git.protect).beside([*mounts, *volumes, *masks])
+        refuse_engine_sockets((Path(mount.source) for mount in view.mounts), capabilities.host)
         mounts += (*view.mounts, *mounted_for_git(view.generated))
     mode = "rw" if mode in ("ro", "none") and config.mounts.writable else mode
     user = config.security.user or _user(repository, mode, capabilities, image.world_readable)

@@ -120,7 +120,7 @@ def _value(text: str, at: int) -> tuple[str, int]:
 
 
 def _escaped(text: str, at: int) -> tuple[str, int]:
-    found = re.compile(r"\\\r?\n").match(text, at)
+    found = re.compile(r"\\(\r?\n|\Z)").match(text, at)
     if found:
         return "", found.end()
     char = text[at + 1 : at + 2]

@@ -59,7 +59,7 @@ class Credentials:
     admits : callable
         :data:`Admits`.
     fill_timeout_s : float
-        How long the host's git may take: a helper of its may be waiting for somebody.
+        How long the host's git may take, in seconds: a helper of its may be waiting for somebody.
     """
 
     def __init__(self, admits: Admits, fill_timeout_s: float = FILL_TIMEOUT_S) -> None:
@@ -157,13 +157,13 @@ class Credentials:
             self._counts[host] = HostCredentials(host, old.handed_over + given, old.not_given + (not given))
 
 
-def credentials_for(config: SandboxConfig) -> Credentials | None:
+def credentials_for(config: SandboxConfig, fill_timeout_s: float = FILL_TIMEOUT_S) -> Credentials | None:
     """Return who answers the requests of a sandbox; None where it has no network, or nobody asked for credentials."""
     network = config.network
     if not config.git.credentials or network.mode == "none":
         return None
     allowed = None if network.allow is None else AllowList(network.allow)
-    return Credentials(lambda host, port: allowed is None or allowed.admits_name(host, port))
+    return Credentials(lambda host, port: allowed is None or allowed.admits_name(host, port), fill_timeout_s)
 
 
 class _Turn:

@@ -23,8 +23,8 @@ _ALWAYS = (
     ("core.fsmonitor", "false"),
 )
 _NO_CREDENTIALS = (
-    '!test "$1" != get || echo \'chorus-nb: this sandbox has no git credentials. Who wants it to use those of the host '
-    "adds --git-credentials and makes the session anew with --fresh.' >&2; :"
+    '!say() { test "$1" != get || echo \'chorus-nb: this sandbox has no git credentials. To have it use those of the '
+    "host, add --git-credentials and make the session anew with --fresh.' >&2; }; say"
 )
 """A helper that has nothing, and so is only asked where nobody else had."""
 
@@ -46,7 +46,10 @@ def git_variables(config: SandboxConfig, view: GitView, repository: Path | None)
         What was asked for by name can't be had.
     """
     first = _number_of_own(config.environment)
-    settings = [*_settings(config, view), *(_carried(config, repository) if repository else ())]
+    # Of a user whose repository the sandbox does not see, it learns nothing that was not asked for.
+    nowhere = Path("/") if config.git.credentials or config.git.settings else None
+    folder = repository or nowhere
+    settings = [*_settings(config, view), *(_carried(config, folder) if folder else ())]
     variables = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_COUNT": str(first + len(settings))}
     for number, (key, value) in enumerate(settings, first):
         variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
@@ -70,14 +73,14 @@ def _settings(config: SandboxConfig, view: GitView) -> Iterator[tuple[str, str]]
         yield "credential.helper", _NO_CREDENTIALS
 
 
-def _carried(config: SandboxConfig, repository: Path) -> Iterator[tuple[str, str]]:
+def _carried(config: SandboxConfig, folder: Path) -> Iterator[tuple[str, str]]:
     asked = config.git.settings
     if asked and git_program() is None:
         raise ConfigurationError(
             f"git_config={','.join(asked)} can't be had: this machine has no git.",
             next_step="Install git, or leave it out.",
         )
-    for name, value in settings_of(repository, dict.fromkeys((*IDENTITY, *asked))).items():
+    for name, value in settings_of(folder, dict.fromkeys((*IDENTITY, *asked))).items():
         if name in IDENTITY and name not in asked:
             value = "".join(char for char in value if char.isprintable())[:_MAX_VALUE_CHARS]
         elif clear_url(name + value) != name + value or len(value) > _MAX_VALUE_CHARS:

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..engines.base import WORKSPACE, Mount
+from ..engines.base import WORKSPACE, Mask, Mount, Volume
+from ..errors import ConfigurationError
 from .config_file import GitConfigError, Setting, format_config, parse_config, without_secrets
 from .directory import GitDirectory, NoGitDirectoryError, git_directory, is_git_directory, read_text, worktrees_below
 
@@ -28,6 +31,8 @@ _MAX_FOLDERS = 20_000
 _MAX_DIRECTORIES = 40
 """How many submodules, or worktrees, are protected each by itself; the folder of more takes no writes at all."""
 
+_MAX_REPOSITORIES = 100
+"""How many repositories in the repository there may be; more are not looked at, and that is an error in any mode."""
 _MAX_DEPTH = 20
 
 _NOTHING = "/dev/null"
@@ -56,6 +61,21 @@ class GitView:
     generated: tuple[tuple[str, str], ...] = ()
     worktrees: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def beside(self, others: Iterable[Mount | Volume | Mask]) -> GitView:
+        """Return what of it is seen where these are mounted or masked, too: nothing below them, or in their place."""
+        places = [each.path if isinstance(each, Mask) else each.target for each in others]
+        taken = tuple(place for place in places if place != WORKSPACE)
+
+        def is_seen(path: str) -> bool:
+            return not any(path == place or path.startswith(f"{place}/") for place in taken)
+
+        return replace(
+            self,
+            mounts=tuple(mount for mount in self.mounts if is_seen(mount.target)),
+            generated=tuple(file for file in self.generated if is_seen(file[0])),
+            worktrees=tuple(filter(is_seen, self.worktrees)),
+        )
 
 
 def git_view(root: Path, mode: str, protect: bool = True) -> GitView:
@@ -99,7 +119,9 @@ class _View:
             self._add_directory(self._root, None, self._protect)
         else:
             self._add_worktree(self._root)
-            for worktree in worktrees_below(self._root, _MAX_FOLDERS):
+            for number, worktree in enumerate(worktrees_below(self._root, _MAX_FOLDERS)):
+                if number == _MAX_REPOSITORIES:
+                    raise _too_many(self._root)
                 self._add_worktree(worktree)
         for folder in list(self._done):
             self._add_inner(folder, self._protect)
@@ -111,6 +133,7 @@ class _View:
             found = git_directory(worktree, self._root)
             if found is None:
                 return
+            _refuse_no_text(found)
             self._find_place(found)
         except NoGitDirectoryError as error:
             self._notes.append(f"{self._name(worktree / '.git')} {error}")
@@ -151,8 +174,8 @@ class _View:
         place = str(self._inside(folder))
         for name in _CONFIGS:
             self._add_config(folder / name, f"{place}/{name}", of)
-        if (folder / "credentials").is_file():
-            self._mounts[f"{place}/credentials"] = Mount(_NOTHING, f"{place}/credentials")
+        for name in _hidden(folder):
+            self._mounts[f"{place}/{name}"] = Mount(_NOTHING, f"{place}/{name}")
         if protect:
             self._fix_directory(folder, place)
 
@@ -224,6 +247,13 @@ class _View:
         return repr(os.fspath(path.relative_to(self._root)) if path.is_relative_to(self._root) else os.fspath(path))
 
 
+def _too_many(root: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{str(root)!r} holds more than {_MAX_REPOSITORIES} git repositories: too many to hide the secrets of each.",
+        next_step="Give one of them with repo_path, or use repo='none'.",
+    )
+
+
 def _modules(folder: Path) -> list[Path]:
     """Return the git directories of submodules below ``modules``: a submodule's name may have slashes."""
     found: list[Path] = []
@@ -235,6 +265,24 @@ def _modules(folder: Path) -> list[Path]:
         elif len(path.parts) - len(folder.parts) < _MAX_DEPTH:
             waiting += _folders(path)
     return found
+
+
+def _hidden(folder: Path) -> list[str]:
+    """Return what in a git directory is not to be seen: passwords, and sockets, which take no part in read-only."""
+    try:
+        with os.scandir(folder) as entries:
+            kinds = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
+    except OSError:
+        return []
+    return [
+        name for name, mode in kinds.items() if stat.S_ISSOCK(mode) or (name == "credentials" and stat.S_ISREG(mode))
+    ]
+
+
+def _refuse_no_text(found: GitDirectory) -> None:
+    """Refuse what an engine can't be told."""
+    if any("\ud800" <= char <= "\udfff" for char in f"{found.worktree}{found.path}"):
+        raise NoGitDirectoryError("is in a folder whose name is no UTF-8")
 
 
 def _folders(folder: Path) -> list[Path]:

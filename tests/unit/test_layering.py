@@ -20,6 +20,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("config", "telemetry"),
     ("engines",),
     ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter", "likely_secrets"),
+    ("mounts_enforced",),
     ("enforced",),
     ("sanitize", "drawings", "frame", "shell_monitor", "writer", "difference"),
     ("declarations", "file_kinds"),
