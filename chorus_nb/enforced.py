@@ -87,7 +87,7 @@ def locks(found: LocksReport, spec: ContainerSpec) -> Iterator[Control]:
     yield from _paths(mounts, found, spec, own_kernel)
     yield from _extra_mounts(mounts, spec)
     if spec.masks:
-        yield _masks(mounts, spec)
+        yield _masks(mounts, spec, own_kernel)
     yield _device_list(found, spec, own_kernel)
 
 
@@ -288,15 +288,20 @@ def _extra_mounts(mounts: list[MountPoint], spec: ContainerSpec) -> Iterator[Con
             yield Control(f"mount {path}", "read-only" if read_only else "writable", found, in_force)
 
 
-def _masks(mounts: list[MountPoint], spec: ContainerSpec) -> Control:
-    """What is masked of mounted folders: each mask lies on its folder's mount, and nothing lies on the mask."""
+def _masks(mounts: list[MountPoint], spec: ContainerSpec, own_kernel: bool) -> Control:
+    """What is masked of mounted folders: each mask lies on its folder's mount, and nothing lies on the mask.
+
+    A kernel of its own, gVisor, names no root of what is mounted, so that a mount is there is all that is to be seen.
+    """
     roots = {*(mount.target for mount in spec.mounts), *(volume.target for volume in spec.volumes)}
     folders = {mount.id for root in roots if (mount := mount_at(mounts, root)) and mount.path == root}
     covered = {mount.parent for mount in mounts}
     in_force = {
         mount.path: mount.kind == "tmpfs" and mount.read_only
         for mount in mounts
-        if mount.parent in folders and mount.id not in covered and (_is_null(mount) or mount.kind == "tmpfs")
+        if mount.parent in folders
+        and mount.id not in covered
+        and (own_kernel or _is_null(mount) or mount.kind == "tmpfs")
     }
     seen = [mask for mask in spec.masks if mask.path not in in_force or (mask.is_folder and not in_force[mask.path])]
     return Control("masked files", _counted(spec.masks), _but(spec.masks, seen), not seen)
