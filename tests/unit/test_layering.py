@@ -19,7 +19,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
-    ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter"),
+    ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter", "likely_secrets"),
     ("enforced",),
     ("sanitize", "drawings", "frame", "shell_monitor", "writer"),
     ("declarations",),
@@ -27,6 +27,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("markup",),
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
+    ("selection",),
+    ("mounts",),
     ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
     ("conversation", "notices", "limits_enforced", "overlay_copy", "host_tree"),
     ("payloads", "buffers", "shell_agent", "options", "overlay_folder", "content", "changes", "git_folders"),
@@ -77,7 +79,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
         )
     },
     "packaging": {"doctor"},
-    "pathspec": {"path_selection"},
+    "pathspec": {"path_selection", "selection"},
     "tqdm": {"progress"},
     "platformdirs": {"settings", "overlay_folder"},
     "docker": {"engines"},
@@ -103,6 +105,7 @@ DOCKER_MODULES = {
     "engines.docker_container",
     "engines.docker_exec",
     "engines.docker_calls",
+    "engines.named_volumes",
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
