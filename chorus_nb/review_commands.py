@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
-from IPython.core.magic_arguments import MagicArgumentParser
 from IPython.display import publish_display_data
 
 from .changes import Change
@@ -105,8 +104,13 @@ def discard(reviews: Reviews, session: Session, paths: Sequence[str]) -> list[Ch
 _FLAGS: dict[str, tuple[str, ...]] = {"diff": (), "apply": ("--check",), "discard": ()}
 
 
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
 def _parsed(command: str, text: str) -> Namespace:
-    parser = MagicArgumentParser(f"%sandbox {command}", add_help=False, allow_abbrev=False)
+    parser = _Parser(f"%sandbox {command}", add_help=False, allow_abbrev=False)
     parser.add_argument("--session", default=DEFAULT_NAME)
     for flag in _FLAGS[command]:
         parser.add_argument(flag, action="store_true")
