@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[2] / "chorus_nb"
 
 # From the ground up. Modules of one line do not import each other, except within one folder.
 LAYERS: list[tuple[str, ...]] = [
-    ("_version", "errors", "digest", "birth_time", "remove_tree"),
+    ("_version", "errors", "digest", "birth_time", "remove_tree", "syncfs"),
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
@@ -29,10 +29,10 @@ LAYERS: list[tuple[str, ...]] = [
     ("page", "widgets"),
     ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
     ("conversation", "notices", "limits_enforced", "overlay_copy", "host_tree"),
-    ("payloads", "buffers", "shell_agent", "options", "overlay_folder", "content"),
-    ("settings", "controls", "writable_view", "changes"),
-    ("endings", "file_entries", "renames", "apply"),
-    ("file_requests", "discard"),
+    ("payloads", "buffers", "shell_agent", "options", "overlay_folder", "content", "changes", "git_folders"),
+    ("settings", "controls", "writable_view", "links", "renames", "path_selection"),
+    ("endings", "file_entries", "comparison", "host_writes"),
+    ("file_requests", "apply", "discard"),
     ("file_streams", "review"),
     ("launch", "execution", "late", "files", "introspection"),
     ("starting", "watch"),
@@ -87,6 +87,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
         )
     },
     "packaging": {"doctor"},
+    "pathspec": {"path_selection"},
     "platformdirs": {"settings", "overlay_folder"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
