@@ -95,10 +95,10 @@ class ReviewCommands:
             return []
 
 
-def discard(reviews: Reviews, session: Session, paths: Sequence[str]) -> list[Change]:
-    """Bring the host's version of these paths back into a sandbox."""
+def discard(reviews: Reviews, session: Session, paths: Sequence[str], *, globs: bool = True) -> list[Change]:
+    """Bring the host's version of these paths back into a sandbox; ``globs`` as of :meth:`Review.discard`."""
     workspace = workspace_of(session.config, session.engine.capabilities(), session.folder)[1]
-    return reviews.of(session).discard(paths, SandboxFiles(session), workspace)
+    return reviews.of(session).discard(paths, SandboxFiles(session), workspace, globs=globs)
 
 
 _FLAGS: dict[str, tuple[str, ...]] = {"diff": (), "apply": ("--check",), "discard": ()}
