@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 
-from .changes import Change
+from .changes import Change, ChangeKind
 from .difference import Budget, Difference, Report, Version, compare, count, named, visible
 from .errors import ChorusError, ConfigurationError
 from .review import Review
@@ -64,14 +64,26 @@ def report(review: Review, name: str, changes: Sequence[Change]) -> Report:
     differences = Differences(review)
     shown = tuple(differences.of(change) for change in told[:MAX_SHOWN])
     left = told[MAX_SHOWN:]
-    kinds = Counter(change.kind for change in told)
-    summary = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items())
     return Report(
-        f"The sandbox {name!r} has made {count(len(told), 'change')}: {summary}.",
+        f"The sandbox {name!r} has made {count(len(told), 'change')}: {_summary(told)}.",
         shown,
         listed(left),
         f"Of these, {len(shown)} are shown; name files or folders to see others: %sandbox diff PATH." if left else "",
     )
+
+
+def _summary(changes: Sequence[Change]) -> str:
+    kinds = Counter(change.kind for change in changes)
+    return ", ".join(f"{kinds[kind]:,} {word}" for kind, word in _WORDS.items() if kinds[kind])
+
+
+_WORDS: Mapping[ChangeKind, str] = {
+    "created": "created",
+    "modified": "modified",
+    "renamed": "renamed",
+    "deleted": "deleted",
+    "mode": "of the mode alone",
+}
 
 
 def without_containing(changes: Sequence[Change]) -> list[Change]:
