@@ -13,6 +13,8 @@ from .errors import ConfigurationError
 from .magic_line import sessions_asked
 from .manager import DEFAULT_NAME, SessionManager
 from .mode import Mode, is_own
+from .reports import Reviews
+from .review_commands import ReviewCommands
 from .session import Session
 from .status import describe, list_sessions, settings_table
 
@@ -33,6 +35,9 @@ HELP = """\
 %sandbox kill [NAME]           kill its container at once
 %sandbox logs [NAME]           what it said outside of any cell
 %sandbox config [NAME]         the settings it was made with
+%sandbox diff [PATHS]          what a session with --repo overlay has changed; --session NAME for each of these three
+%sandbox apply [PATHS]         take that over to your files; --check only says what would be
+%sandbox discard [PATHS]       throw it away: the sandbox has your files again
 %sandbox panel                 every session, live, with buttons"""
 
 _ON = re.compile(r"\s*%sandbox[ \t]+on\b")
@@ -66,6 +71,8 @@ class Commands:
         self._mode = mode
         self._parse = parse
         self._show_panel = show_panel
+        self.reviews = Reviews()
+        self.review = ReviewCommands(shell, manager, self.reviews)
         self._commands: dict[str, Callable[[str], object]] = {
             "status": self._status,
             "list": self._list,
@@ -77,6 +84,7 @@ class Commands:
             "logs": self._logs,
             "panel": self._panel,
             "config": self._config,
+            **self.review.table,
             "on": self._on,
             "off": self._off,
             "help": self._help,

@@ -135,7 +135,7 @@ class Review:
             raise _not_to_be_read(change.path)
         return data
 
-    def apply(self, paths: Sequence[str] = (), *, check: bool = False) -> Applied:
+    def apply(self, paths: Sequence[str] = (), *, check: bool = False, globs: bool = True) -> Applied:
         """Take changes over to the host, each as a whole or not at all.
 
         Parameters
@@ -144,6 +144,8 @@ class Review:
             As of :meth:`changes`. Folders that a file needs are made with it.
         check : bool
             Only say what would be done.
+        globs : bool
+            As of :class:`PathSelection`.
 
         Raises
         ------
@@ -154,7 +156,7 @@ class Review:
         """
         with self._lock, self._host() as host:
             everything = self._find(host, ())
-            chosen = _with_folders(PathSelection(paths, self.copy.folder).of(everything), everything)
+            chosen = _with_folders(PathSelection(paths, self.copy.folder, globs=globs).of(everything), everything)
             reasons = {each.path: each.conflict or self._unseen(each) for each in chosen if not each.refusal}
             ready = [each for each in chosen if not each.refusal and not reasons[each.path]]
             if not check:
@@ -166,7 +168,9 @@ class Review:
             raise _apply_error(applied, check)
         return applied
 
-    def discard(self, paths: Sequence[str], files: SandboxFiles, workspace: str = WORKSPACE) -> list[Change]:
+    def discard(
+        self, paths: Sequence[str], files: SandboxFiles, workspace: str = WORKSPACE, *, globs: bool = True
+    ) -> list[Change]:
         """Bring the host's version back into the sandbox, and return what was thrown away.
 
         Parameters
@@ -177,6 +181,8 @@ class Review:
             Of the sandbox; it is started where it does not run.
         workspace : str
             Where it has the repository.
+        globs : bool
+            As of :class:`PathSelection`.
 
         Raises
         ------
@@ -188,7 +194,7 @@ class Review:
             Something is different still.
         """
         with self._lock, self._host() as host:
-            selection = PathSelection(paths, self.copy.folder)
+            selection = PathSelection(paths, self.copy.folder, globs=globs)
             chosen = selection.of(self._find(host, ()))
             in_detail = selection.of(self._find(host, (), with_git=True)) if chosen else []
             discard_changes(in_detail, host, files, workspace)

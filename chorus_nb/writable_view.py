@@ -6,9 +6,11 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+from .comparison import find_changes
 from .config import SandboxConfig
 from .engines.base import ContainerSpec, Engine, EngineCapabilities
-from .errors import ConfigurationError, UnappliedChangesError
+from .errors import ConfigurationError, RepositoryNotFoundError, UnappliedChangesError
+from .host_tree import HostTree
 from .overlay_folder import OverlayFolder, why_unfit
 from .repository import resolve_repository
 from .working_copy import WorkingCopy
@@ -61,16 +63,23 @@ class WritableView:
         return OverlayFolder.made_for(repository)
 
     def has_changes(self) -> bool:
-        """Whether something in it is not as in the repository. Raises ``WorkingCopyError``."""
-        entries = self.copy.entries() if self.copy else iter(())
-        return any(entry.state is None or entry.state.kind != "directory" for entry in entries)
+        """Whether a file in it is not as in the repository, as what was discarded is. Raises ``ChorusError``."""
+        if self.copy is None:
+            return False
+        try:
+            with HostTree(self.copy.folder) as host:
+                changes = find_changes(self.copy, host, known={}, hides=lambda path: False, with_git=True)
+        except RepositoryNotFoundError:
+            return False  # Nothing can be applied any more.
+        return any(change.file_kind != "directory" for change in changes)
 
     def refuse_to_lose(self, name: str) -> None:
         """Raise ``UnappliedChangesError`` where the end of the session of that name would lose changes."""
         if self.has_changes():
             raise UnappliedChangesError(
                 f"The session {name!r} has changed its view of the repository, and would lose that.",
-                next_step=f"`%sandbox diff {name}` shows it; apply what you want, then run `%sandbox discard {name}`.",
+                next_step=f"`%sandbox diff --session {name}` shows it; apply what you want, and discard the rest: "
+                f"`%sandbox discard --session {name}`.",
             )
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("engines",),
     ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter", "likely_secrets"),
     ("enforced",),
-    ("sanitize", "drawings", "frame", "shell_monitor", "writer"),
+    ("sanitize", "drawings", "frame", "shell_monitor", "writer", "difference"),
     ("declarations",),
     ("stylesheets", "estimators"),
     ("markup",),
@@ -44,8 +44,19 @@ LAYERS: list[tuple[str, ...]] = [
     ("notebook_sessions",),
     ("sandbox",),
     ("async_sandbox",),
-    ("magic_line",),
-    ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script", "host_cells", "kernelspec"),
+    ("magic_line", "reports"),
+    (
+        "status",
+        "review_commands",
+        "publishing",
+        "completion",
+        "kernel_requests",
+        "turns",
+        "ansi",
+        "script",
+        "host_cells",
+        "kernelspec",
+    ),
     ("comm_relay", "replay"),
     ("cell", "run_report", "config_command", "containers_command", "doctor"),
     ("columns", "background", "mode"),
@@ -58,7 +69,7 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
-    *("background", "columns", "side_by_side", "mode", "commands"),
+    *("background", "columns", "side_by_side", "mode", "commands", "review_commands"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
     *("host_cells", "kernelspec", "run_notebook", "doctor"),
 }
@@ -85,7 +96,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
-    "PIL": {"panel"},
+    "PIL": {"panel", "difference"},
     "IPython": FACES,
     "anywidget": FACES,
     "comm": FACES,
@@ -94,7 +105,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "traitlets": FACES,
     "jupyter_client": FACES,
     "nbclient": {"run_notebook"},
-    "nbformat": {"run_notebook"},
+    "nbformat": {"run_notebook", "difference"},
+    "nbdime": {"difference"},
     "zmq": {"run_notebook"},
 }
 DOCKER_MODULES = {
