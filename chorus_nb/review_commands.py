@@ -16,7 +16,6 @@ from .changes import Change
 from .difference import as_html, as_text, count
 from .errors import ApplyError, ChorusError
 from .files import SandboxFiles
-from .launch import workspace_of
 from .manager import DEFAULT_NAME, SessionManager
 from .reports import Reviews, line, listed, report, without_containing
 from .review import Applied, Refused
@@ -97,8 +96,7 @@ class ReviewCommands:
 
 def discard(reviews: Reviews, session: Session, paths: Sequence[str], *, globs: bool = True) -> list[Change]:
     """Bring the host's version of these paths back into a sandbox; ``globs`` as of :meth:`Review.discard`."""
-    workspace = workspace_of(session.config, session.engine.capabilities(), session.folder)[1]
-    return reviews.of(session).discard(paths, SandboxFiles(session), workspace, globs=globs)
+    return reviews.of(session).discard(paths, SandboxFiles(session), globs=globs)
 
 
 _FLAGS: dict[str, tuple[str, ...]] = {"diff": (), "apply": ("--check",), "discard": ()}

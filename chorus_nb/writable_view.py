@@ -28,13 +28,11 @@ class WritableView:
     ----------
     copy : WorkingCopy or None
         The view, once the session has started.
-    review : Review or None
-        What has changed in it, and what of that a user has seen.
     """
 
     def __init__(self, config: SandboxConfig, engine: Engine, folder: Path) -> None:
         self.copy: WorkingCopy | None = None
-        self.review: Review | None = None
+        self._review: Review | None = None
         self._hidden: frozenset[str] = frozenset()
         self._mount = config.repository
         self._engine = engine
@@ -56,7 +54,6 @@ class WritableView:
             if self._overlay is None:
                 self._overlay = self._made(capabilities)
                 self.copy = self._overlay.copy
-                self.review = Review(self.copy, self._hides)
             self._hidden = _mounted_over(spec)
             return replace(spec, volumes=(*spec.volumes, self._overlay.volume))
 
@@ -71,9 +68,27 @@ class WritableView:
     def has_changes(self) -> bool:
         """Whether a file in it is not as in the repository, as what was discarded is. Raises ``ChorusError``."""
         try:
-            return self.review is not None and self.review.has_changes()
+            return self.copy is not None and self._review_of(self.copy).has_changes()
         except RepositoryNotFoundError:
             return False  # Nothing can be applied any more.
+
+    def review(self, name: str) -> Review:
+        """Return what has changed in it, and what of that a user has seen, for the session of that name.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no view.
+        """
+        if self.copy is None:
+            raise _no_view(name, self._mount.mode)
+        return self._review_of(self.copy)
+
+    def _review_of(self, copy: WorkingCopy) -> Review:
+        with self._lock:
+            if self._review is None or self._review.copy is not copy:
+                self._review = Review(copy, self._hides)
+            return self._review
 
     def _hides(self, path: str) -> bool:
         """Whether something else is mounted over what the view has at a path."""
@@ -92,7 +107,7 @@ class WritableView:
         """Remove it with all that was not applied; the session's container is gone."""
         with self._lock:
             self._closed = True
-            overlay, self._overlay, self.copy, self.review = self._overlay, None, None, None
+            overlay, self._overlay, self.copy = self._overlay, None, None
         if overlay:
             overlay.remove(self._engine)
 
@@ -106,3 +121,14 @@ def _mounted_over(spec: ContainerSpec) -> frozenset[str]:
     ]
     start = WORKSPACE + "/"
     return frozenset(each.removeprefix(start) for each in targets if each.startswith(start))
+
+
+def _no_view(name: str, mode: str) -> ConfigurationError:
+    if mode == "overlay":
+        return ConfigurationError(
+            f"The session {name!r} has not started, so nothing has changed.", next_step="Run a cell in it."
+        )
+    return ConfigurationError(
+        f"The session {name!r} has no view of its own of the repository: it was made with --repo {mode}.",
+        next_step=f"Make one: %%sandbox {name} --fresh --repo overlay.",
+    )
