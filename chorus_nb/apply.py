@@ -75,7 +75,10 @@ class Application:
                 self._sync(staged)
             # Folders are looked up anew: what was one when its files were written may be a link by now.
             self._host.forget()
-            self._each([each for each in batch if each.path not in self._failed], commit)
+            for change in batch:
+                # What is written already takes no more space.
+                if change.path not in self._failed and self._try(change, commit, anyway=change.path in staged):
+                    self._note(change)
         finally:
             for each in staged.values():
                 unstage(each)
@@ -92,9 +95,9 @@ class Application:
             if self._try(change, action):
                 self._note(change)
 
-    def _try(self, change: Change, action: Callable[[Change], None]) -> bool:
+    def _try(self, change: Change, action: Callable[[Change], None], anyway: bool = False) -> bool:
         reason = f"was not tried any more: {self._ended_by}"
-        if not self._ended_by:
+        if anyway or not self._ended_by:
             try:
                 action(change)
                 return True
