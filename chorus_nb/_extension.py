@@ -84,7 +84,7 @@ def show_panel(manager: SessionManager, reviews: Reviews) -> None:
             rows,
             lambda action, name: act(manager, action, name),
             lambda name: reviews.of(manager.get(name)),
-            lambda name, paths: discard(reviews, manager.get(name), paths),
+            lambda name, paths: discard(reviews, manager.get(name), paths, globs=False),
         )
     )
 

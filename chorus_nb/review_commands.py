@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
-from IPython.core.magic_arguments import MagicArgumentParser
 from IPython.display import publish_display_data
 
 from .changes import Change
 from .difference import as_html, as_text, count
 from .errors import ApplyError, ChorusError
 from .files import SandboxFiles
-from .launch import workspace_of
 from .manager import DEFAULT_NAME, SessionManager
 from .reports import Reviews, line, listed, report, without_containing
 from .review import Applied, Refused
@@ -96,17 +94,21 @@ class ReviewCommands:
             return []
 
 
-def discard(reviews: Reviews, session: Session, paths: Sequence[str]) -> list[Change]:
-    """Bring the host's version of these paths back into a sandbox."""
-    workspace = workspace_of(session.config, session.engine.capabilities(), session.folder)[1]
-    return reviews.of(session).discard(paths, SandboxFiles(session), workspace)
+def discard(reviews: Reviews, session: Session, paths: Sequence[str], *, globs: bool = True) -> list[Change]:
+    """Bring the host's version of these paths back into a sandbox; ``globs`` as of :meth:`Review.discard`."""
+    return reviews.of(session).discard(paths, SandboxFiles(session), globs=globs)
 
 
 _FLAGS: dict[str, tuple[str, ...]] = {"diff": (), "apply": ("--check",), "discard": ()}
 
 
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
 def _parsed(command: str, text: str) -> Namespace:
-    parser = MagicArgumentParser(f"%sandbox {command}", add_help=False, allow_abbrev=False)
+    parser = _Parser(f"%sandbox {command}", add_help=False, allow_abbrev=False)
     parser.add_argument("--session", default=DEFAULT_NAME)
     for flag in _FLAGS[command]:
         parser.add_argument(flag, action="store_true")

@@ -45,7 +45,8 @@ class Sandbox:
             raise ChangedMeanwhileError("It has changed.", path="gone")
         return b"<b>\x1b[2J\n"
 
-    def apply(self, paths: Sequence[str] = (), *, check: bool = False) -> Applied:
+    def apply(self, paths: Sequence[str] = (), *, globs: bool = True) -> Applied:
+        assert not globs, "a sandbox chose these names"
         self.asked.append(("apply", list(paths)))
         refused = Refused(self.found[0], "the disk is full")
         if paths == ["fails"]:
