@@ -110,8 +110,8 @@ def line(change: Change) -> str:
 def warning(change: Change) -> str:
     """Return why a change can't be taken over as it is; empty where it can."""
     if change.refusal:
-        return f"not applied: {change.refusal}"
-    return f"conflict: {change.conflict}" if change.conflict else ""
+        return visible(f"not applied: it {change.refusal}")
+    return visible(f"conflict: it {change.conflict}") if change.conflict else ""
 
 
 class Differences:
@@ -130,7 +130,7 @@ class Differences:
         except ChorusError as error:
             # A cell may be running: what it writes now is shown the next time.
             before = after = None
-            remark = remark or f"not shown: {error.message}"
+            remark = "; ".join(filter(None, [remark, f"not shown: {error.message}"]))
         return compare(change.kind, change.path, before, after, self._budget, source=change.source, warning=remark)
 
     def _versions(self, change: Change) -> tuple[Version | None, Version | None]:

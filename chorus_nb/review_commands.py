@@ -13,12 +13,12 @@ from IPython.core.error import UsageError
 from IPython.display import publish_display_data
 
 from .changes import Change
-from .difference import as_html, as_text, count
+from .difference import as_html, as_text, count, visible
 from .errors import ApplyError, ChorusError
 from .files import SandboxFiles
 from .launch import workspace_of
 from .manager import DEFAULT_NAME, SessionManager
-from .reports import Reviews, line, listed, report, without_containing
+from .reports import MAX_LISTED, Reviews, line, listed, report, without_containing
 from .review import Applied, Refused
 from .sanitize import printable_line
 from .session import Session
@@ -139,4 +139,4 @@ def _indented(changes: Sequence[Change]) -> list[str]:
 
 
 def _reasons(refused: Sequence[Refused]) -> list[str]:
-    return [f"  {line(each.change)}: {each.reason}" for each in refused]
+    return [f"  {line(each.change)}: it {visible(each.reason)}" for each in refused[:MAX_LISTED]]
