@@ -21,9 +21,9 @@ from .engines.base import (
     ContainerSpec,
     Engine,
     EngineCapabilities,
-    Mount,
 )
 from .errors import ConfigurationError, ImageUnsupportedError, SandboxStartError
+from .mounts import mounted
 from .refusals import refuse_devices, refuse_engine_sockets
 from .repository import resolve_repository, sandbox_user
 from .seccomp import seccomp_profile
@@ -49,10 +49,12 @@ def container_spec(
     repository, working_dir = workspace_of(config, capabilities, folder)
     image = engine.resolve(config.image)
     mode = config.repository.mode
-    user = config.security.user or sandbox_user(repository, mode, os.getuid(), os.getgid(), image.world_readable)
-    mounts = image.mounts
-    if repository and capabilities.repository_mounts and mode != "overlay":
-        mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
+    mounts, volumes, masks = mounted(config, repository, image, capabilities)
+    mode = "rw" if mode in ("ro", "none") and config.mounts.writable else mode
+    rootless = "rootless" in capabilities.host.security_modules
+    user = config.security.user or sandbox_user(
+        repository, mode, os.getuid(), os.getgid(), image.world_readable, rootless
+    )
     refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)
     refuse_devices(config.security.device_list, capabilities.host)
     return ContainerSpec(
@@ -69,6 +71,9 @@ def container_spec(
         labels={"chorus-nb.owner": owner, SESSION_LABEL: name},
         seccomp_profile=seccomp_profile(config.security),
         host=capabilities.host,
+        volumes=volumes,
+        masks=masks,
+        umask=config.repository.umask,
     )
 
 
@@ -134,6 +139,7 @@ def boot_payload(spec: ContainerSpec, capabilities: EngineCapabilities) -> bytes
         "working_dir": spec.working_dir,
         "own_cgroup": capabilities.isolation,
         "paths": list(checked_paths(spec)),
+        "umask": spec.umask,
         # The kernel takes no filter of a process that may gain privileges.
         "filter_syscalls": capabilities.isolation and security.no_new_privileges and security.seccomp != "unconfined",
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from threading import Lock
 
 from .changes import Change, ChangeKind
 from .difference import Budget, Difference, Report, Version, compare, count, named, visible
@@ -28,20 +27,11 @@ MAX_READ_BYTES = 2**28
 class Reviews:
     """The review of each session that has a view of its own: one for all who show it, as it knows what was shown."""
 
-    def __init__(self) -> None:
-        self._reviews: dict[str, Review] = {}
-        self._lock = Lock()
-
     def of(self, session: Session) -> Review:
         """Return it. Raises ``ConfigurationError`` where the session writes to no view of its own."""
-        copy = session.working_copy
-        if copy is None:
+        if session.view.review is None:
             raise _no_view(session)
-        with self._lock:
-            review = self._reviews.get(session.name)
-            if review is None or review.copy is not copy:
-                review = self._reviews[session.name] = Review(copy)
-        return review
+        return session.view.review
 
 
 def _no_view(session: Session) -> ConfigurationError:

@@ -92,6 +92,10 @@ class Review:
         with self._lock, self._host() as host:
             return self._find(host, paths)
 
+    def has_changes(self) -> bool:
+        """Whether more than empty folders would be lost with the view. Raises as :meth:`changes`."""
+        return any(each.refusal or each.file_kind != "directory" for each in self.changes())
+
     def shown(self, changes: Sequence[Change], paths: Sequence[str] = ()) -> None:
         """Note what a user was shown: :meth:`changes` of the same ``paths``.
 

@@ -6,13 +6,13 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from .comparison import find_changes
 from .config import SandboxConfig
-from .engines.base import ContainerSpec, Engine, EngineCapabilities
+from .engines.base import WORKSPACE, ContainerSpec, Engine, EngineCapabilities
 from .errors import ConfigurationError, RepositoryNotFoundError, UnappliedChangesError
-from .host_tree import HostTree
+from .host_tree import parents
 from .overlay_folder import OverlayFolder, why_unfit
 from .repository import resolve_repository
+from .review import Review
 from .working_copy import WorkingCopy
 
 
@@ -28,10 +28,14 @@ class WritableView:
     ----------
     copy : WorkingCopy or None
         The view, once the session has started.
+    review : Review or None
+        What has changed in it, and what of that a user has seen.
     """
 
     def __init__(self, config: SandboxConfig, engine: Engine, folder: Path) -> None:
         self.copy: WorkingCopy | None = None
+        self.review: Review | None = None
+        self._hidden: frozenset[str] = frozenset()
         self._mount = config.repository
         self._engine = engine
         self._folder = folder
@@ -52,6 +56,8 @@ class WritableView:
             if self._overlay is None:
                 self._overlay = self._made(capabilities)
                 self.copy = self._overlay.copy
+                self.review = Review(self.copy, self._hides)
+            self._hidden = _mounted_over(spec)
             return replace(spec, volumes=(*spec.volumes, self._overlay.volume))
 
     def _made(self, capabilities: EngineCapabilities) -> OverlayFolder:
@@ -64,14 +70,14 @@ class WritableView:
 
     def has_changes(self) -> bool:
         """Whether a file in it is not as in the repository, as what was discarded is. Raises ``ChorusError``."""
-        if self.copy is None:
-            return False
         try:
-            with HostTree(self.copy.folder) as host:
-                changes = find_changes(self.copy, host, known={}, hides=lambda path: False, with_git=True)
+            return self.review is not None and self.review.has_changes()
         except RepositoryNotFoundError:
             return False  # Nothing can be applied any more.
-        return any(change.file_kind != "directory" for change in changes)
+
+    def _hides(self, path: str) -> bool:
+        """Whether something else is mounted over what the view has at a path."""
+        return path in self._hidden or not self._hidden.isdisjoint(parents(path))
 
     def refuse_to_lose(self, name: str) -> None:
         """Raise ``UnappliedChangesError`` where the end of the session of that name would lose changes."""
@@ -86,6 +92,17 @@ class WritableView:
         """Remove it with all that was not applied; the session's container is gone."""
         with self._lock:
             self._closed = True
-            overlay, self._overlay, self.copy = self._overlay, None, None
+            overlay, self._overlay, self.copy, self.review = self._overlay, None, None, None
         if overlay:
             overlay.remove(self._engine)
+
+
+def _mounted_over(spec: ContainerSpec) -> frozenset[str]:
+    """Return which paths of the repository are masked, or have something of their own mounted there."""
+    targets = [
+        *(each.path for each in spec.masks),
+        *(each.target for each in spec.mounts),
+        *(each.target for each in spec.volumes),
+    ]
+    start = WORKSPACE + "/"
+    return frozenset(each.removeprefix(start) for each in targets if each.startswith(start))

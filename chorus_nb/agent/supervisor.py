@@ -435,6 +435,7 @@ def main(carried: Dict[str, Any]) -> None:
     stdin, stdout = posix.take_standard_streams()
     undumpable = posix.set_dumpable(False)
     posix.adopt_orphans()
+    os.umask(int(carried["config"]["umask"], 8))
     listener = egress.listen(carried["config"])
     template = Template.forked(carried, [stdin, stdout] + ([listener.fileno()] if listener else []))
     gc.enable()

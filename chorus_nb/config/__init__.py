@@ -6,6 +6,7 @@ and kept as plain numbers with their unit in the name. A value that can't be had
 """
 
 from .limits import SMALLEST_MEMORY_BYTES, ResourceLimits
+from .mounts import MountPolicy
 from .network import NetworkPolicy
 from .option import Option
 from .output import OutputMode, OutputPolicy
@@ -23,6 +24,7 @@ __all__ = [
     "RULES",
     "SECTIONS",
     "SMALLEST_MEMORY_BYTES",
+    "MountPolicy",
     "NetworkPolicy",
     "Option",
     "OutputMode",

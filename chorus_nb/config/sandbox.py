@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from ..errors import ConfigurationError, PolicyRefusedError
 from .limits import ResourceLimits
+from .mounts import MountPolicy
 from .network import NetworkPolicy
 from .option import Option, Policy, free, options_of
 from .output import OutputPolicy
@@ -44,6 +45,7 @@ class SandboxConfig(Policy):
     network: NetworkPolicy = NetworkPolicy()
     security: SecurityPolicy = SecurityPolicy()
     repository: RepositoryMount = RepositoryMount()
+    mounts: MountPolicy = MountPolicy()
     output: OutputPolicy = OutputPolicy()
     environment: Annotated[Mapping[_Name, _Value], Option("env", _NAMES_AND_TEXTS, many=True)] = Field(
         default_factory=dict

@@ -59,6 +59,14 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """A path in a mounted folder at which nothing is to be seen: the null device, or an empty folder, lies over it."""
+
+    path: str
+    is_folder: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedImage:
     """An image as the engine will run it.
 
@@ -134,6 +142,8 @@ class ContainerSpec:
     """The JSON text of the profile, where ``security.seccomp`` names a file."""
     host: EngineHost = EngineHost()
     volumes: tuple[Volume, ...] = ()
+    masks: tuple[Mask, ...] = ()
+    umask: str = "022"
 
     @property
     def keeper_user(self) -> str:
@@ -311,5 +321,11 @@ class Engine(ABC):
 
 OWNER_LABEL = "chorus-nb.owner"
 """``MACHINE/BOOT-ID/PID-NAMESPACE/PID/START-TIME`` of the process that the container belongs to."""
+
+VOLUME_LABEL = "chorus-nb.volume"
+"""On volumes that outlive a session: the name that the user has given one."""
+
+VOLUME_PREFIX = "chorus-nb-"
+"""What such a volume's name begins with in the engine."""
 
 SESSION_LABEL = "chorus-nb.session"

@@ -39,6 +39,7 @@ from .docker_locks import host_of, refuse_idle_capabilities, refuse_missing_lock
 from .docker_volumes import mount_once
 from .endpoint import Endpoint, connect, find_endpoint
 from .mirror import IMAGE_LABEL, Mirror, MirrorImage, build_image, find_mirror
+from .named_volumes import make_missing_volumes
 
 REMOVE_TIMEOUT_S = 20.0
 
@@ -102,6 +103,7 @@ class DockerEngine(Engine):
     def create(self, spec: ContainerSpec) -> Container:
         self._refuse_what_it_lacks(spec)
         self._make_up_for_removals()
+        make_missing_volumes(self, spec)
         container = DockerContainer(self, spec)
         container.create()
         return container

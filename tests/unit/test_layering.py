@@ -19,7 +19,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
-    ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter"),
+    ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter", "likely_secrets"),
     ("enforced",),
     ("sanitize", "drawings", "frame", "shell_monitor", "writer", "difference"),
     ("declarations",),
@@ -27,13 +27,16 @@ LAYERS: list[tuple[str, ...]] = [
     ("markup",),
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
+    ("selection",),
+    ("mounts",),
     ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
     ("conversation", "notices", "limits_enforced", "overlay_copy", "host_tree"),
     ("payloads", "buffers", "shell_agent", "options", "overlay_folder", "content", "changes", "git_folders"),
     ("settings", "controls", "links", "renames", "path_selection"),
     ("endings", "file_entries", "comparison", "host_writes"),
     ("file_requests", "apply", "discard"),
-    ("file_streams", "review", "writable_view"),
+    ("file_streams", "progress", "review"),
+    ("copying", "writable_view"),
     ("launch", "execution", "late", "files", "introspection"),
     ("starting", "watch"),
     ("session",),
@@ -87,7 +90,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
         )
     },
     "packaging": {"doctor"},
-    "pathspec": {"path_selection"},
+    "pathspec": {"path_selection", "selection"},
+    "tqdm": {"progress"},
     "platformdirs": {"settings", "overlay_folder"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
@@ -113,6 +117,7 @@ DOCKER_MODULES = {
     "engines.docker_container",
     "engines.docker_exec",
     "engines.docker_calls",
+    "engines.named_volumes",
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
