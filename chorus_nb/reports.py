@@ -24,14 +24,12 @@ MAX_READ_BYTES = 2**28
 """Of all files of a report. Of what is not read, size and the sandbox's digest are shown."""
 
 
-class Reviews:
-    """The review of each session that has a view of its own: one for all who show it, as it knows what was shown."""
-
-    def of(self, session: Session) -> Review:
-        """Return it. Raises ``ConfigurationError`` where the session writes to no view of its own."""
-        if session.view.review is None:
-            raise _no_view(session)
-        return session.view.review
+def review_of(session: Session) -> Review:
+    """Return what is known of a session's changes. Raises ``ConfigurationError`` where it has no view of its own."""
+    review = session.view.review
+    if review is None:
+        raise _no_view(session)
+    return review
 
 
 def _no_view(session: Session) -> ConfigurationError:

@@ -18,7 +18,7 @@ from .errors import ApplyError, ChorusError
 from .files import SandboxFiles
 from .launch import workspace_of
 from .manager import DEFAULT_NAME, SessionManager
-from .reports import MAX_LISTED, Reviews, line, listed, report, without_containing
+from .reports import MAX_LISTED, line, listed, report, review_of, without_containing
 from .review import Applied, Refused
 from .sanitize import printable_line
 from .session import Session
@@ -33,14 +33,11 @@ class ReviewCommands:
     ----------
     shell : InteractiveShell
     manager : SessionManager
-    reviews : Reviews
-        What was shown of each session.
     """
 
-    def __init__(self, shell: Any, manager: SessionManager, reviews: Reviews) -> None:
+    def __init__(self, shell: Any, manager: SessionManager) -> None:
         self._shell = shell
         self._manager = manager
-        self._reviews = reviews
         self.table: dict[str, Callable[[str], None]] = {
             "diff": self.diff,
             "apply": self.apply,
@@ -51,7 +48,7 @@ class ReviewCommands:
         """Show what has changed."""
         asked = _parsed("diff", text)
         session = self._manager.get(asked.session)
-        review = self._reviews.of(session)
+        review = review_of(session)
         changes = review.changes(asked.paths)
         shown = report(review, session.name, changes)
         if getattr(self._shell, "kernel", None) is None:
@@ -63,7 +60,7 @@ class ReviewCommands:
     def apply(self, text: str) -> None:
         """Take changes over to the host; what can't be is an error that says why, after the others are."""
         asked = _parsed("apply", text)
-        review = self._reviews.of(self._manager.get(asked.session))
+        review = review_of(self._manager.get(asked.session))
         try:
             print(_applied(review.apply(asked.paths, check=asked.check), asked.check))
         except ApplyError as error:
@@ -73,7 +70,7 @@ class ReviewCommands:
     def discard(self, text: str) -> None:
         """Bring the host's files back into the sandbox."""
         asked = _parsed("discard", text)
-        gone = discard(self._reviews, self._manager.get(asked.session), asked.paths)
+        gone = discard(self._manager.get(asked.session), asked.paths)
         print("\n".join([_sentence("thrown away", gone), *_indented(gone)]))
 
     def completions(self, words: Sequence[str]) -> list[str]:
@@ -95,10 +92,10 @@ class ReviewCommands:
             return []
 
 
-def discard(reviews: Reviews, session: Session, paths: Sequence[str], *, globs: bool = True) -> list[Change]:
+def discard(session: Session, paths: Sequence[str], *, globs: bool = True) -> list[Change]:
     """Bring the host's version of these paths back into a sandbox; ``globs`` as of :meth:`Review.discard`."""
     workspace = workspace_of(session.config, session.engine.capabilities(), session.folder)[1]
-    return reviews.of(session).discard(paths, SandboxFiles(session), workspace, globs=globs)
+    return review_of(session).discard(paths, SandboxFiles(session), workspace, globs=globs)
 
 
 _FLAGS: dict[str, tuple[str, ...]] = {"diff": (), "apply": ("--check",), "discard": ()}

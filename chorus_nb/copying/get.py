@@ -60,7 +60,9 @@ def get(
     size = sum(item.size_bytes for item in items if item.kind == "file")
     if size > max_bytes:
         raise TransferError(
-            f"That is more than {readable_bytes(max_bytes)}.", path=dst, next_step="Copy a part of it, or raise max_bytes."
+            f"That is more than {readable_bytes(max_bytes)}.",
+            path=dst,
+            next_step="Copy a part of it, or raise max_bytes.",
         )
     with host_tree() as tree:
         getting = _Getting(Download(files.requests), tree, items, done, overwrite)
