@@ -13,7 +13,6 @@ from .errors import ConfigurationError
 from .magic_line import sessions_asked
 from .manager import DEFAULT_NAME, SessionManager
 from .mode import Mode, is_own
-from .reports import Reviews
 from .review_commands import ReviewCommands
 from .session import Session
 from .status import describe, list_sessions, settings_table
@@ -74,8 +73,7 @@ class Commands:
         self._mode = mode
         self._parse = parse
         self._show_panel = show_panel
-        self.reviews = Reviews()
-        self.review = ReviewCommands(shell, manager, self.reviews)
+        self.review = ReviewCommands(shell, manager)
         self.transfer = TransferCommands(manager)
         self._commands: dict[str, Callable[[str], object]] = {
             "status": self._status,
