@@ -90,7 +90,17 @@ class AsyncSandboxFiles:
 
     read = _awaitable(SandboxFiles.read)
     write = _awaitable(SandboxFiles.write)
+    digest = _awaitable(SandboxFiles.digest)
+    stat = _awaitable(SandboxFiles.stat)
+    exists = _awaitable(SandboxFiles.exists)
     list = _awaitable(SandboxFiles.list)
+    walk = _awaitable(SandboxFiles.walk)
+    mkdir = _awaitable(SandboxFiles.mkdir)
+    remove = _awaitable(SandboxFiles.remove)
+    chmod = _awaitable(SandboxFiles.chmod)
+    rename = _awaitable(SandboxFiles.rename)
+    symlink = _awaitable(SandboxFiles.symlink)
+    open = _awaitable(SandboxFiles.open)
 
 
 class AsyncSandbox:

@@ -117,7 +117,7 @@ class Commands:
 
     def _stop(self, name: str) -> None:
         session = self._session(name)
-        session.close()
+        self._manager.stop(session.name)
         print(f"The session {session.name!r} is stopped; its variables are gone.")
 
     def _restart(self, name: str) -> None:

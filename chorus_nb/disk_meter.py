@@ -1,6 +1,7 @@
 """How much a sandbox has added on disk: measured, because few storage drivers know a quota.
 
-Counted are the container's writable layer, which the engine adds up, and what a writable repository has grown. That is
+Counted are the container's writable layer, which the engine adds up, what a writable repository has grown, and what an
+overlay of it holds. That is
 what the files take up at the time: the limit can be passed by as much as the disk takes until the next look, and a file
 that was deleted while a process has it open is not seen.
 """
@@ -22,7 +23,7 @@ _BLOCK_BYTES = 512
 
 
 class DiskMeter:
-    """Measures one sandbox; a repository from the size that it has now.
+    """Measures one sandbox; a repository from the size that it has now, an overlay's upper folder all that is in it.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ class DiskMeter:
         Started.
     repository : Path or None
         The folder that it may write to, if there is one.
+    upper : Path or None
+        The folder that its overlay of the repository writes to, if there is one.
     layer : bool
         Whether the image's file system takes writes.
 
@@ -39,9 +42,12 @@ class DiskMeter:
         It can't be measured.
     """
 
-    def __init__(self, container: Container, repository: Path | None, *, layer: bool) -> None:
+    def __init__(
+        self, container: Container, repository: Path | None, *, layer: bool, upper: Path | None = None
+    ) -> None:
         self._container = container
         self._repository = repository
+        self._upper = upper
         self._layer = layer
         self._before_bytes, self._hidden_before = folder_bytes(repository) if repository else (0, 0)
         # What the engine keeps to its limit is measured all the same: btrfs lets go of a quota once it has lost count,
@@ -50,15 +56,22 @@ class DiskMeter:
             container.layer_bytes()  # What could not be measured later would be no limit.
 
     @classmethod
-    def of(cls, config: SandboxConfig, container: Container, repository: Path | None) -> DiskMeter | None:
+    def of(
+        cls, config: SandboxConfig, container: Container, repository: Path | None, upper: Path | None = None
+    ) -> DiskMeter | None:
         """Return the meter of a sandbox; None where it has nothing on disk to write to."""
         layer = not config.security.read_only_root
         writable = repository if config.repository.mode == "rw" else None
-        return cls(container, writable, layer=layer) if layer or writable else None
+        return cls(container, writable, layer=layer, upper=upper) if layer or writable or upper else None
 
     def added_bytes(self) -> int:
         """Return what the sandbox has added. Raises ``EngineError`` where the engine can't say."""
         added = self._container.layer_bytes() if self._layer else 0
+        if self._upper:
+            upper_bytes, hidden = folder_bytes(self._upper)
+            if hidden:
+                return HIDDEN_BYTES
+            added += upper_bytes
         if self._repository:
             now_bytes, hidden = folder_bytes(self._repository)
             added += max(0, now_bytes - self._before_bytes)

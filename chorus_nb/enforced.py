@@ -82,6 +82,8 @@ def locks(found: LocksReport, spec: ContainerSpec) -> Iterator[Control]:
     if spec.security.runtime:
         yield _runtime(spec.security.runtime, found, own_kernel)
     yield from _folders(mounts, spec, own_kernel)
+    if not own_kernel:  # One that has its own lists none of the host's file systems.
+        yield from _overlays(mounts, spec)
     yield from _paths(mounts, found, spec, own_kernel)
     yield _device_list(found, spec, own_kernel)
 
@@ -194,7 +196,7 @@ def _folders(mounts: list[MountPoint], spec: ContainerSpec, own_kernel: bool) ->
     """
     barred = frozenset() if own_kernel else frozenset({"nosuid", "nodev"})
     room = spec.limits.tmp_bytes
-    taken = {mount.target for mount in spec.mounts}
+    taken = {mount.target for mount in spec.mounts} | {volume.target for volume in spec.volumes}
     own = [Tmpfs(path, room, True) for path in ("/tmp", HOME, WORKSPACE) if path not in taken]  # noqa: S108
     for folder in (*own, *spec.security.tmpfs_folders):
         size = folder.size_bytes or room
@@ -217,6 +219,16 @@ def _folder_text(mount: MountPoint | None, path: str, barred: frozenset[str]) ->
     size = "no limit" if mount.size_bytes is None else size_text(mount.size_bytes)
     lacking = [f"no {name}" for name in sorted(barred - mount.options)]
     return ", ".join([size, *(["noexec"] if "noexec" in mount.options else []), *lacking])
+
+
+def _overlays(mounts: list[MountPoint], spec: ContainerSpec) -> Iterator[Control]:
+    """The repository's: an engine that left out what a volume is to be would show an empty folder."""
+    for volume in spec.volumes:
+        if volume.driver_options.get("type") == "overlay":
+            mount = mount_at(mounts, volume.target)
+            found = mount if mount and mount.path == volume.target else None
+            writable = found is not None and found.kind == "overlay" and not found.read_only
+            yield Control("repository", "overlay", found.kind if found else "none", writable)
 
 
 def _paths(mounts: list[MountPoint], found: LocksReport, spec: ContainerSpec, own_kernel: bool) -> Iterator[Control]:

@@ -51,7 +51,7 @@ def container_spec(
     mode = config.repository.mode
     user = config.security.user or sandbox_user(repository, mode, os.getuid(), os.getgid(), image.world_readable)
     mounts = image.mounts
-    if repository and capabilities.repository_mounts:
+    if repository and capabilities.repository_mounts and mode != "overlay":
         mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
     refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)
     refuse_devices(config.security.device_list, capabilities.host)

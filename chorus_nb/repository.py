@@ -64,7 +64,8 @@ def sandbox_user(repository: Path | None, mode: str, uid: int, gid: int, world_r
     repository : Path or None
         The folder that is mounted.
     mode : str
-        ``ro``, ``rw`` or ``none``. A root notebook's ``rw`` stays root, so that the files on the host stay root's.
+        ``ro``, ``rw``, ``overlay`` or ``none``. A root notebook's ``rw`` stays root, so that the files on the host stay
+        root's; its ``overlay`` is for the repository's owner, who alone may write to the files that it shows.
     uid, gid : int
         The notebook's own user, who runs the sandbox unless that is root.
     world_readable : bool
@@ -74,6 +75,9 @@ def sandbox_user(repository: Path | None, mode: str, uid: int, gid: int, world_r
         return f"{uid}:{gid}"
     if mode == "rw" or not world_readable:
         return ROOT
+    if mode == "overlay" and repository is not None:
+        owner = repository.stat()
+        return f"{owner.st_uid}:{owner.st_gid}"
     return NOBODY if repository is None or _anybody_may_read(repository) else ROOT
 
 

@@ -38,6 +38,8 @@ from .starting import Starter
 from .telemetry import ResourceSample, ResourceUsage
 from .watch import Watch, WhyEnded
 from .widgets import WidgetRelay
+from .working_copy import WorkingCopy
+from .writable_view import WritableView
 
 State = Literal["new", "starting", "idle", "busy", "dead", "closed"]
 MessageHandler = Callable[[Message], None]
@@ -128,6 +130,16 @@ class Session:
         return workspace_of(self.config, self.engine.capabilities(), self.folder)[0]
 
     @property
+    def view(self) -> WritableView:
+        """What it writes to in place of the repository, with ``--repo overlay``."""
+        return self._starter.view
+
+    @property
+    def working_copy(self) -> WorkingCopy | None:
+        """The same, to be read: from the first start until the session is closed; None for other sessions."""
+        return self.view.copy
+
+    @property
     def last_sample(self) -> ResourceSample | None:
         """The latest reading of its cgroup."""
         return self._notices.last_sample
@@ -207,6 +219,7 @@ class Session:
             conversation.tell(Request("shutdown_request", {"restart": False}))
             conversation.join(1.0)
         self._clear("closed")
+        self._starter.view.close()
         self._watch.join()
 
     def _clear(self, state: State) -> None:

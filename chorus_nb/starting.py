@@ -15,6 +15,7 @@ from .engines.owner import owner_label
 from .errors import AgentProtocolError, ChorusError, EngineError, ImageUnsupportedError, SandboxStartError
 from .launch import START_TIMEOUT_S, container_spec, keeper_spec, start_agent, without_shell
 from .notices import Notices
+from .writable_view import WritableView
 
 
 class Starter:
@@ -43,6 +44,8 @@ class Starter:
         What was asked for, beside that; empty on an engine without isolation, which has none.
     no_python : ImageUnsupportedError or None
         Why only shell scripts can run here, once that is known.
+    view : WritableView
+        What the sandbox writes to in place of the repository; outlasts the container.
     given_up : bool
         Set from another thread to have a start that is under way fail.
     """
@@ -65,6 +68,7 @@ class Starter:
         self.controls: list[Control] = []
         self.no_python: ImageUnsupportedError | None = None
         self.given_up = False
+        self.view = WritableView(config, engine, folder)
         self._failure: EngineError | None = None
         self._name = name
         self._config = config
@@ -81,6 +85,7 @@ class Starter:
         self._failure = None
         capabilities = self._engine.capabilities()
         spec = container_spec(self._name, self._config, self._engine, capabilities, self._folder, owner_label())
+        spec = self.view.put_into(spec, capabilities)
         try:
             self._boot(keeper_spec(spec) if self.no_python else spec, capabilities)
         except ImageUnsupportedError as unsupported:

@@ -169,6 +169,8 @@ class EngineCapabilities:
     """OCI runtimes that a container may name; empty where it can't choose."""
     host: EngineHost = EngineHost()
     """Where its containers run."""
+    overlays: bool = False
+    """Whether a volume can be an overlay of folders that this process has on this machine."""
     details: Mapping[str, str] = field(default_factory=dict)
     """Versions and drivers, for people."""
 
@@ -292,6 +294,15 @@ class Engine(ABC):
     @abstractmethod
     def owned(self) -> list[tuple[str, Mapping[str, str]]]:
         """Return id and labels of every container that carries :data:`OWNER_LABEL`, in any state."""
+
+    def empty_work(self, volume: Volume) -> None:
+        """Mount an overlay and unmount it again: its kernel empties the overlay's work folder, which only root can.
+
+        Raises
+        ------
+        EngineError
+        """
+        raise NotImplementedError  # Of an engine without overlays nobody asks it.
 
     @abstractmethod
     def remove_id(self, container_id: str) -> None:

@@ -29,12 +29,14 @@ from .base import (
     EngineCapabilities,
     EngineHost,
     ResolvedImage,
+    Volume,
 )
 from .dialect import DOCKER, Dialect, dialect_of
 from .docker_calls import again_if_it_fails, gone_is_fine, translated
 from .docker_container import DockerContainer
 from .docker_limits import missing_limits, quota_body, refuse_limits
 from .docker_locks import host_of, refuse_idle_capabilities, refuse_missing_locks
+from .docker_volumes import mount_once
 from .endpoint import Endpoint, connect, find_endpoint
 from .mirror import IMAGE_LABEL, Mirror, MirrorImage, build_image, find_mirror
 
@@ -82,6 +84,7 @@ class DockerEngine(Engine):
             limits=not missing,
             mirror=not reason,
             repository_mounts=True,
+            overlays=self._has_overlays(),
             unsupported=dialect.unsupported,
             runtimes=tuple(sorted(info.get("Runtimes") or ())) if dialect.any_runtime else (),
             host=self.host(),
@@ -152,6 +155,10 @@ class DockerEngine(Engine):
 
         with self.translated("remove the container"):
             return again_if_it_fails(ask)
+
+    def empty_work(self, volume: Volume) -> None:
+        with self.translated("mount an overlay"):
+            mount_once(self.client, self.resolve(MIRROR).reference, volume)
 
     def own_images(self) -> list[str]:
         """Return the names of the empty images that this package has made."""
@@ -274,6 +281,10 @@ class DockerEngine(Engine):
         pairs = (("KernelVersion", here.release), ("Architecture", here.machine), ("Name", here.node))
         different = [key for key, value in pairs if there.get(key) != value]
         return f"the engine sees another system than the notebook ({', '.join(different)})" if different else ""
+
+    def _has_overlays(self) -> bool:
+        """Where users are mapped, the files of an overlay are nobody's in the container."""
+        return self.dialect is DOCKER and not self._why_no_mirror() and "userns" not in self.host().security_modules
 
     def _refuse_what_it_lacks(self, spec: ContainerSpec) -> None:
         refuse_limits(spec.limits, self.info(), self.endpoint.address, local=not self._why_no_mirror())

@@ -44,7 +44,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "Init": spec.keeper,  # The agent reaps; an init before it would hide it.
         "IpcMode": "private",
         "LogConfig": {"Type": "none"},  # Logging would write every byte of the stream to the disk.
-        "Mounts": [*map(_mount, spec.mounts), *map(_volume, spec.volumes)],
+        "Mounts": [*map(_mount, spec.mounts), *map(volume_body, spec.volumes)],
         **_network(spec.network),
         "Tmpfs": _tmpfs(spec),
         **limits_body(spec.limits),
@@ -75,7 +75,8 @@ def _mount(mount: Mount) -> dict[str, Any]:
     }
 
 
-def _volume(volume: Volume) -> dict[str, Any]:
+def volume_body(volume: Volume) -> dict[str, Any]:
+    """Write a volume down as one of ``HostConfig.Mounts``."""
     driver = {"Name": "local", "Options": dict(volume.driver_options)} if volume.driver_options else None
     return {
         "Type": "volume",

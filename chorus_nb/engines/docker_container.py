@@ -17,6 +17,7 @@ from .docker_calls import again_if_away, again_if_it_fails, gone_is_fine
 from .docker_exec import start_process
 from .docker_limits import explain
 from .docker_locks import wider_paths
+from .docker_volumes import mount_refused
 from .host_cgroup import limits_of
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class DockerContainer(Container):
             yield refused
         except docker.errors.APIError as error:
             words = error.explanation or str(error)
-            if reason := explain(words, self._spec.limits):
+            if reason := explain(words, self._spec.limits) or mount_refused(words):
                 raise reason from error
             # The engine tells of all that went wrong in one sentence: only what follows exec: is the program.
             if "exec:" not in words or not _NO_PROGRAM.search(words.partition("exec:")[2]):

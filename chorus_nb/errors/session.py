@@ -87,10 +87,13 @@ class SandboxFileError(ChorusError, OSError):
     ----------
     path : str
         The path as it was asked for.
+    errno : int or None
+        What the sandbox's kernel says, as in :mod:`errno`, by the sandbox's word.
     """
 
     category = "file"
 
-    def __init__(self, message: str, *, path: str, next_step: str = "") -> None:
+    def __init__(self, message: str, *, path: str, next_step: str = "", errno: int | None = None) -> None:
         super().__init__(message, next_step=next_step)
         self.path = path
+        self.errno = errno

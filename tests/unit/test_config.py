@@ -132,6 +132,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("runtime", None, None),
     ("repo", "ro", "ro"),
     ("repo", "rw", "rw"),
+    ("repo", "overlay", "overlay"),
     ("repo", "none", "none"),
     ("repo_path", "/srv/project", Path("/srv/project")),
     ("repo_path", None, None),

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[2] / "chorus_nb"
 
 # From the ground up. Modules of one line do not import each other, except within one folder.
 LAYERS: list[tuple[str, ...]] = [
-    ("_version", "errors", "digest"),
+    ("_version", "errors", "digest", "birth_time", "remove_tree"),
     ("agent",),
     ("config", "telemetry"),
     ("engines",),
@@ -28,10 +28,12 @@ LAYERS: list[tuple[str, ...]] = [
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
     ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
-    ("conversation", "notices", "limits_enforced"),
-    ("payloads", "buffers", "shell_agent", "options"),
-    ("settings", "controls"),
-    ("endings",),
+    ("conversation", "notices", "limits_enforced", "overlay_copy", "host_tree"),
+    ("payloads", "buffers", "shell_agent", "options", "overlay_folder", "content"),
+    ("settings", "controls", "writable_view", "changes"),
+    ("endings", "file_entries", "renames", "apply"),
+    ("file_requests", "discard"),
+    ("file_streams", "review"),
     ("launch", "execution", "late", "files", "introspection"),
     ("starting", "watch"),
     ("session",),
@@ -61,10 +63,20 @@ FACES = {
 # Which layers may import a third party, by the first part of its name.
 THIRD_PARTIES: dict[str, set[str]] = {
     "pydantic": {
-        *("config", "control", "controls", "enforced", "limits_enforced", "telemetry", "notices", "files", "run_report")
+        *(
+            "config",
+            "control",
+            "controls",
+            "enforced",
+            "limits_enforced",
+            "telemetry",
+            "notices",
+            "file_entries",
+            "run_report",
+        )
     },
     "packaging": {"doctor"},
-    "platformdirs": {"settings"},
+    "platformdirs": {"settings", "overlay_folder"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
     "nh3": {"markup"},
