@@ -212,11 +212,11 @@ class Outbox:
         self.write("stderr", "[sandbox] %s of %.1f MiB is not shown: %s.\n" % (mime, (binary + text) / 2**20, cure))
         return False
 
-    def answer(self, request_id: str, msg_type: str, content: Dict[str, Any]) -> None:
+    def answer(self, request_id: str, msg_type: str, content: Dict[str, Any], buffers: Tuple[Any, ...] = ()) -> None:
         """Send the reply to a request that is no cell: no output belongs to it."""
         if self.forked:
             return
-        frame = encode(Message(msg_type, content, request_id))
+        frame = encode(Message(msg_type, content, request_id, buffers=list(buffers)))
         with self.interrupts, self._lock:
             self._connection.sendall(self._take_texts() + frame)
 

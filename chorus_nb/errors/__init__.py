@@ -63,6 +63,7 @@ from .session import (
     UnknownSessionError,
 )
 from .working_copy import UnappliedChangesError, WorkingCopyError
+from .transfer import TransferError, TransferMemoryError, VariableNotFoundError
 
 __all__ = [
     "CATEGORIES",
@@ -112,7 +113,10 @@ __all__ = [
     "SessionLifetimeError",
     "SessionsFailedError",
     "UnappliedChangesError",
+    "TransferError",
+    "TransferMemoryError",
     "UnknownSessionError",
+    "VariableNotFoundError",
     "VolumeMountError",
     "WorkerDiedError",
     "WorkingCopyError",
