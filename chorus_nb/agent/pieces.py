@@ -11,8 +11,8 @@ from typing import Any, Callable, Dict, List, Optional
 from .decoding import Decoder
 from .values import TREE_COST, Buffer, DecodeError
 
-PIECE_BYTES = 2**21
-WINDOW = 4
+PIECE_BYTES = 2**20
+WINDOW = 8
 
 
 class Cutter:

@@ -27,7 +27,7 @@ from .file_requests import FileRequests
 from .forks import DisconnectedError, Fork, Template
 from .late import Late
 from .lookups import REPLIES, Lookups
-from .pump import Outlet, TextPipes, read_some
+from .pump import Outlet, TextPipes, enlarge, read_some
 from .report import policy_report
 from .wire import Decoder, Message, encode
 
@@ -76,6 +76,8 @@ class Supervisor:
         self.children = posix.ChildWatch()
         self.loop.register(self.children.readable, selectors.EVENT_READ, self._reap)
         os.set_blocking(stdin, False)
+        for fd in (stdin, stdout):
+            enlarge(fd)
         self.loop.register(stdin, selectors.EVENT_READ, lambda: self._read_host(stdin))
         self.send("agent_info", policy_report(self.cgroup, undumpable, config["paths"]))
         syscalls.restrict(config)  # After the report, which is to say what the engine filters.
