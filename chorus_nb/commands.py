@@ -15,6 +15,7 @@ from .manager import DEFAULT_NAME, SessionManager
 from .mode import Mode, is_own
 from .session import Session
 from .status import describe, list_sessions, settings_table
+from .transfer_commands import TransferCommands
 from .turns import Turns
 from .variables import VariableCommands
 
@@ -38,6 +39,8 @@ HELP = """\
 %sandbox config [NAME]         the settings it was made with
 %sandbox push VARS             copy variables of the notebook into a session; --session NAME
 %sandbox pull VARS             copy variables of a session into the notebook
+%sandbox put SRC ... DST       copy files and folders into a session, as cp -r; --session NAME for both
+%sandbox get SRC ... DST       copy them out; --force replaces files that differ
 %sandbox panel                 every session, live, with buttons"""
 
 _ON = re.compile(r"\s*%sandbox[ \t]+on\b")
@@ -74,6 +77,7 @@ class Commands:
         self._mode = mode
         self._parse = parse
         self._show_panel = show_panel
+        self.transfer = TransferCommands(manager)
         self._commands: dict[str, Callable[[str], object]] = {
             "status": self._status,
             "list": self._list,
@@ -86,6 +90,7 @@ class Commands:
             "panel": self._panel,
             "config": self._config,
             **VariableCommands(shell, manager, turns).table,
+            **self.transfer.table,
             "on": self._on,
             "off": self._off,
             "help": self._help,

@@ -50,6 +50,8 @@ class Completions:
         if magic == "%sandbox":
             if not rest:
                 return self._magics.commands.names
+            if rest[0] in self._magics.commands.transfer.table:
+                return self._magics.commands.transfer.completions(rest)
             if rest[0] not in ("start", "on"):
                 return names if len(rest) == 1 and rest[0] in _TAKE_NAME else []
             rest = rest[1:]

@@ -243,7 +243,7 @@ class Sandbox:
 
         Raises
         ------
-        TransferError
+        VariableError
             A value can't cross: the error names its type and the part that failed.
         SessionBusyError
             A cell is running.

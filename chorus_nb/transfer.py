@@ -22,8 +22,8 @@ from .conversation import Request
 from .errors import (
     AgentProtocolError,
     ConfigurationError,
-    TransferError,
-    TransferMemoryError,
+    VariableError,
+    VariableMemoryError,
     VariableNotFoundError,
 )
 from .progress import Progress
@@ -71,7 +71,7 @@ def push(session: Session, values: Mapping[str, Any], *, shown: bool = False) ->
 
     Raises
     ------
-    TransferError
+    VariableError
         A value can't cross, or is too large; or the sandbox lacks a package or the memory for it.
     ConfigurationError
         For names that no variable may have.
@@ -92,7 +92,7 @@ def push(session: Session, values: Mapping[str, Any], *, shown: bool = False) ->
         sending = _Sending(tree, encoder.buffers, progress)
         outcome = session.transfer(Request("push_request", asked), sending)
     if sending.error:
-        raise TransferError(f"A value could not be read: {sending.error}") from sending.error
+        raise VariableError(f"A value could not be read: {sending.error}") from sending.error
     _raise_for(outcome, session)
 
 
@@ -120,16 +120,16 @@ def pull(session: Session, names: Iterable[str], *, shown: bool = False) -> dict
 def _refuse_what_never_fits(session: Session, size_bytes: int, names: str) -> None:
     memory_bytes = session.config.limits.memory_bytes
     if session.engine.capabilities().limits and size_bytes > memory_bytes:
-        raise TransferMemoryError(
+        raise VariableMemoryError(
             f"{names} needs {size_text(size_bytes)}; the sandbox {session.name!r} has {size_text(memory_bytes)}.",
             next_step="Start it with more memory (--fresh --memory), or send less.",
             path=names,
         )
 
 
-def _can_not_cross(error: CrossingError, where: str) -> TransferError:
+def _can_not_cross(error: CrossingError, where: str) -> VariableError:
     problem = error.problem.replace("%s", where)
-    return TransferError(f"{error.path} {problem}.", next_step=error.hint, path=error.path)
+    return VariableError(f"{error.path} {problem}.", next_step=error.hint, path=error.path)
 
 
 def _forged(error: DecodeError) -> AgentProtocolError:
@@ -149,7 +149,7 @@ def _raise_for(outcome: Outcome, session: Session) -> None:
     words = {name: _words(reply.get(name)) for name in ("evalue", "path", "problem", "hint")}
     kind = reply.get("ename")
     if kind == "CrossingError":
-        raise TransferError(f"{words['path']} {words['problem']}.", next_step=words["hint"], path=words["path"])
+        raise VariableError(f"{words['path']} {words['problem']}.", next_step=words["hint"], path=words["path"])
     if kind == "NameError":
         raise VariableNotFoundError(
             f"There is no variable {words['evalue']} in the sandbox {session.name!r}.",
@@ -157,11 +157,11 @@ def _raise_for(outcome: Outcome, session: Session) -> None:
             path=words["evalue"],
         )
     if kind == "MemoryError":
-        raise TransferMemoryError(
+        raise VariableMemoryError(
             f"The sandbox {session.name!r} does not have the memory for it.",
             next_step="Start it with more (--fresh --memory), or send less.",
         )
-    raise TransferError(f"It failed in the sandbox {session.name!r}: {words['evalue']}", next_step="See its type there.")
+    raise VariableError(f"It failed in the sandbox {session.name!r}: {words['evalue']}", next_step="See its type there.")
 
 
 def _words(text: object) -> str:

@@ -60,10 +60,12 @@ from .session import (
     SessionClosedError,
     SessionConflictError,
     SessionError,
+    TransferConflictError,
+    TransferError,
     UnknownSessionError,
 )
 from .working_copy import UnappliedChangesError, WorkingCopyError
-from .transfer import TransferError, TransferMemoryError, VariableNotFoundError
+from .variables import VariableError, VariableMemoryError, VariableNotFoundError
 
 __all__ = [
     "CATEGORIES",
@@ -113,9 +115,11 @@ __all__ = [
     "SessionLifetimeError",
     "SessionsFailedError",
     "UnappliedChangesError",
+    "TransferConflictError",
     "TransferError",
-    "TransferMemoryError",
     "UnknownSessionError",
+    "VariableError",
+    "VariableMemoryError",
     "VariableNotFoundError",
     "VolumeMountError",
     "WorkerDiedError",

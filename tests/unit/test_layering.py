@@ -27,14 +27,15 @@ LAYERS: list[tuple[str, ...]] = [
     ("markup",),
     ("widget_state", "widget_messages"),
     ("page", "widgets"),
-    ("repository", "working_copy", "transfer", "egress", "outputs", "asking"),
+    ("repository", "working_copy", "egress", "outputs", "asking"),
     ("conversation", "notices", "limits_enforced", "overlay_copy", "host_tree"),
     ("payloads", "buffers", "shell_agent", "options", "overlay_folder", "content"),
     ("settings", "controls", "writable_view", "changes"),
     ("endings", "file_entries", "renames", "apply"),
     ("file_requests", "discard"),
-    ("file_streams", "review"),
-    ("launch", "execution", "late", "files", "introspection"),
+    ("file_streams", "progress", "review"),
+    ("copying",),
+    ("launch", "execution", "late", "files", "introspection", "transfer"),
     ("starting", "watch"),
     ("session",),
     ("manager",),
@@ -43,9 +44,10 @@ LAYERS: list[tuple[str, ...]] = [
     ("async_sandbox",),
     ("magic_line",),
     ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script", "host_cells", "kernelspec"),
-    ("comm_relay", "replay"),
+    ("comm_relay", "replay", "variables"),
     ("cell", "run_report", "config_command", "containers_command", "doctor"),
     ("columns", "background", "mode"),
+    ("transfer_commands",),
     ("side_by_side", "commands"),
     ("magics", "panel", "run_notebook"),
     ("_extension", "cli"),
@@ -55,7 +57,7 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
-    *("background", "columns", "side_by_side", "mode", "commands"),
+    *("background", "columns", "side_by_side", "mode", "transfer_commands", "commands", "variables"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
     *("host_cells", "kernelspec", "run_notebook", "doctor"),
 }
@@ -76,6 +78,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
         )
     },
     "packaging": {"doctor"},
+    "tqdm": {"progress"},
     "platformdirs": {"settings", "overlay_folder"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .base import ChorusError
 
 
-class TransferError(ChorusError, TypeError):
+class VariableError(ChorusError, TypeError):
     """A value can't cross between the notebook and a sandbox.
 
     Attributes
@@ -21,9 +21,9 @@ class TransferError(ChorusError, TypeError):
         self.path = path
 
 
-class VariableNotFoundError(TransferError, LookupError):
+class VariableNotFoundError(VariableError, LookupError):
     """There is no variable of that name, or it may not have that name."""
 
 
-class TransferMemoryError(TransferError, MemoryError):
+class VariableMemoryError(VariableError, MemoryError):
     """There is not enough memory for a value where it was to go."""
