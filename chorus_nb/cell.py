@@ -16,6 +16,7 @@ from .errors import (
     OutOfMemoryError,
     SessionClosedError,
     SessionExpiredError,
+    VariableError,
 )
 from .replay import Replay, Strip
 from .sandbox import RichOutput
@@ -121,5 +122,6 @@ def _state_after(failure: ChorusError) -> str:
         DiskQuotaExceededError: "disk full",
         SessionExpiredError: "expired",
         SessionClosedError: "stopped",
+        VariableError: "failed",
     }
     return next((state for kind, state in states.items() if isinstance(failure, kind)), "died")

@@ -196,7 +196,13 @@ class Commands:
 
 
 def _refuse(arguments: Namespace, command: str, *also: str) -> None:
-    flags = {"bg": "--bg", "matrix": "--matrix", "inputs": "-i", "outputs": "-o", **{each: f"--{each}" for each in also}}
+    flags = {
+        "bg": "--bg",
+        "matrix": "--matrix",
+        "inputs": "-i",
+        "outputs": "-o",
+        **{each: f"--{each}" for each in also},
+    }
     for option, typed in flags.items():
         if getattr(arguments, option):
             raise ConfigurationError(

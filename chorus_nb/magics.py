@@ -105,7 +105,7 @@ class SandboxMagics(Magics):
     @argument("--gauge", choices=("on", "off"), help="The strip above the output.")
     @argument("--bg", action="store_true", help="Return at once, with a handle; the output appears as it comes.")
     @argument("-i", dest="inputs", action="append", metavar="VARS", help="Copy these variables in first: x,y.")
-    @argument("-o", dest="outputs", action="append", metavar="VARS", help="Copy these out after it: z. Never pickled.")
+    @argument("-o", dest="outputs", action="append", metavar="VARS", help="Copy these out after it: z.")
     @argument(
         "--matrix",
         action="append",

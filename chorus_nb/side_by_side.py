@@ -84,9 +84,7 @@ class Branch:
                 if not self._turn.wait():
                     self._strip.end("interrupted", None)
                     raise ExecutionInterruptedError("KeyboardInterrupt", "the cell did not run", [])
-                self.result = run_begun_cell(
-                    self.session, code, timeout_s, self._strip, self.column, _ask, variables
-                )
+                self.result = run_begun_cell(self.session, code, timeout_s, self._strip, self.column, _ask, variables)
         except BaseException as error:
             self.error = error
             self.column.fail(_traceback(error))

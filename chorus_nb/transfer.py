@@ -161,14 +161,16 @@ def _raise_for(outcome: Outcome, session: Session) -> None:
             f"The sandbox {session.name!r} does not have the memory for it.",
             next_step="Start it with more (--fresh --memory), or send less.",
         )
-    raise VariableError(f"It failed in the sandbox {session.name!r}: {words['evalue']}", next_step="See its type there.")
+    raise VariableError(
+        f"It failed in the sandbox {session.name!r}: {words['evalue']}", next_step="See its type there."
+    )
 
 
 def _words(text: object) -> str:
     return printable_line(text)[:_MAX_WORDS] if isinstance(text, str) else ""
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Nobody waits for the rest any more."""
 
 
@@ -181,7 +183,7 @@ class _Sending:
         Why it could not send all of them.
     """
 
-    message_types = ("transfer_ack",)
+    message_types: tuple[str, ...] = ("transfer_ack",)
 
     def __init__(self, tree: bytes, buffers: list[Buffer], progress: Progress) -> None:
         self._tree = tree
@@ -202,13 +204,13 @@ class _Sending:
         def send_piece(piece: Any) -> None:
             self._room.acquire()
             if self._stopped:
-                raise _Stopped
+                raise _StoppedError
             self._sizes.append(len(piece))
             send(Request("transfer_data", {}, (piece,)))
 
         try:
             cut(self._tree, self._buffers, send_piece)
-        except _Stopped:
+        except _StoppedError:
             pass
         except Exception as error:
             self.error = error
@@ -240,7 +242,7 @@ class _Receiving:
         Makes the progress bar for a number of bytes.
     """
 
-    message_types = ("transfer_begin", "transfer_data")
+    message_types: tuple[str, ...] = ("transfer_begin", "transfer_data")
 
     def __init__(self, limit_bytes: int, make_progress: Callable[[int], Progress]) -> None:
         self._limit_bytes = limit_bytes

@@ -1,15 +1,15 @@
 """NumPy arrays and scalars of every dtype but objects: dtype, shape and order in the tree, bytes in a buffer.
 
 A dtype is its ``str``, of a strict grammar, or parts: ``["struct", itemsize, [[name, offset, dtype], ...]]`` and
-``["array", dtype, shape]``. An extended precision float says its mantissa, too: one name stands for other bits elsewhere.
+``["array", dtype, shape]``. An extended precision float says its mantissa, too: the same name stands for other bits
+elsewhere.
 """
 
-import itertools
 import re
 import sys
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple
 
-from .decoding import Decode, Decoder, all_of, of
+from .decoding import Decoder, all_of, of
 from .encoding import Encode, Encoder
 from .values import CrossingError, DecodeError, Path, Put, type_name, written
 

@@ -97,7 +97,9 @@ def payload(config: Dict[str, Any]) -> bytes:
     template = _TEMPLATE[:-1] + (_PROXY if config.get("egress") else ()) + _TEMPLATE[-1:]
     roles = {"supervisor": _SUPERVISOR, "template": template}
     needed = {name: modules()[name] for name in ("boot", *_SUPERVISOR, *template, *_LATE)}
-    return frame("supervisor", {"modules": needed, "roles": roles, "late": _LATE, "version": _version(), "config": config})
+    return frame(
+        "supervisor", {"modules": needed, "roles": roles, "late": _LATE, "version": _version(), "config": config}
+    )
 
 
 def frame(role: str, carried: Dict[str, Any]) -> bytes:

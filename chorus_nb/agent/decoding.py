@@ -101,7 +101,6 @@ class Decoder:
             return list(nodes)
         return [self.decode(node) for node in nodes]
 
-
     def _part(self, decode: Decode, parts: Any) -> Any:
         before, self._depth = self._count, self._depth + 1
         if self._depth > MAX_DEPTH:
@@ -230,13 +229,14 @@ def _decoded_duration(decoder: Decoder, parts: Any) -> datetime.timedelta:
 
 def _decoded_datetime(decoder: Decoder, parts: Any) -> datetime.datetime:
     *date, fold, zone = of(list, parts)
-    zone = decoded_tzinfo(decoder, zone)
-    return datetime.datetime(*all_of(int, date, 7), tzinfo=zone, fold=of(int, fold))
+    made = datetime.datetime(*all_of(int, date, 7))
+    return made.replace(tzinfo=decoded_tzinfo(decoder, zone), fold=of(int, fold))
 
 
 def _decoded_time(decoder: Decoder, parts: Any) -> datetime.time:
     *clock, fold, zone = of(list, parts)
-    return datetime.time(*all_of(int, clock, 4), tzinfo=decoded_tzinfo(decoder, zone), fold=of(int, fold))
+    made = datetime.time(*all_of(int, clock, 4))
+    return made.replace(tzinfo=decoded_tzinfo(decoder, zone), fold=of(int, fold))
 
 
 def _decoded_path(decoder: Decoder, parts: Any) -> PurePath:

@@ -100,9 +100,9 @@ class Encoder:
             encode: Optional[Encode] = find(value)
             if encode:
                 return encode
-        if is_dataclass(value) and not isinstance(value, type):
-            return _dataclass
-        _refuse(value, path)
+        if not is_dataclass(value) or isinstance(value, type):
+            _refuse(value, path)
+        return _dataclass
 
     def values(self, items: Iterable[Any], path: Path, step: str = "item") -> List[Any]:
         """Return the nodes of the items of a sequence, or of what has no order."""

@@ -8,7 +8,7 @@ names.
 
 import re
 import sys
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Optional
 
 from . import arrays, tables
 from .arrays import decoded_array, load
@@ -81,7 +81,9 @@ def _column(encoder: Encoder, array: Any, path: Path) -> Any:
         return {"masked": [arrays.column(encoder, data, path), arrays.column(encoder, mask, path)]}
     numpy = load("numpy")
     if not isinstance(dtype, numpy.dtype):
-        raise CrossingError(path, "is a column of the dtype %s, which can't cross" % dtype, _HINTS.get(name, "Cast it."))
+        raise CrossingError(
+            path, "is a column of the dtype %s, which can't cross" % dtype, _HINTS.get(name, "Cast it.")
+        )
     data = numpy.asarray(array)
     return _objects(encoder, data, path) if dtype.kind == "O" else arrays.column(encoder, data, path)
 

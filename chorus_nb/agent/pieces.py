@@ -1,8 +1,8 @@
 """Values in pieces, so that neither side holds more of them than the values themselves and a few pieces.
 
-First the tree (:mod:`values`), then the buffers, as one run of bytes that is cut anywhere. Messages: ``transfer_begin``
-with ``tree_bytes`` and ``size_bytes``, of the tree and of the buffers, and ``transfer_data`` with a piece as its buffer.
-What goes into the sandbox has these sizes in its ``push_request``, and each piece is acknowledged by ``transfer_ack``:
+First the tree (:mod:`values`), then the buffers, as one run of bytes that is cut anywhere. Messages:
+``transfer_begin`` with ``tree_bytes`` and ``size_bytes``, of the tree and of the buffers, and ``transfer_data`` with a
+piece as its buffer. What goes into the sandbox has these sizes in its ``push_request``, and each piece is acknowledged by ``transfer_ack``:
 :data:`WINDOW` of them may be on their way, as nobody holds up the host for a worker that is slow.
 """
 

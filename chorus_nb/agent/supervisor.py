@@ -6,9 +6,9 @@ gone, however it went, the container goes too.
 
 Requests (``..._request``): ``execute``, ``command``, ``push``, ``pull``, ``complete``, ``inspect``, ``interrupt``,
 ``kill``, ``shutdown``, ``usage``, ``file_*``; ``egress_*`` for the proxy; ``transfer_data`` that belongs to a push; and
-``input_reply`` to the ``input_request`` of the running cell, of which the host has one at a time. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``,
-``resource_sample``, ``resource_usage``, ``usage_reply``, ``command_reply``, ``shutdown_reply``, ``egress_reset``, and
-``aborted`` where a lookup can't be.
+``input_reply`` to the ``input_request`` of the running cell, of which the host has one at a time. What it sends of its
+own: ``agent_info``, ``worker_ready``, ``worker_exit``, ``resource_sample``, ``resource_usage``, ``usage_reply``,
+``command_reply``, ``shutdown_reply``, ``egress_reset``, and ``aborted`` where a lookup can't be.
 """
 
 import errno

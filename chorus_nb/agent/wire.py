@@ -95,7 +95,7 @@ class Decoder:
         self._large: Optional[bytearray] = None
         self._filled = 0
 
-    def feed(self, data: bytes) -> Iterator[Tuple[Message, bytes]]:
+    def feed(self, data: bytes) -> Iterator[Tuple[Message, Any]]:
         """Yield each message that ``data`` completes, and its frame. Raises :class:`WireError`."""
         rest = memoryview(data)
         while True:
@@ -160,7 +160,7 @@ def _check_bounds(body: int, buffers: List[int]) -> None:
         raise WireError("buffers of %d bytes are over the limit of %d" % (sum(buffers), MAX_BUFFERS_BYTES))
 
 
-def _decode(frame: bytes) -> Message:
+def _decode(frame: Any) -> Message:
     _, body, count = _HEAD.unpack_from(frame)
     at = _HEAD.size + count * _LENGTH.size
     view = memoryview(frame)

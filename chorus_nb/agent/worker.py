@@ -94,7 +94,7 @@ class Worker:
         return dict(reply)
 
     def _transfer(self, request: Message) -> None:
-        """Answer a request about variables. What is put out meanwhile belongs to the cells that have left it running."""
+        """Answer a request about variables; what is put out meanwhile belongs to cells that have ended."""
         interrupts = self._outbox.interrupts
         signal.signal(signal.SIGINT, interrupts.handle)
         try:

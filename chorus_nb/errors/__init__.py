@@ -64,8 +64,8 @@ from .session import (
     TransferError,
     UnknownSessionError,
 )
-from .working_copy import UnappliedChangesError, WorkingCopyError
 from .variables import VariableError, VariableMemoryError, VariableNotFoundError
+from .working_copy import UnappliedChangesError, WorkingCopyError
 
 __all__ = [
     "CATEGORIES",

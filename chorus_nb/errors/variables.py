@@ -22,7 +22,7 @@ class VariableError(ChorusError, TypeError):
 
 
 class VariableNotFoundError(VariableError, LookupError):
-    """There is no variable of that name, or it may not have that name."""
+    """There is no variable of that name."""
 
 
 class VariableMemoryError(VariableError, MemoryError):
