@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +19,7 @@ from .config.units import size_text
 from .control import Control, Text
 from .engines.base import HOME, WORKSPACE, ContainerSpec
 from .mountinfo import MountPoint, mount_at, mounts_of
+from .mounts_enforced import is_null, mount_controls
 
 MASKED = (
     *("/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi"),
@@ -82,7 +82,10 @@ def locks(found: LocksReport, spec: ContainerSpec) -> Iterator[Control]:
     if spec.security.runtime:
         yield _runtime(spec.security.runtime, found, own_kernel)
     yield from _folders(mounts, spec, own_kernel)
+    if not own_kernel:  # One that has its own lists none of the host's file systems.
+        yield from _overlays(mounts, spec)
     yield from _paths(mounts, found, spec, own_kernel)
+    yield from mount_controls(mounts, spec, own_kernel)
     yield _device_list(found, spec, own_kernel)
 
 
@@ -194,7 +197,7 @@ def _folders(mounts: list[MountPoint], spec: ContainerSpec, own_kernel: bool) ->
     """
     barred = frozenset() if own_kernel else frozenset({"nosuid", "nodev"})
     room = spec.limits.tmp_bytes
-    taken = {mount.target for mount in spec.mounts}
+    taken = {mount.target for mount in spec.mounts} | {volume.target for volume in spec.volumes}
     own = [Tmpfs(path, room, True) for path in ("/tmp", HOME, WORKSPACE) if path not in taken]  # noqa: S108
     for folder in (*own, *spec.security.tmpfs_folders):
         size = folder.size_bytes or room
@@ -217,6 +220,16 @@ def _folder_text(mount: MountPoint | None, path: str, barred: frozenset[str]) ->
     size = "no limit" if mount.size_bytes is None else size_text(mount.size_bytes)
     lacking = [f"no {name}" for name in sorted(barred - mount.options)]
     return ", ".join([size, *(["noexec"] if "noexec" in mount.options else []), *lacking])
+
+
+def _overlays(mounts: list[MountPoint], spec: ContainerSpec) -> Iterator[Control]:
+    """The repository's: an engine that left out what a volume is to be would show an empty folder."""
+    for volume in spec.volumes:
+        if volume.driver_options.get("type") == "overlay":
+            mount = mount_at(mounts, volume.target)
+            found = mount if mount and mount.path == volume.target else None
+            writable = found is not None and found.kind == "overlay" and not found.read_only
+            yield Control("repository", "overlay", found.kind if found else "none", writable)
 
 
 def _paths(mounts: list[MountPoint], found: LocksReport, spec: ContainerSpec, own_kernel: bool) -> Iterator[Control]:
@@ -249,8 +262,7 @@ def _masked(mounts: list[MountPoint], real: str | None) -> str:
     mount = mount_at(mounts, real)
     if mount is None or mount.path != real:
         return "visible"
-    is_null = PurePosixPath(mount.root).name == "null" and mount.kind in ("tmpfs", "devtmpfs")
-    return "masked" if is_null or (mount.kind == "tmpfs" and mount.read_only) else "visible"
+    return "masked" if is_null(mount) or (mount.kind == "tmpfs" and mount.read_only) else "visible"
 
 
 def _read_only(mounts: list[MountPoint], real: str | None) -> str:

@@ -1,58 +1,46 @@
-"""Files in a sandbox: read, write and list, in pieces, while a cell may be running."""
+"""Files in a sandbox, in pieces, while a cell may be running: what a program does with single files and folders."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+import builtins
+import io
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
-
-from .agent.file_requests import ENDED
-from .agent.wire import Message
-from .conversation import Request
-from .errors import AgentProtocolError, SandboxFileError
-from .sanitize import printable_line, without_surrogates
+from .copying import Transfer, get, put
+from .copying.get import MAX_BYTES
+from .copying.transfer import Paths
+from .errors import SandboxFileError
+from .file_entries import MAX_PATH_BYTES, FileEntry, entries_of, no_list, one_entry, results_of, to_bytes
+from .file_requests import NOT_THERE, PIECE_BYTES, FileRequests, refusal
+from .file_streams import Part, Reading, Writing
 
 if TYPE_CHECKING:
     from .session import Session
 
-_PIECE_BYTES = 2**22
-_TRIES = 5
-"""How often is asked for a piece of a file where its process is ended meanwhile: twice is as good as once."""
-
-_MAX_ENTRIES = 20_000
-MAX_NAME_CHARS = 255
-"""``NAME_MAX`` of Linux, in bytes there."""
-
-
-def _entry_name(name: str) -> str:
-    if "/" in name or "\0" in name or name in (".", ".."):
-        raise ValueError("the name of an entry")
-    return without_surrogates(name)
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """One entry of a folder in the sandbox. ``name`` is hostile: never use it as a path on the host unchecked.
-
-    It is the name of one entry, no path; but it may hold line breaks and terminal controls, so print its ``repr``.
-    """
-
-    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_entry_name)]
-    kind: Literal["file", "directory", "link", "other"]
-    size_bytes: Annotated[int, Field(ge=0, le=2**63)]
-    modified_s: Annotated[float, Field(allow_inf_nan=False)]
-    """Seconds since the epoch, by the sandbox's word."""
-
-
-_ENTRIES = TypeAdapter(Annotated[list[FileEntry], Field(max_length=_MAX_ENTRIES)])
+MAX_ENTRIES = 1_000_000
+_LISTED_AT_ONCE = 4000
+_FOLDERS_AT_ONCE = 256
+_PATHS_CHARS = 2**20
+_REMOVED_AT_ONCE = 20_000
+_MAX_LIST_ENTRIES = 20_000
 
 
 class SandboxFiles:
-    """The files of one sandbox. Paths that are not absolute start at the working directory of its cells."""
+    """The files of one sandbox. Paths that are not absolute start at the working directory of its cells.
+
+    Every path is text as ``os.fsdecode`` makes it, so names that are no UTF-8 are paths as well. Every method raises
+    ``SandboxFileError`` where the sandbox's file system says no, with its ``errno``.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.requests = FileRequests(session)
+
+    # Content
 
     def read(self, path: str, *, max_bytes: int = 2**30) -> bytes:
         """Return the content of a regular file.
@@ -64,14 +52,8 @@ class SandboxFiles:
         """
         data = bytearray()
         while True:
-            size = min(_PIECE_BYTES, max_bytes + 1 - len(data))
-            asked = {"path": path, "offset": len(data), "size": size}
-            reply = self._request(Request("file_read_request", asked), path)
-            piece = reply.buffers[0] if len(reply.buffers) == 1 else b""
-            if len(piece) > size:
-                raise AgentProtocolError(
-                    "The sandbox sent more of a file than was asked for.", next_step="Restart the session."
-                )
+            size = min(PIECE_BYTES, max_bytes + 1 - len(data))
+            piece = self.requests.piece(path, len(data), size)
             data += piece
             if len(data) > max_bytes:
                 raise SandboxFileError(
@@ -81,38 +63,235 @@ class SandboxFiles:
             if len(piece) < size:
                 return bytes(data)
 
-    def write(self, path: str, data: bytes) -> None:
-        """Write a regular file whole, in place of what was there. Raises ``SandboxFileError``."""
-        for offset in range(0, max(1, len(data)), _PIECE_BYTES):
-            piece = data[offset : offset + _PIECE_BYTES]
-            asked = {"path": path, "offset": offset}
-            self._request(Request("file_write_request", asked, (piece,)), path)
+    def write(self, path: str, data: bytes, *, mode: int | None = None, modified_ns: int | None = None) -> None:
+        """Write a regular file whole, in place of what was there: it is the old or the new one at any time.
 
-    def list(self, path: str = ".") -> list[FileEntry]:
-        """Return the entries of a folder, by name. Raises ``SandboxFileError``."""
-        asked = {"path": path, "max_entries": _MAX_ENTRIES}
-        reply = self._request(Request("file_list_request", asked), path)
+        Parameters
+        ----------
+        path : str
+            A link is followed.
+        data : bytes
+        mode : int, optional
+            Permission bits; those of the file that is replaced when left out, or 0o644.
+        modified_ns : int, optional
+            Its time in nanoseconds since the epoch; now when left out.
+        """
+        with Writing(Part(self.requests, path, mode, modified_ns)) as file:
+            file.write_all(data)
+
+    def open(self, path: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
+        """Open a regular file as a stream that holds a few MiB of it in memory.
+
+        One that is written is there once it is closed, whole; where its ``with`` block raises, it never is.
+        """
+        if mode == "wb":
+            return cast(BinaryIO, Writing(Part(self.requests, path)).buffered())
+        if mode != "rb":
+            raise ValueError(f"mode {mode!r} is not allowed. Allowed: rb, wb.")
+        entry = self.stat(path, follow=True)
+        if entry.kind != "file":
+            raise refusal(self._session.name, path, "not a regular file")
+        return cast(BinaryIO, io.BufferedReader(Reading(self.requests, path, entry.size_bytes), PIECE_BYTES))
+
+    def digest(self, path: str) -> str:
+        """Return the SHA-256 of a regular file in hexadecimal, as the sandbox says: nobody else has looked."""
+        end = self.stat(path, follow=True).size_bytes
+        return self.requests.digest(path, end)
+
+    # What there is
+
+    def stat(self, path: str, *, follow: bool = False) -> FileEntry:
+        """Return what is at a path; of a link, what it leads to with ``follow``."""
+        reply = self.requests.ask("stat", path, {"path": path, "follow": follow})
+        return one_entry(reply.content.get("entry"), path)
+
+    def exists(self, path: str) -> bool:
+        """Whether anything is at a path, also a link that leads nowhere."""
         try:
-            return _ENTRIES.validate_python(reply.content.get("entries"))
-        except ValidationError:
-            raise AgentProtocolError(
-                "The sandbox sent a list of files that is none.", next_step="Restart the session."
-            ) from None
+            self.stat(path)
+        except SandboxFileError as error:
+            if error.errno not in NOT_THERE:
+                raise
+            return False
+        return True
 
-    def _request(self, request: Request, path: str) -> Message:
-        self._session.start()
-        for _ in range(_TRIES):
-            reply = self._session.request(request, "file_reply")
-            if reply.content.get("ename") != ENDED:  # By a restart, or a cell that was killed.
-                break
-        if reply.content.get("status") != "ok":
-            reason = printable_line(str(reply.content.get("evalue")))
-            ended = reply.content.get("ename") == ENDED
-            raise SandboxFileError(
-                f"{path!r} in the sandbox {self._session.name!r}: {reason}.",
-                path=path,
-                next_step="`%sandbox restart` ends what still runs there; then try again."
-                if ended
-                else "Paths are those of the sandbox: `files.list` shows what is there.",
-            )
-        return reply
+    def list(self, path: str = ".") -> builtins.list[FileEntry]:
+        """Return the entries of a folder, by name: 20,000 at most."""
+        return self.walk(path, max_entries=_MAX_LIST_ENTRIES, max_depth=1)
+
+    def walk(
+        self,
+        path: str = ".",
+        *,
+        max_entries: int = MAX_ENTRIES,
+        max_depth: int | None = None,
+        on_error: Callable[[str, str], object] | None = None,
+    ) -> builtins.list[FileEntry]:
+        """Return everything below a folder, a folder before what is in it; no link below it is followed.
+
+        Parameters
+        ----------
+        path : str
+        max_entries : int
+            More are an error.
+        max_depth : int, optional
+            How deep to go: 1 is the folder alone.
+        on_error : callable
+            Gets the path of a folder below that can't be read, and why. Without it that is raised.
+        """
+        found: list[FileEntry] = []
+        waiting: deque[tuple[str, str]] = deque([("", "")])
+        while waiting:
+            asked = _some(waiting)
+            content = {"base": path, "folders": asked, "max_entries": min(_LISTED_AT_ONCE, max_entries + 1)}
+            reply = self.requests.ask("scan", path, content)
+            results = results_of(reply.content, len(asked))
+            for (folder, after), result in zip(asked, results, strict=False):
+                listed = self._listed(path, folder, after, result, on_error)
+                found += listed
+                waiting.extend((each.path, "") for each in listed if _is_to_enter(each, max_depth))
+                if listed and result.get("more") is True:
+                    waiting.appendleft((folder, listed[-1].name))
+            waiting.extendleft(reversed(asked[len(results) :]))
+            if len(found) > max_entries:
+                raise SandboxFileError(
+                    f"{path!r} has more than {max_entries} entries.", path=path, next_step="Raise max_entries."
+                )
+        return sorted(found, key=lambda entry: entry.path.split("/"))
+
+    def _listed(
+        self, path: str, folder: str, after: str, result: dict[str, Any], on_error: Callable[[str, str], object] | None
+    ) -> builtins.list[FileEntry]:
+        if "entries" not in result:
+            error = refusal(self._session.name, f"{path}/{folder}" if folder else path, result)
+            if on_error is None or not folder:
+                raise error
+            on_error(folder, error.message)
+            return []
+        entries = entries_of(result["entries"], _LISTED_AT_ONCE)
+        names = [to_bytes(entry.path) for entry in entries]
+        # Names that come twice, or again and again, would be files that are written twice and a walk without end.
+        if any(one >= other for one, other in zip([to_bytes(after), *names], names, strict=False)):
+            raise no_list()
+        if len(folder) > MAX_PATH_BYTES:
+            raise refusal(self._session.name, path, "folders in folders without end")
+        return [entry.at(f"{folder}/{entry.path}") for entry in entries] if folder else entries
+
+    # Many files
+
+    def put(self, src: Paths, dst: str = ".", *, progress: bool = True) -> Transfer:
+        """Copy files and folders of the host into the sandbox, as ``cp -r`` does; what is there is replaced.
+
+        Parameters
+        ----------
+        src : path, or sequence of paths
+            Of the host. ``*``, ``?``, ``[abc]`` and ``**`` stand for several, as in a shell. ``folder/.`` is what is in
+            a folder. A link that is named is followed.
+        dst : str
+            In the sandbox: a folder to copy into, or the new name. One that ends in ``/`` is a folder, and is made.
+        progress : bool
+            Whether there is a bar where it takes longer than a second.
+
+        Returns
+        -------
+        Transfer
+            What was copied, and what was not: links that lead out of their folder, devices, FIFOs, sockets, and what
+            can't be read or has gone meanwhile.
+
+        Raises
+        ------
+        TransferError, SandboxFileError
+            Nothing was copied, or a part; a file is the old or the new one.
+        """
+        return put(self, src, dst, guarded=host_folders(self._session), shown=progress)
+
+    def get(
+        self,
+        src: Paths,
+        dst: str | os.PathLike[str] = ".",
+        *,
+        overwrite: bool = False,
+        max_bytes: int = MAX_BYTES,
+        progress: bool = True,
+    ) -> Transfer:
+        """Copy files and folders of the sandbox to the host, as ``cp -r`` does.
+
+        Parameters
+        ----------
+        src : path, or sequence of paths
+            Of the sandbox; patterns as in :meth:`put`.
+        dst : path
+            On the host: a folder to copy into, or the new name. One that ends in ``/`` is a folder, and is made.
+        overwrite : bool
+            Whether files of the host are replaced by others. Without it they never are, and nothing is copied where
+            one would be; one that has the same content is none. Folders are never replaced.
+        max_bytes : int
+            More are an error.
+        progress : bool
+            Whether there is a bar where it takes longer than a second.
+
+        Returns
+        -------
+        Transfer
+            What was copied, and what was not: links, devices, FIFOs, sockets, and what can't be read or has gone
+            meanwhile.
+
+        Raises
+        ------
+        TransferConflictError
+            Files of the host would be replaced.
+        TransferError, SandboxFileError
+            Nothing was copied, or a part: each file that is there is whole. A large one that was interrupted is kept
+            beside its place, and goes on from there when the same is asked for again.
+        """
+        guarded = host_folders(self._session)
+        return get(
+            *(self, src, os.fspath(dst)), overwrite=overwrite, max_bytes=max_bytes, guarded=guarded, shown=progress
+        )
+
+    # Changes
+
+    def mkdir(self, path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
+        """Make a folder, as :meth:`pathlib.Path.mkdir`."""
+        self.requests.ask("mkdir", path, {"path": path, "parents": parents, "exist_ok": exist_ok})
+
+    def remove(self, path: str, *, recursive: bool = False, missing_ok: bool = False) -> None:
+        """Remove a file, a link, or an empty folder; with ``recursive`` a folder and all that is in it."""
+        content = {"path": path, "recursive": recursive, "max_entries": _REMOVED_AT_ONCE}
+        try:
+            while self.requests.ask("remove", path, content).content.get("done") is False:
+                pass
+        except SandboxFileError as error:
+            if not missing_ok or error.errno not in NOT_THERE:
+                raise
+
+    def chmod(self, path: str, mode: int) -> None:
+        """Set the permission bits of what is at a path; a link is followed."""
+        self.requests.ask("chmod", path, {"path": path, "mode": mode})
+
+    def rename(self, path: str, to: str) -> None:
+        """Rename, or move within a file system; a file at ``to`` is replaced, as by rename(2)."""
+        self.requests.ask("rename", path, {"path": path, "to": to})
+
+    def symlink(self, path: str, target: str) -> None:
+        """Make a link at ``path`` that says ``target``; something that is there is an error."""
+        self.requests.ask("symlink", path, {"path": path, "target": target})
+
+
+def host_folders(session: Session) -> tuple[Path, ...]:
+    """Return the folders of the host that the code of a session may write to."""
+    repository = session.repository if session.config.repository.mode == "rw" else None
+    return (repository,) if repository else ()
+
+
+def _some(waiting: deque[tuple[str, str]]) -> builtins.list[tuple[str, str]]:
+    """Take out as many folders as one request has room for."""
+    taken, length = [waiting.popleft()], 0
+    while waiting and len(taken) < _FOLDERS_AT_ONCE and length < _PATHS_CHARS:
+        taken.append(waiting.popleft())
+        length += len(taken[-1][0])
+    return taken
+
+
+def _is_to_enter(entry: FileEntry, max_depth: int | None) -> bool:
+    return entry.kind == "directory" and (max_depth is None or entry.path.count("/") + 1 < max_depth)

@@ -18,8 +18,10 @@ from .engines.docker import DockerEngine
 from .engines.owner import owner_alive
 from .errors import ChorusError, ConfigurationError, SessionConflictError, UnknownSessionError
 from .options import flag
+from .overlay_folder import sweep_overlays
 from .session import Session
 from .settings import Settings, Source, named_profile, notebook_file, resolve
+from .view_places import sweep_volumes
 
 DEFAULT_NAME = "default"
 """The session of a ``%%sandbox`` cell that names none."""
@@ -78,6 +80,8 @@ class SessionManager:
         ------
         SessionConflictError
             The session runs with other options.
+        UnappliedChangesError
+            The session that ``fresh`` would end has changed its view of the repository.
         ConfigurationError
             A name or a value that is not allowed.
         """
@@ -93,7 +97,7 @@ class SessionManager:
                 return session
             settings = self.settings_for(options)
             if session:
-                session.close()
+                _stop(session)
             self._sessions[name] = self._take_prepared(name, settings) or self._new(name, settings)
             return self._sessions[name]
 
@@ -105,6 +109,8 @@ class SessionManager:
         settings = {name: self.settings_for(options) for name, options in asked.items()}
         made: list[Session] = []
         with self._lock:
+            for name in settings.keys() & self._sessions.keys():
+                self._sessions[name].view.refuse_to_lose(name)
             try:
                 for name, each in settings.items():
                     if name in self._sessions:
@@ -187,12 +193,12 @@ class SessionManager:
         session.start()
 
     def stop(self, name: str) -> None:
-        """End a session's container; its name and configuration stay."""
-        self.get(name).close()
+        """End a session's container; its name and configuration stay. Raises ``UnappliedChangesError``."""
+        _stop(self.get(name))
 
     def remove(self, name: str) -> None:
-        """End a session and forget it."""
-        self.get(name).close()
+        """End a session and forget it. Raises ``UnappliedChangesError``."""
+        _stop(self.get(name))
         with self._lock:
             self._sessions.pop(name, None)
 
@@ -216,11 +222,22 @@ class SessionManager:
         atexit.unregister(self.close_all)
 
     def sweep(self) -> int:
-        """Remove containers whose owner is provably gone: what a crash of the engine left. Return how many."""
+        """Remove containers whose owner is provably gone: what a crash of the engine left. Return how many.
+
+        And their views of repositories, which a process leaves that is killed.
+        """
         dead = [each for each, labels in self.engine.owned() if not owner_alive(labels.get(OWNER_LABEL, ""))]
         for container_id in dead:
             self.engine.remove_id(container_id)
+        sweep_volumes(self.engine)
+        sweep_overlays(self.engine)
         return len(dead)
+
+
+def _stop(session: Session) -> None:
+    """End a session, but not where somebody would lose by it what only its view of the repository has."""
+    session.view.refuse_to_lose(session.name)
+    session.close()
 
 
 def _all_at_once(tasks: Iterable[Callable[[], None]]) -> None:

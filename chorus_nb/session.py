@@ -28,7 +28,9 @@ from .errors import (
     ChorusError,
     EngineError,
 )
-from .execution import Execution, Outcome
+from .execution import Execution, Outcome, Transfer
+from .files import SandboxFiles
+from .git import SERVICE_HOST, credentials_for
 from .late import LateOutput
 from .launch import only_scripts, workspace_of
 from .notices import Notices, SampleListener
@@ -39,6 +41,8 @@ from .starting import Starter
 from .telemetry import ResourceSample, ResourceUsage
 from .watch import Watch, WhyEnded
 from .widgets import WidgetRelay
+from .working_copy import WorkingCopy
+from .writable_view import WritableView
 
 State = Literal["new", "starting", "idle", "busy", "dead", "closed"]
 MessageHandler = Callable[[Message], None]
@@ -84,14 +88,18 @@ class Session:
         # Nobody in the sandbox knows the prefix, so its displays can't be given the id of one of the notebook's own.
         self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-", session=name)
         self._notices = Notices()
+        self.view = WritableView(config, engine, self.folder, SandboxFiles(self))
+        """What it writes to in place of the repository, with ``--repo overlay``."""
         self._starter = Starter(
-            *(name, config, engine, self.folder, self._notices),
+            *(name, config, engine, self.folder, self._notices, self.view),
             refuse=self._refuse_if_closed,
             on_unasked=self._unasked,
             on_end=self._ended,
         )
         self.late = LateOutput()
-        self.egress = Egress(config.network, lambda *message: self.tell_comm(Request(*message), ""))
+        self.credentials = credentials_for(config)
+        services = {SERVICE_HOST: self.credentials.connect} if self.credentials else {}
+        self.egress = Egress(config.network, lambda *message: self.tell_comm(Request(*message), ""), services)
         self.widget_relay: WidgetRelay | None = None
         """Who shows its widgets."""
 
@@ -129,6 +137,11 @@ class Session:
         return workspace_of(self.config, self.engine.capabilities(), self.folder)[0]
 
     @property
+    def working_copy(self) -> WorkingCopy | None:
+        """What its code has of the repository, to be read, with ``--repo overlay``: from the first start to the end."""
+        return self.view.copy
+
+    @property
     def last_sample(self) -> ResourceSample | None:
         """The latest reading of its cgroup."""
         return self._notices.last_sample
@@ -156,9 +169,11 @@ class Session:
                 self._starter.launch()
                 self._loss = None
                 self._settle()
+                self.view.settle()
                 self._watch.begin(self._container)
             except BaseException:
                 self._clear("new")
+                self.view.give_up()
                 self._refuse_if_closed()
                 raise
 
@@ -208,6 +223,7 @@ class Session:
             conversation.tell(Request("shutdown_request", {"restart": False}))
             conversation.join(1.0)
         self._clear("closed")
+        self.view.close()
         self._watch.join()
 
     def _clear(self, state: State) -> None:
@@ -279,6 +295,19 @@ class Session:
         """Run a program beside the namespace; as :meth:`execute`, with ``exit_code`` in the reply."""
         return self._run(Request("command_request", {"argv": argv, "environment": {}}), timeout_s, on_message)
 
+    def transfer(self, request: Request, transfer: Transfer) -> Outcome:
+        """Have variables brought in or out; as :meth:`execute`, and :attr:`last_usage` stays that of a cell."""
+        before = self.last_usage
+        try:
+            return self._run(request, None, lambda _: None, transfer=transfer)
+        finally:
+            self.last_usage = before
+
+    def refuse_protocol(self, error: AgentProtocolError) -> AgentProtocolError:
+        """End it for what it has sent, and return the error to raise."""
+        self._clear("dead")
+        return error
+
     def _run(
         self,
         request: Request,
@@ -287,6 +316,7 @@ class Session:
         on_input: InputHandler | None = None,
         on_late: MessageHandler | None = None,
         output: OutputMode | None = None,
+        transfer: Transfer | None = None,
     ) -> Outcome:
         with self._turn():
             self.report_loss()
@@ -294,7 +324,7 @@ class Session:
             request.content["generation"] = self._notices.generation
             self.report_loss()  # Of an end until here; where there is one from here on, the sandbox refuses the cell.
             assert self._starter.conversation is not None
-            if self._starter.no_python and request.msg_type == "execute_request":
+            if self._starter.no_python and request.msg_type != "command_request":
                 raise only_scripts(self._starter.no_python)
             request.content["max_output_bytes"] = self.config.output.max_bytes
             self.last_usage = None
@@ -302,7 +332,7 @@ class Session:
             self._watch.cell_begins()
             self._execution = Execution(self, self._starter.conversation, request, self.output_filter(output))
             try:
-                return self._execution.run(timeout_s, on_message, on_input, on_late)
+                return self._execution.run(timeout_s, on_message, on_input, on_late, transfer)
             except AgentProtocolError:
                 self._clear("dead")
                 raise

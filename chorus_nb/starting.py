@@ -12,9 +12,17 @@ from .conversation import Conversation
 from .endings import engine_gone, why_ended, why_not_started
 from .engines.base import Container, ContainerSpec, Engine, EngineCapabilities
 from .engines.owner import owner_label
-from .errors import AgentProtocolError, ChorusError, EngineError, ImageUnsupportedError, SandboxStartError
+from .errors import (
+    AgentProtocolError,
+    ChorusError,
+    EngineError,
+    ImageUnsupportedError,
+    SandboxStartError,
+    VolumeMountError,
+)
 from .launch import START_TIMEOUT_S, container_spec, keeper_spec, start_agent, without_shell
 from .notices import Notices
+from .writable_view import WritableView
 
 
 class Starter:
@@ -26,6 +34,8 @@ class Starter:
         As of :class:`~chorus_nb.session.Session`.
     notices : Notices
         Where the agent's reports arrive.
+    view : WritableView
+        What the sandbox writes to in place of the repository; outlasts the container.
     refuse : callable
         Raises where nobody wants the sandbox any more.
     on_unasked, on_end : callable
@@ -54,6 +64,7 @@ class Starter:
         engine: Engine,
         folder: Path,
         notices: Notices,
+        view: WritableView,
         *,
         refuse: Callable[[], None],
         on_unasked: Callable[[Message], None],
@@ -65,6 +76,7 @@ class Starter:
         self.controls: list[Control] = []
         self.no_python: ImageUnsupportedError | None = None
         self.given_up = False
+        self._view = view
         self._failure: EngineError | None = None
         self._name = name
         self._config = config
@@ -80,7 +92,16 @@ class Starter:
         self.given_up = False
         self._failure = None
         capabilities = self._engine.capabilities()
+        try:
+            self._launch(capabilities)
+        except VolumeMountError as refusal:
+            self.remove()
+            self._view.use_copy(refusal)
+            self._launch(capabilities)
+
+    def _launch(self, capabilities: EngineCapabilities) -> None:
         spec = container_spec(self._name, self._config, self._engine, capabilities, self._folder, owner_label())
+        spec = self._view.put_into(spec, capabilities)
         try:
             self._boot(keeper_spec(spec) if self.no_python else spec, capabilities)
         except ImageUnsupportedError as unsupported:

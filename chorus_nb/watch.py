@@ -17,6 +17,7 @@ from .config.units import size_text
 from .disk_meter import DiskMeter
 from .engines.base import Container
 from .errors import ChorusError, DiskQuotaExceededError, EngineError, SessionIdleError, SessionLifetimeError
+from .writable_view import WritableView
 
 WhyEnded = Callable[[bool], ChorusError]
 """Makes the error of a cell that was ended, from whether its variables are kept."""
@@ -37,6 +38,10 @@ class Watched(Protocol):
     @property
     def repository(self) -> Path | None:
         """The folder of the host that it sees."""
+
+    @property
+    def view(self) -> WritableView:
+        """What it writes to in place of that."""
 
     def expire(self, error: ChorusError, is_due: Callable[[], bool]) -> None:
         """End it, if that is still due; what runs in it, or else the next cell, raises ``error``."""
@@ -71,7 +76,10 @@ class Watch:
         """Watch over a sandbox that has started. Raises ``OSError`` where its repository can't be looked into."""
         assert container is not None
         limited = self._limits.disk_bytes is not None
-        self._meter = DiskMeter.of(self._watched.config, container, self._watched.repository) if limited else None
+        watched = self._watched
+        self._meter = (
+            DiskMeter.of(watched.config, container, watched.repository, watched.view.grows) if limited else None
+        )
         self._started_s = self._used_s = self._looked_s = time.monotonic()
         self._look_took_s, self._told_bytes, self._is_first_since_told = 0.0, 0, False
         self._round = this_round = object()

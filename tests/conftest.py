@@ -50,6 +50,19 @@ def user_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         yield
 
 
+@pytest.fixture
+def own_git(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the git settings of whoever runs the tests out of them; return the file that holds in their place."""
+    file = tmp_path_factory.mktemp("git") / "gitconfig"
+    file.write_text(
+        "[user]\nname = Ann Example\nemail = ann@example.org\n[init]\ndefaultBranch = main\n"
+        '[protocol "file"]\nallow = always\n'
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(file))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    return file
+
+
 @pytest.fixture(scope="session")
 def docker_engine() -> DockerEngine:
     """The real engine. Without one the tests fail: a skipped test proves nothing."""

@@ -1,19 +1,27 @@
-"""The process that reads, writes and lists files for the host: a fork of the template, beside the worker.
+"""The process that handles files for the host: a fork of the template, beside the worker.
 
 A process of its own, so that files move while a cell is busy, and a file that never ends holds up nobody else.
-Requests: ``file_read_request``, ``file_write_request``, ``file_list_request``; the answer is always ``file_reply``.
+Requests: ``file_OPERATION_request``, see ``_HANDLERS``; the answer is always ``file_reply``, with the status ``ok`` or
+``error`` (and then ``ename``, ``evalue``, ``errno``). Nothing is kept between requests but a digest that is being
+made, so this process may be ended at any time and made again.
+
+Paths are the bytes of Linux, and cross as text with ``surrogateescape`` (:mod:`_chorus_agent.paths`).
 """
 
+import contextlib
 import os
 import signal
 import socket
 import stat
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Tuple
 
+from . import trees
+from .paths import describe, fd_entry, in_folder, open_regular, raw, target_of
 from .wire import Decoder, Message, encode
 from .worker import become_child
 
 _MAX_READ_BYTES = 2**22
+_HASH_PIECE_BYTES = 2**18
 
 
 def run(descriptors: List[int], config: Dict[str, Any], _: Any) -> None:
@@ -31,39 +39,40 @@ def run(descriptors: List[int], config: Dict[str, Any], _: Any) -> None:
 
 
 def _answer(message: Message) -> Message:
-    handler = {
-        "file_read_request": _read,
-        "file_write_request": _write,
-        "file_list_request": _list,
-    }.get(message.msg_type)
+    handler = _HANDLERS.get(message.msg_type)
     buffers: List[bytes] = []
     try:
         if handler is None:
             raise OSError("unknown request " + message.msg_type)
-        content = handler(message, buffers)
+        content = dict(handler(message, buffers), status="ok")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        content = {"status": "error", "ename": type(error).__name__, "evalue": reason}
+        content = dict(trees.failure(error), status="error")
     return Message("file_reply", content, message.msg_id, buffers=buffers)
 
 
-def _open_regular(path: str, flags: int) -> int:
-    # O_NONBLOCK: opening a FIFO must not wait for somebody at its other end.
-    fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError("not a regular file")
-    return fd
+# Content
 
 
 def _read(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
+    """Read a piece; with ``holes``, where all of it lies in a hole, tell how far that goes in its place."""
     asked = message.content
-    fd = _open_regular(asked["path"], os.O_RDONLY)
+    fd = open_regular(asked["path"], os.O_RDONLY)
     try:
-        buffers.append(_read_at(fd, asked["offset"], min(asked["size"], _MAX_READ_BYTES)))
-        return {"status": "ok", "size_bytes": os.fstat(fd).st_size}
+        size = os.fstat(fd).st_size
+        hole = _hole_at(fd, asked["offset"], size) if asked.get("holes") else 0
+        is_hole = hole >= max(1, min(asked["size"], size - asked["offset"]))
+        buffers.append(b"" if is_hole else _read_at(fd, asked["offset"], min(asked["size"], _MAX_READ_BYTES)))
+        return {"size_bytes": size, "hole_bytes": hole if is_hole else 0}
     finally:
         os.close(fd)
+
+
+def _hole_at(fd: int, offset: int, size: int) -> int:
+    """Return how many bytes from here on were never written (lseek(2), SEEK_DATA); 0 where that can't be told."""
+    try:
+        return max(0, os.lseek(fd, offset, os.SEEK_DATA) - offset)
+    except OSError as error:
+        return max(0, size - offset) if error.errno == 6 else 0  # ENXIO: nothing but a hole up to the end.
 
 
 def _read_at(fd: int, offset: int, size: int) -> bytes:
@@ -78,31 +87,188 @@ def _read_at(fd: int, offset: int, size: int) -> bytes:
 
 
 def _write(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
+    """Write a piece of a file that becomes visible, whole, with its last piece: by a rename within its folder.
+
+    ``part`` is the name that it has until then. A link is followed, so that what it leads to is replaced.
+    """
     asked = message.content
-    fd = _open_regular(asked["path"], os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if asked["offset"] == 0 else 0))
+    with in_folder(target_of(asked["path"])) as (folder, name):
+        part = name[: name.rindex(b"/") + 1 if b"/" in name else 0] + raw(asked["part"])
+        flags = os.O_WRONLY | (os.O_CREAT | os.O_TRUNC if asked["begins"] else 0)
+        fd = os.open(part, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        try:
+            trees.write_at(fd, memoryview(message.buffers[0]), asked["offset"])
+            if asked["last"]:
+                mode = _mode_at(name, folder) if asked["mode"] is None else asked["mode"]
+                trees.finish(fd, dict(asked, mode=mode))
+                os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+        finally:
+            os.close(fd)
+    return {}
+
+
+def _mode_at(name: bytes, folder: Optional[int]) -> int:
+    """Return the permissions of what is replaced, or those of a new file."""
     try:
-        view, at = memoryview(message.buffers[0]), asked["offset"]
-        while view:
-            done = os.pwrite(fd, view, at)
-            view, at = view[done:], at + done
-        return {"status": "ok", "size_bytes": os.fstat(fd).st_size}
+        return stat.S_IMODE(os.stat(name, dir_fd=folder).st_mode)
+    except FileNotFoundError:
+        return 0o644
+
+
+_MAX_DIGESTS = 16
+_digests: Dict[str, Tuple[int, Any]] = {}
+"""Those that are being made, in pieces, so that nobody waits for a large file: how far each has come, by its id."""
+
+
+def _digest(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
+    """Go on with the SHA-256 of a file; it begins anew, and ``offset`` is less than expected, where none was begun."""
+    import hashlib  # Here: nobody's start is to wait for OpenSSL.
+
+    asked = message.content
+    offset, made = _digests.pop(asked["id"], (0, hashlib.sha256()))
+    fd = open_regular(asked["path"], os.O_RDONLY)
+    try:
+        os.lseek(fd, offset, os.SEEK_SET)
+        left = min(asked["size"], asked["end"] - offset)
+        while left:
+            piece = os.read(fd, min(_HASH_PIECE_BYTES, left))
+            if not piece:
+                break
+            made.update(piece)
+            offset, left = offset + len(piece), left - len(piece)
     finally:
         os.close(fd)
+    at_end = left > 0 or offset == asked["end"]
+    if not at_end:
+        _digests[asked["id"]] = (offset, made)
+        while len(_digests) > _MAX_DIGESTS:
+            del _digests[next(iter(_digests))]
+    return {"offset": offset, "at_end": at_end, "sha256": made.hexdigest()}
 
 
-def _list(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
-    entries = []
-    with os.scandir(message.content["path"]) as found:
-        for entry in found:
-            entries.append(_describe(entry))
-            if len(entries) > message.content["max_entries"]:
-                raise ValueError("more than %d entries" % message.content["max_entries"])
-    return {"status": "ok", "entries": sorted(entries, key=lambda entry: str(entry["name"]))}
+# What there is
 
 
-def _describe(entry: "os.DirEntry[str]") -> Dict[str, Any]:
-    status = entry.stat(follow_symlinks=False)
-    kinds = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISLNK, "link"))
-    kind = next((name for test, name in kinds if test(status.st_mode)), "other")
-    name = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return {"name": name, "kind": kind, "size_bytes": status.st_size, "modified_s": status.st_mtime}
+def _stat(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
+    with in_folder(raw(message.content["path"])) as (folder, name):
+        return {"entry": describe(name, folder, message.content["follow"])}
+
+
+# Changes
+
+
+def _mkdir(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
+    asked = message.content
+    path = raw(asked["path"])
+    if asked["parents"]:
+        for end in [at for at in range(1, len(path.rstrip(b"/"))) if path[at : at + 1] == b"/"]:
+            _make_folder(path[:end], True)
+    _make_folder(path, asked["exist_ok"])
+    return {}
+
+
+def _make_folder(path: bytes, exist_ok: bool) -> None:
+    with in_folder(path) as (folder, name):
+        try:
+            os.mkdir(name, 0o755, dir_fd=folder)
+        except OSError:
+            # Not only where it says that it exists: a folder of a file system that is read-only may be there as well.
+            if not exist_ok or not _is_folder(name, folder):
+                raise
+
+
+def _is_folder(name: bytes, folder: Optional[int]) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=folder).st_mode)
+    except OSError:
+        return False
+
+
+def _chmod(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
+    with in_folder(raw(message.content["path"])) as (folder, name):
+        os.chmod(name, message.content["mode"], dir_fd=folder)
+    return {}
+
+
+def _rename(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
+    asked = message.content
+    with in_folder(raw(asked["path"])) as (folder, name), in_folder(raw(asked["to"])) as (to_folder, to_name):
+        os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
+    return {}
+
+
+def _symlink(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
+    with in_folder(raw(message.content["path"])) as (folder, name):
+        os.symlink(raw(message.content["target"]), name, dir_fd=folder)
+    return {}
+
+
+def _remove(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
+    """Remove a file or an empty folder, or with ``recursive`` a part of a tree: to be asked again until it is done."""
+    asked = message.content
+    path = raw(asked["path"])
+    with in_folder(path) as (folder, name):
+        is_folder = stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode)
+        if not is_folder:
+            os.unlink(name, dir_fd=folder)
+        elif not asked["recursive"]:
+            os.rmdir(name, dir_fd=folder)
+    done = not (is_folder and asked["recursive"]) or _remove_some(path, asked["max_entries"])
+    return {"done": done}
+
+
+def _remove_some(path: bytes, budget: int) -> bool:
+    """Remove a tree without recursion and without holding folders open; False where the budget did not do."""
+    stack: List[bytes] = [path]
+    while stack:
+        folders, removed = _remove_files(stack[-1], budget)
+        budget -= removed
+        if budget <= 0:
+            return False
+        if folders:
+            stack += [stack[-1] + b"/" + each for each in folders]
+            continue
+        with in_folder(stack.pop()) as (folder, name):
+            os.rmdir(name, dir_fd=folder)
+    return True
+
+
+def _emptied(path: bytes) -> Any:
+    """Open a folder that is to be emptied; one whose owner may not do so, which he can change."""
+    with in_folder(path) as (folder, name):
+        if os.lstat(name, dir_fd=folder).st_mode & 0o700 != 0o700:
+            with contextlib.suppress(OSError):
+                os.chmod(name, 0o700, dir_fd=folder)
+    return fd_entry(path, follow=False)
+
+
+def _remove_files(path: bytes, budget: int) -> Tuple[List[bytes], int]:
+    """Remove what is no folder; return the folders that are left, and how much was removed."""
+    folders: List[bytes] = []
+    files: List[bytes] = []
+    with _emptied(path) as fd:
+        with os.scandir(fd) as found:
+            for entry in found:
+                (folders if entry.is_dir(follow_symlinks=False) else files).append(os.fsencode(entry.name))
+                if len(files) >= budget:
+                    break
+        for each in files:
+            os.unlink(each, dir_fd=fd)
+    return folders, len(files) + 1
+
+
+_HANDLERS = {
+    "file_read_request": _read,
+    "file_write_request": _write,
+    "file_digest_request": _digest,
+    "file_stat_request": _stat,
+    "file_mkdir_request": _mkdir,
+    "file_chmod_request": _chmod,
+    "file_rename_request": _rename,
+    "file_symlink_request": _symlink,
+    "file_remove_request": _remove,
+    "file_scan_request": trees.scan,
+    "file_read_many_request": trees.read_many,
+    "file_write_many_request": trees.write_many,
+    "file_make_many_request": trees.make_many,
+}

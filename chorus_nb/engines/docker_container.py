@@ -17,6 +17,7 @@ from .docker_calls import again_if_away, again_if_it_fails, gone_is_fine
 from .docker_exec import start_process
 from .docker_limits import explain
 from .docker_locks import wider_paths
+from .docker_volumes import mount_refused
 from .host_cgroup import limits_of
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ _NO_SOURCE = re.compile(r"bind source path does not exist: (?P<path>\S+)")
 class DockerContainer(Container):
     """A container of a :class:`DockerEngine`. ``id`` and ``stream`` are final once :meth:`start` has returned."""
 
-    def __init__(self, engine: DockerEngine, spec: ContainerSpec) -> None:
+    def __init__(self, engine: DockerEngine, spec: ContainerSpec, volumes: Sequence[str] = ()) -> None:
         self._engine = engine
+        self._volumes = volumes
         self._spec = spec
         self._interpreters = list(spec.image.interpreters)
         self._refusals: list[str] = []
@@ -138,7 +140,7 @@ class DockerContainer(Container):
             yield refused
         except docker.errors.APIError as error:
             words = error.explanation or str(error)
-            if reason := explain(words, self._spec.limits):
+            if reason := explain(words, self._spec.limits) or mount_refused(words):
                 raise reason from error
             # The engine tells of all that went wrong in one sentence: only what follows exec: is the program.
             if "exec:" not in words or not _NO_PROGRAM.search(words.partition("exec:")[2]):
@@ -176,6 +178,13 @@ class DockerContainer(Container):
     def remove(self) -> None:
         self.stream.close()
         self._engine.remove_id(self.id)
+        self.remove_volumes()
+
+    def remove_volumes(self) -> None:
+        """Remove what was made for it alone, and what its engine does not remove with it."""
+        for name in self._volumes:
+            with suppress(EngineError):  # Whoever sweeps makes up for it.
+                self._engine.remove_volume(name)
 
     def abandon(self) -> None:
         self.stream.close()

@@ -8,6 +8,7 @@ Where a builtin exception means the same, the error is one of those too, so that
 """
 
 from .base import CATEGORIES, ChorusError
+from .changes import ApplyError, ChangedMeanwhileError, DiscardError, NoSuchChangeError
 from .configuration import (
     ConfigurationError,
     PolicyLoosenedError,
@@ -23,6 +24,7 @@ from .engine import (
     ImageError,
     ImageNotFoundError,
     ImageUnsupportedError,
+    VolumeMountError,
 )
 from .execution import (
     CellCancelledError,
@@ -58,18 +60,25 @@ from .session import (
     SessionClosedError,
     SessionConflictError,
     SessionError,
+    TransferConflictError,
+    TransferError,
     UnknownSessionError,
 )
+from .variables import VariableError, VariableMemoryError, VariableNotFoundError
+from .working_copy import UnappliedChangesError, WorkingCopyError
 
 __all__ = [
     "CATEGORIES",
     "AgentProtocolError",
     "AgentSilentError",
+    "ApplyError",
     "CellCancelledError",
     "CellNotDoneError",
+    "ChangedMeanwhileError",
     "ChorusError",
     "CommandError",
     "ConfigurationError",
+    "DiscardError",
     "DiskFullError",
     "DiskQuotaExceededError",
     "EgressDeniedError",
@@ -85,6 +94,7 @@ __all__ = [
     "ImageError",
     "ImageNotFoundError",
     "ImageUnsupportedError",
+    "NoSuchChangeError",
     "OpenFilesLimitError",
     "OutOfMemoryError",
     "PolicyLoosenedError",
@@ -104,6 +114,14 @@ __all__ = [
     "SessionIdleError",
     "SessionLifetimeError",
     "SessionsFailedError",
+    "UnappliedChangesError",
+    "TransferConflictError",
+    "TransferError",
     "UnknownSessionError",
+    "VariableError",
+    "VariableMemoryError",
+    "VariableNotFoundError",
+    "VolumeMountError",
     "WorkerDiedError",
+    "WorkingCopyError",
 ]

@@ -27,6 +27,10 @@ class EngineTimeoutError(EngineError, TimeoutError):
     retryable = True
 
 
+class VolumeMountError(EngineError):
+    """The engine could not mount a volume."""
+
+
 class ImageError(ChorusError, RuntimeError):
     """Something about an image."""
 

@@ -80,13 +80,13 @@ class AgentSilentError(ChorusError, TimeoutError):
         self.timeout_s = timeout_s
 
 
-class SandboxFileError(ChorusError, OSError):
-    """A file in the sandbox could not be read, written or listed.
+class TransferError(ChorusError, OSError):
+    """Files could not be copied between host and sandbox.
 
     Attributes
     ----------
     path : str
-        The path as it was asked for.
+        What it is about.
     """
 
     category = "file"
@@ -94,3 +94,36 @@ class SandboxFileError(ChorusError, OSError):
     def __init__(self, message: str, *, path: str, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)
         self.path = path
+
+
+class TransferConflictError(TransferError, FileExistsError):
+    """Files of the host would be replaced by others; nothing was copied.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        All of them, as they are on the host.
+    """
+
+    def __init__(self, message: str, *, paths: tuple[str, ...], next_step: str = "") -> None:
+        super().__init__(message, path=paths[0], next_step=next_step)
+        self.paths = paths
+
+
+class SandboxFileError(ChorusError, OSError):
+    """A file in the sandbox could not be read, written or listed.
+
+    Attributes
+    ----------
+    path : str
+        The path as it was asked for.
+    errno : int or None
+        What the sandbox's kernel says, as in :mod:`errno`, by the sandbox's word.
+    """
+
+    category = "file"
+
+    def __init__(self, message: str, *, path: str, next_step: str = "", errno: int | None = None) -> None:
+        super().__init__(message, next_step=next_step)
+        self.path = path
+        self.errno = errno

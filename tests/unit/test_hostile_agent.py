@@ -405,19 +405,25 @@ def test_the_last_words_of_one_container_are_not_the_first_of_the_next(engine: H
 # What the host is told of files
 
 
-@pytest.mark.parametrize("name", ["..", ".", "", "/etc/passwd", "../x", "a/b", "a\0b", "x" * 256])
+ENTRY = {"path": "x", "kind": "file", "size_bytes": 1, "mode": 0o644, "modified_ns": 0, "target": ""}
+
+
+def listing(request: Message, entries: list[dict[str, Any]]) -> bytes:
+    return genuine("file_reply", request.msg_id, status="ok", results=[{"entries": entries, "more": False}])
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "", "/etc/passwd", "../x", "a/b", "a\0b", "x" * 256, "\ud800", "\udcc3\udca9"]
+)
 def test_a_list_of_files_that_holds_a_path_is_refused(sandbox: Sandbox, engine: HostileEngine, name: str) -> None:
-    entry = {"name": name, "kind": "file", "size_bytes": 1, "modified_s": 0.0}
-    engine.attack = saying(
-        {"msg_type": "file_reply", "content": {"status": "ok", "entries": [entry]}, "parent_id": "@", "metadata": {}}
-    )
+    engine.attack = lambda request: iter([listing(request, [{**ENTRY, "path": name}])])
     with pytest.raises(AgentProtocolError, match="list of files"):
         sandbox.files.list()
 
 
 def test_a_list_of_more_files_than_were_asked_for_is_refused(sandbox: Sandbox, engine: HostileEngine) -> None:
-    entries = [{"name": "x", "kind": "file", "size_bytes": 1, "modified_s": 0.0}] * 30_000
-    engine.attack = lambda request: iter([genuine("file_reply", request.msg_id, entries=entries)])
+    entries = [{**ENTRY, "path": f"{number:05}"} for number in range(30_000)]
+    engine.attack = lambda request: iter([listing(request, entries)])
     with pytest.raises(AgentProtocolError, match="list of files"):
         sandbox.files.list()
 

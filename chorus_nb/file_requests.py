@@ -1,0 +1,99 @@
+"""Requests about files of a sandbox, and what they are answered with when it says no."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from .agent.file_requests import ENDED
+from .agent.wire import Message
+from .conversation import Request
+from .errors import AgentProtocolError, SandboxFileError
+from .sanitize import printable_line
+
+if TYPE_CHECKING:
+    from .session import Session
+
+PIECE_BYTES = 2**22
+"""What one request carries at most."""
+
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+_DIGEST_BYTES = 2**26
+_TRIES = 5
+"""How often is asked for a piece of a file where its process is ended meanwhile: twice is as good as once."""
+
+_NEXT_STEPS = {
+    errno.EROFS: "That place is read-only; the sandbox can write to /tmp and to its home folder.",
+    errno.EACCES: "The sandbox's user may not do that there; it can write to /tmp and to its home folder.",
+    errno.EPERM: "The sandbox's user may not do that there; it can write to /tmp and to its home folder.",
+    errno.ENOSPC: "That place is full: remove something there, or raise --tmp for /tmp and the home folder.",
+    errno.EDQUOT: "That place is full: remove something there, or raise --disk.",
+    errno.EFBIG: "Files may not be as large there: raise --file-size.",
+    errno.ENAMETOOLONG: "A name may have 255 bytes.",
+}
+_ANY_STEP = "Paths are those of the sandbox: `files.list` shows what is there."
+_NO_AGENT = "Files move where the image has a Python; without it, have a script read or write them."
+
+
+class FileRequests:
+    """Asks the process that has the sandbox's files.
+
+    Parameters
+    ----------
+    session : Session
+        Started where it is not running.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def ask(self, operation: str, path: str, content: dict[str, Any], data: bytes | None = None) -> Message:
+        """Ask for an operation on ``path``. Raises ``SandboxFileError`` where it is refused."""
+        request = Request(f"file_{operation}_request", content, () if data is None else (data,))
+        self.session.start()
+        for _ in range(_TRIES):
+            reply = self.session.request(request, "file_reply")
+            if reply.content.get("ename") != ENDED:  # By a restart, or a cell that was killed.
+                break
+        if reply.content.get("status") != "ok":
+            raise refusal(self.session.name, path, reply.content)
+        return reply
+
+    def piece(self, path: str, offset: int, size: int) -> bytes:
+        """Return what is in a regular file from there on: less than ``size`` bytes at its end alone."""
+        reply = self.ask("read", path, {"path": path, "offset": offset, "size": size})
+        return only_buffer(reply, size)
+
+    def digest(self, path: str, end: int) -> str:
+        """Return the SHA-256 of the first ``end`` bytes of a file, or of all where it has fewer: the sandbox's word."""
+        content = {"path": path, "id": secrets.token_hex(8), "end": end, "size": _DIGEST_BYTES}
+        for _ in range(_TRIES + 2 * (end // _DIGEST_BYTES)):
+            reply = self.ask("digest", path, content).content
+            if reply.get("at_end") is True and isinstance(reply.get("sha256"), str):
+                return str(reply["sha256"])
+        raise refusal(self.session.name, path, {"ename": ENDED, "evalue": "its process was ended again and again"})
+
+
+def only_buffer(reply: Message, most: int) -> bytes:
+    """Return what a reply carries, or nothing. Raises ``AgentProtocolError`` where that is more than was asked for."""
+    piece = reply.buffers[0] if len(reply.buffers) == 1 else b""
+    if len(piece) > most:
+        raise AgentProtocolError(
+            "The sandbox sent more of a file than was asked for.", next_step="Restart the session."
+        )
+    return piece
+
+
+def refusal(name: str, path: str, why: dict[str, Any] | str) -> SandboxFileError:
+    """Return the error for what the sandbox refuses; its words are printable, and its ``errno`` a number."""
+    told = {"evalue": why} if isinstance(why, str) else why
+    number = told.get("errno")
+    number = number if isinstance(number, int) and number in errno.errorcode else None
+    step = _NEXT_STEPS.get(number or 0, _ANY_STEP)
+    if told.get("ename") == ENDED:
+        step = "`%sandbox restart` ends what still runs there; then try again."
+    elif told.get("ename") == "NotSupported":
+        step = _NO_AGENT
+    reason = printable_line(str(told.get("evalue")))
+    return SandboxFileError(f"{path!r} in the sandbox {name!r}: {reason}.", path=path, next_step=step, errno=number)
