@@ -15,6 +15,8 @@ from .kernel_requests import KernelRequests
 from .magics import SandboxMagics
 from .manager import SessionManager
 from .panel.gauge import Gauge, warm_up
+from .reports import Reviews
+from .review_commands import discard
 from .session import Session
 from .telemetry import ResourceSample
 
@@ -36,7 +38,7 @@ def load(shell: Any) -> None:
 
 def attach(shell: Any, manager: SessionManager) -> SandboxMagics:
     """Put the magics of these sessions, and all that belongs to them, into a shell."""
-    magics = SandboxMagics(shell, manager, make_strip, lambda: show_panel(manager))
+    magics = SandboxMagics(shell, manager, make_strip, lambda: show_panel(manager, magics.commands.reviews))
     shell.register_magics(magics)
     magics.mode.install()
     Completions(magics).install(shell)
@@ -69,15 +71,22 @@ def make_strip(
     return Gauge(session.name, limits.cpus, limits.memory_bytes, stop, shown, output or session.config.output.mode)
 
 
-def show_panel(manager: SessionManager) -> None:
-    """Show the panel of all sessions."""
+def show_panel(manager: SessionManager, reviews: Reviews) -> None:
+    """Show the panel of all sessions, and what those have changed that have a view of their own."""
     # ipywidgets takes its time to import, and few notebooks show a panel.
     from .panel.panel import SessionRow, SessionsPanel
 
     def rows() -> list[SessionRow]:
         return [_row(SessionRow, session) for session in manager.sessions()]
 
-    display(SessionsPanel(rows, lambda action, name: act(manager, action, name)))
+    display(
+        SessionsPanel(
+            rows,
+            lambda action, name: act(manager, action, name),
+            lambda name: reviews.of(manager.get(name)),
+            lambda name, paths: discard(reviews, manager.get(name), paths, globs=False),
+        )
+    )
 
 
 def act(manager: SessionManager, action: str, name: str) -> None:
@@ -105,6 +114,7 @@ def _row(make: Callable[..., Any], session: Session) -> Any:
         repository_mode=config.repository.mode,
         uptime_s=session.uptime_s,
         sample=_sample(session),
+        has_view=session.working_copy is not None,
     )
 
 

@@ -144,6 +144,8 @@ class ContainerSpec:
     volumes: tuple[Volume, ...] = ()
     masks: tuple[Mask, ...] = ()
     umask: str = "022"
+    git_credentials: bool = False
+    """Whether git in it may ask the host for credentials, by the proxy of the agent."""
 
     @property
     def keeper_user(self) -> str:
