@@ -13,10 +13,10 @@ from .errors import ConfigurationError
 from .magic_line import sessions_asked
 from .manager import DEFAULT_NAME, SessionManager
 from .mode import Mode, is_own
-from .reports import Reviews
 from .review_commands import ReviewCommands
 from .session import Session
 from .status import describe, list_sessions, settings_table
+from .transfer_commands import TransferCommands
 
 HELP = """\
 %%sandbox [NAME] [options]     run the cell in a sandbox; %%sandbox? shows the options
@@ -38,6 +38,8 @@ HELP = """\
 %sandbox diff [PATHS]          what a session with --repo overlay has changed; --session NAME for each of these three
 %sandbox apply [PATHS]         take that over to your files; --check only says what would be
 %sandbox discard [PATHS]       throw it away: the sandbox has your files again
+%sandbox put SRC ... DST       copy files and folders into a session, as cp -r; --session NAME for both
+%sandbox get SRC ... DST       copy them out; --force replaces files that differ
 %sandbox panel                 every session, live, with buttons"""
 
 _ON = re.compile(r"\s*%sandbox[ \t]+on\b")
@@ -71,8 +73,8 @@ class Commands:
         self._mode = mode
         self._parse = parse
         self._show_panel = show_panel
-        self.reviews = Reviews()
-        self.review = ReviewCommands(shell, manager, self.reviews)
+        self.review = ReviewCommands(shell, manager)
+        self.transfer = TransferCommands(manager)
         self._commands: dict[str, Callable[[str], object]] = {
             "status": self._status,
             "list": self._list,
@@ -85,6 +87,7 @@ class Commands:
             "panel": self._panel,
             "config": self._config,
             **self.review.table,
+            **self.transfer.table,
             "on": self._on,
             "off": self._off,
             "help": self._help,

@@ -58,10 +58,7 @@ def container_spec(
         refuse_engine_sockets((Path(mount.source) for mount in view.mounts), capabilities.host)
         mounts += (*view.mounts, *mounted_for_git(view.generated))
     mode = "rw" if mode in ("ro", "none") and config.mounts.writable else mode
-    rootless = "rootless" in capabilities.host.security_modules
-    user = config.security.user or sandbox_user(
-        repository, mode, os.getuid(), os.getgid(), image.world_readable, rootless
-    )
+    user = config.security.user or _user(repository, mode, capabilities, image.world_readable)
     refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)
     refuse_devices(config.security.device_list, capabilities.host)
     return ContainerSpec(
@@ -86,6 +83,13 @@ def container_spec(
         masks=masks,
         umask=config.repository.umask,
     )
+
+
+def _user(repository: Path | None, mode: str, capabilities: EngineCapabilities, world_readable: bool) -> str:
+    if mode == "overlay" and not capabilities.overlays:  # A copy belongs to whoever is to work in it.
+        repository, mode = None, "overlay"
+    rootless = "rootless" in capabilities.host.security_modules
+    return sandbox_user(repository, mode, os.getuid(), os.getgid(), world_readable, rootless)
 
 
 def _environment(image: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:

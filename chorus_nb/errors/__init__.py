@@ -60,6 +60,8 @@ from .session import (
     SessionClosedError,
     SessionConflictError,
     SessionError,
+    TransferConflictError,
+    TransferError,
     UnknownSessionError,
 )
 from .working_copy import UnappliedChangesError, WorkingCopyError
@@ -112,6 +114,8 @@ __all__ = [
     "SessionLifetimeError",
     "SessionsFailedError",
     "UnappliedChangesError",
+    "TransferConflictError",
+    "TransferError",
     "UnknownSessionError",
     "VolumeMountError",
     "WorkerDiedError",

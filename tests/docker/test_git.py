@@ -184,6 +184,15 @@ def test_a_host_without_git_works_as_before(main: Path, open_sandbox: Opener, mo
     assert sh(sandbox, "git log -1 --format=%s") == "two\n"
 
 
+def test_podman_mounts_the_same(main: Path, podman_engine: DockerEngine) -> None:
+    side = main.parent / "side"
+    with opened(podman_engine, repo="rw", repo_path=side) as sandbox:
+        sh(sandbox, "git commit -q --allow-empty -m three")
+        sh(sandbox, "git config core.fsmonitor ./evil", fails=True)
+        assert "SECRET" not in sh(sandbox, "cat /workspace.git/config")
+    assert git("log", "-1", "--format=%s", "side", cwd=main) == "three\n"
+
+
 # Credentials
 
 
