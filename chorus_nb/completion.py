@@ -21,7 +21,7 @@ _VALUES = {
     "--timeout": [],
     "--matrix": [f"{option}=" for option in MATRIX_OPTIONS],
 }
-_FLAGS = ["--fresh", "--bg"]
+_FLAGS = ["--fresh", "--bg", "-i", "-o"]
 _REPEATABLE = {"--matrix", *(flag(name) for name, option in OPTIONS.items() if option.many)}
 _TAKE_NAME = {"status", "start", "stop", "restart", "interrupt", "kill", "logs", "config"}
 
