@@ -77,6 +77,18 @@ class GitView:
             worktrees=tuple(filter(is_seen, self.worktrees)),
         )
 
+    def hides(self, path: str) -> bool:
+        """Whether something lies over a file of the repository, by its path in there: a copy leaves it out."""
+        place = f"{WORKSPACE}/{path}"
+        masked = (mount.target for mount in self.mounts if mount.source == _NOTHING)
+        return place in masked or any(place == target for target, _ in self.generated)
+
+
+def with_git(root: Path) -> tuple[Path, ...]:
+    """Return a repository's folder, and its git directory where that lies outside of it and is mounted as well."""
+    outside = (Path(mount.source) for mount in git_view(root, "ro").mounts if mount.target == OUTSIDE)
+    return (root, *outside)
+
 
 def git_view(root: Path, mode: str, protect: bool = True) -> GitView:
     """Find out what the sandbox has to see of the git of a repository, nested ones included.

@@ -14,6 +14,7 @@ from gitserver import PASSWORD, USER, GitServer, git, git_server, repository
 from sandboxes import opened
 
 from chorus_nb.engines.docker import DockerEngine
+from chorus_nb.errors import DiskQuotaExceededError
 from chorus_nb.sandbox import CommandResult, Sandbox
 from chorus_nb.status import describe
 
@@ -191,6 +192,26 @@ def test_podman_mounts_the_same(main: Path, podman_engine: DockerEngine) -> None
         sh(sandbox, "git config core.fsmonitor ./evil", fails=True)
         assert "SECRET" not in sh(sandbox, "cat /workspace.git/config")
     assert git("log", "-1", "--format=%s", "side", cwd=main) == "three\n"
+
+
+def test_in_an_overlay_git_writes_and_nothing_of_it_is_the_hosts(main: Path, open_sandbox: Opener) -> None:
+    side = main.parent / "side"
+    for root in (main, side):
+        before = git("log", "--all", "--format=%H", cwd=main)
+        sandbox = open_sandbox(root, repo="overlay", disk="20m")
+        sh(
+            sandbox,
+            "echo more >> a.txt; git commit -qam three; git checkout -qb topic; git log --format=%s | grep three",
+        )
+        assert "SECRET" not in sh(sandbox, "cat .git/config || cat /workspace.git/config; git remote -v")
+        sandbox.restart()
+        assert sh(sandbox, "git branch --show-current; git status --short").startswith("topic\n")
+        assert git("log", "--all", "--format=%H", cwd=main) == before
+        assert git("status", "--short", cwd=side) == ""
+        place = ".git/big" if root == main else "/workspace.git/big"
+        fill = f"import time\nopen('{place}', 'wb').write(bytes({30 * 2**20}))\ntime.sleep(60)"
+        with pytest.raises(DiskQuotaExceededError):
+            sandbox.run(fill)
 
 
 # Credentials
