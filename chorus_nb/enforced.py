@@ -18,7 +18,7 @@ from .config.folders import Tmpfs
 from .config.security import DEFAULT, DISABLE, UNCONFINED
 from .config.units import size_text
 from .control import Control, Text
-from .engines.base import HOME, WORKSPACE, ContainerSpec, Mask
+from .engines.base import GIT_DIRECTORY, HOME, WORKSPACE, ContainerSpec, Mask
 from .mountinfo import MountPoint, mount_at, mounts_of
 
 MASKED = (
@@ -281,12 +281,25 @@ def _extra_mounts(mounts: list[MountPoint], spec: ContainerSpec) -> Iterator[Con
         **{mount.target: mount.read_only for mount in spec.mounts if mount not in spec.image.mounts},
         **{volume.target: volume.read_only for volume in spec.volumes if volume.name},
     }
+    found = {path: _mounted(mounts, path) for path in asked}
+    wrong = [path for path in asked if found[path] != "read-only" and (asked[path] or found[path] == "none")]
+    of_git = [path for path in asked if path.startswith(GIT_DIRECTORY) or ".git" in PurePosixPath(path).parts]
+    if of_git:
+        yield _git([path for path in of_git if asked[path]], [path for path in of_git if path in wrong])
     for path, read_only in asked.items():
-        mount = mount_at(mounts, path)
-        found = "none" if mount is None or mount.path != path else "read-only" if mount.read_only else "writable"
-        in_force = found == "read-only" or (found == "writable" and not read_only)
-        if path != WORKSPACE:
-            yield Control(f"mount {path}", "read-only" if read_only else "writable", found, in_force)
+        if path != WORKSPACE and path not in of_git:
+            yield Control(f"mount {path}", "read-only" if read_only else "writable", found[path], path not in wrong)
+
+
+def _mounted(mounts: list[MountPoint], path: str) -> str:
+    mount = mount_at(mounts, path)
+    return "none" if mount is None or mount.path != path else "read-only" if mount.read_only else "writable"
+
+
+def _git(read_only: Sequence[str], wrong: Sequence[str]) -> Control:
+    """What is mounted of git directories, or over files of theirs, as one control."""
+    asked = f"{len(read_only)} read-only"
+    return Control("git", asked, f"all but {', '.join(wrong[:5])}" if wrong else asked, not wrong)
 
 
 def _masks(mounts: list[MountPoint], spec: ContainerSpec, own_kernel: bool) -> Control:

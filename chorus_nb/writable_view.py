@@ -74,7 +74,7 @@ class WritableView:
         return OverlayPlace(*with_git(repository))
 
     def _hidden(self, repository: Path) -> Callable[[str], bool]:
-        """Return what tells the paths that a copy leaves out: what is masked, git's secrets, and where views are kept."""
+        """Return what tells the paths that a copy leaves out: what is masked, also of git, and where views are."""
         selection = select(repository, self._mount, whole_tree=True)
         views = os.path.relpath(views_folder().resolve(), repository)
         git = git_view(repository, self._mount.mode)

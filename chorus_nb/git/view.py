@@ -18,13 +18,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..engines.base import WORKSPACE, Mask, Mount, Volume
+from ..engines.base import GIT_DIRECTORY, WORKSPACE, Mask, Mount, Volume
 from ..errors import ConfigurationError
 from .config_file import GitConfigError, Setting, format_config, parse_config, without_secrets
 from .directory import GitDirectory, NoGitDirectoryError, git_directory, is_git_directory, read_text, worktrees_below
 
-OUTSIDE = "/workspace.git"
-"""Where a git directory is that lies outside of the repository's folder."""
+OUTSIDE = GIT_DIRECTORY
 
 _MAX_FOLDERS = 20_000
 """How many folders of the repository are looked at for others in it."""
