@@ -10,7 +10,6 @@ from .agent.file_requests import ENDED
 from .agent.wire import Message
 from .conversation import Request
 from .errors import AgentProtocolError, SandboxFileError
-from .file_entries import results_of
 from .sanitize import printable_line
 
 if TYPE_CHECKING:
@@ -74,11 +73,6 @@ class FileRequests:
             if reply.get("at_end") is True and isinstance(reply.get("sha256"), str):
                 return str(reply["sha256"])
         raise refusal(self.session.name, path, {"ename": ENDED, "evalue": "its process was ended again and again"})
-
-    def many(self, operation: str, base: str, content: dict[str, Any], count: int, data: bytes | None = None) -> Any:
-        """Ask for an operation on ``count`` paths below ``base``; return the results of the first of them."""
-        reply = self.ask(operation, base, {"base": base, **content}, data)
-        return results_of(reply.content, count), reply
 
 
 def only_buffer(reply: Message, most: int) -> bytes:

@@ -52,8 +52,8 @@ class Reading(io.RawIOBase):
         return len(piece)
 
 
-class Writing(io.RawIOBase):
-    """A regular file that is written, and takes its name when it is closed.
+class Part:
+    """A file that is written in pieces, and takes its name with the last: until then it has another one beside it.
 
     Parameters
     ----------
@@ -70,21 +70,43 @@ class Writing(io.RawIOBase):
     ) -> None:
         self._requests = requests
         self._path = path
-        self._asked = {"path": path, "part": f".chorus-nb-{secrets.token_hex(8)}", "mode": mode}
-        self._asked["modified_ns"] = modified_ns
+        self._name = f".chorus-nb-{secrets.token_hex(8)}"
+        self._asked = {"path": path, "part": self._name, "mode": mode, "modified_ns": modified_ns}
+        self._begun = False
+
+    def write(self, offset: int, data: bytes, size_bytes: int | None = None) -> None:
+        """Write a piece; with ``size_bytes``, that of the whole file, it is the last. After the first in any order."""
+        last, begins, self._begun = size_bytes is not None, not self._begun, True
+        content = {**self._asked, "offset": offset, "begins": begins, "last": last, "size_bytes": size_bytes}
+        self._requests.ask("write", self._path, content, data)
+
+    def remove(self) -> None:
+        """Leave nothing of it."""
+        if self._begun:
+            path = self._path[: self._path.rfind("/") + 1] + self._name
+            with suppress(ChorusError):
+                self._requests.ask("remove", path, {"path": path, "recursive": False, "max_entries": 1})
+
+
+class Writing(io.RawIOBase):
+    """A regular file that is written from its beginning on, and is there once it is closed."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
         self._at = 0
         self._held = b""
-        self._begun = False
 
     def writable(self) -> bool:
         return True
 
     def tell(self) -> int:
-        return self._at
+        return self._at + len(self._held)
 
     def write(self, data: Any, /) -> int:
         """Take a piece of it. The latest one is held back: with the last goes the name."""
-        self._send_held()
+        if self._held:
+            self._part.write(self._at, self._held)
+            self._at += len(self._held)
         self._held = bytes(memoryview(data).cast("B")[:PIECE_BYTES])
         return len(self._held)
 
@@ -99,7 +121,7 @@ class Writing(io.RawIOBase):
         if self.closed:
             return
         try:
-            self._send(last=True)
+            self._part.write(self._at, self._held, self._at + len(self._held))
         except BaseException:
             self.give_up()
             raise
@@ -107,13 +129,9 @@ class Writing(io.RawIOBase):
 
     def give_up(self) -> None:
         """Leave nothing of it."""
-        if self.closed:
-            return
-        super().close()
-        if self._begun:
-            part = self._path[: self._path.rfind("/") + 1] + str(self._asked["part"])
-            with suppress(ChorusError):
-                self._requests.ask("remove", part, {"path": part, "recursive": False, "max_entries": 1})
+        if not self.closed:
+            super().close()
+            self._part.remove()
 
     def __exit__(self, kind: Any, *_: object) -> None:
         if kind is None:
@@ -124,17 +142,6 @@ class Writing(io.RawIOBase):
     def buffered(self) -> io.BufferedWriter:
         """Return it as a stream that gathers what is written in small pieces."""
         return _Buffered(self, PIECE_BYTES)
-
-    def _send_held(self) -> None:
-        if self._held:
-            self._send(last=False)
-
-    def _send(self, last: bool) -> None:
-        size = self._at + len(self._held)
-        content = {**self._asked, "offset": self._at, "begins": not self._begun, "last": last, "size_bytes": size}
-        self._begun = True
-        self._requests.ask("write", self._path, content, self._held)
-        self._at, self._held = size, b""
 
 
 class _Buffered(io.BufferedWriter):

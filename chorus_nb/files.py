@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import builtins
 import io
+import os
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
+from .copying import Transfer, get, put
+from .copying.get import MAX_BYTES
+from .copying.transfer import Paths
 from .errors import SandboxFileError
 from .file_entries import MAX_PATH_BYTES, FileEntry, entries_of, no_list, one_entry, results_of, to_bytes
 from .file_requests import NOT_THERE, PIECE_BYTES, FileRequests, refusal
-from .file_streams import Reading, Writing
+from .file_streams import Part, Reading, Writing
 
 if TYPE_CHECKING:
     from .session import Session
@@ -33,7 +38,7 @@ class SandboxFiles:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._requests = FileRequests(session)
+        self.requests = FileRequests(session)
 
     # Content
 
@@ -48,7 +53,7 @@ class SandboxFiles:
         data = bytearray()
         while True:
             size = min(PIECE_BYTES, max_bytes + 1 - len(data))
-            piece = self._requests.piece(path, len(data), size)
+            piece = self.requests.piece(path, len(data), size)
             data += piece
             if len(data) > max_bytes:
                 raise SandboxFileError(
@@ -71,7 +76,7 @@ class SandboxFiles:
         modified_ns : int, optional
             Its time in nanoseconds since the epoch; now when left out.
         """
-        with Writing(self._requests, path, mode, modified_ns) as file:
+        with Writing(Part(self.requests, path, mode, modified_ns)) as file:
             file.write_all(data)
 
     def open(self, path: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
@@ -80,24 +85,24 @@ class SandboxFiles:
         One that is written is there once it is closed, whole; where its ``with`` block raises, it never is.
         """
         if mode == "wb":
-            return cast(BinaryIO, Writing(self._requests, path).buffered())
+            return cast(BinaryIO, Writing(Part(self.requests, path)).buffered())
         if mode != "rb":
             raise ValueError(f"mode {mode!r} is not allowed. Allowed: rb, wb.")
         entry = self.stat(path, follow=True)
         if entry.kind != "file":
             raise refusal(self._session.name, path, "not a regular file")
-        return cast(BinaryIO, io.BufferedReader(Reading(self._requests, path, entry.size_bytes), PIECE_BYTES))
+        return cast(BinaryIO, io.BufferedReader(Reading(self.requests, path, entry.size_bytes), PIECE_BYTES))
 
     def digest(self, path: str) -> str:
         """Return the SHA-256 of a regular file in hexadecimal, as the sandbox says: nobody else has looked."""
         end = self.stat(path, follow=True).size_bytes
-        return self._requests.digest(path, end)
+        return self.requests.digest(path, end)
 
     # What there is
 
     def stat(self, path: str, *, follow: bool = False) -> FileEntry:
         """Return what is at a path; of a link, what it leads to with ``follow``."""
-        reply = self._requests.ask("stat", path, {"path": path, "follow": follow})
+        reply = self.requests.ask("stat", path, {"path": path, "follow": follow})
         return one_entry(reply.content.get("entry"), path)
 
     def exists(self, path: str) -> bool:
@@ -139,7 +144,7 @@ class SandboxFiles:
         while waiting:
             asked = _some(waiting)
             content = {"base": path, "folders": asked, "max_entries": min(_LISTED_AT_ONCE, max_entries + 1)}
-            reply = self._requests.ask("scan", path, content)
+            reply = self.requests.ask("scan", path, content)
             results = results_of(reply.content, len(asked))
             for (folder, after), result in zip(asked, results, strict=False):
                 listed = self._listed(path, folder, after, result, on_error)
@@ -172,17 +177,89 @@ class SandboxFiles:
             raise refusal(self._session.name, path, "folders in folders without end")
         return [entry.at(f"{folder}/{entry.path}") for entry in entries] if folder else entries
 
+    # Many files
+
+    def put(self, src: Paths, dst: str = ".", *, progress: bool = True) -> Transfer:
+        """Copy files and folders of the host into the sandbox, as ``cp -r`` does; what is there is replaced.
+
+        Parameters
+        ----------
+        src : path, or sequence of paths
+            Of the host. ``*``, ``?``, ``[abc]`` and ``**`` stand for several, as in a shell. ``folder/.`` is what is in
+            a folder. A link that is named is followed.
+        dst : str
+            In the sandbox: a folder to copy into, or the new name. One that ends in ``/`` is a folder, and is made.
+        progress : bool
+            Whether there is a bar where it takes longer than a second.
+
+        Returns
+        -------
+        Transfer
+            What was copied, and what was not: links that lead out of their folder, devices, FIFOs, sockets, and what
+            can't be read or has gone meanwhile.
+
+        Raises
+        ------
+        TransferError, SandboxFileError
+            Nothing was copied, or a part; a file is the old or the new one.
+        """
+        return put(self, src, dst, guarded=host_folders(self._session), shown=progress)
+
+    def get(
+        self,
+        src: Paths,
+        dst: str | os.PathLike[str] = ".",
+        *,
+        overwrite: bool = False,
+        max_bytes: int = MAX_BYTES,
+        progress: bool = True,
+    ) -> Transfer:
+        """Copy files and folders of the sandbox to the host, as ``cp -r`` does.
+
+        Parameters
+        ----------
+        src : path, or sequence of paths
+            Of the sandbox; patterns as in :meth:`put`.
+        dst : path
+            On the host: a folder to copy into, or the new name. One that ends in ``/`` is a folder, and is made.
+        overwrite : bool
+            Whether files of the host are replaced by others. Without it they never are, and nothing is copied where
+            one would be; one that has the same content is none. Folders are never replaced.
+        max_bytes : int
+            More are an error.
+        progress : bool
+            Whether there is a bar where it takes longer than a second.
+
+        Returns
+        -------
+        Transfer
+            What was copied, and what was not: links, devices, FIFOs, sockets, and what can't be read or has gone
+            meanwhile.
+
+        Raises
+        ------
+        TransferConflictError
+            Files of the host would be replaced.
+        TransferError, SandboxFileError
+            Nothing was copied, or a part: each file that is there is whole. A large one that was interrupted is kept
+            beside its place, and goes on from there when the same is asked for again.
+        """
+        guarded = host_folders(self._session)
+        return get(
+            *(self, src, os.fspath(dst)), overwrite=overwrite, max_bytes=max_bytes, guarded=guarded, shown=progress
+        )
+
     # Changes
 
     def mkdir(self, path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
         """Make a folder, as :meth:`pathlib.Path.mkdir`."""
-        self._requests.ask("mkdir", path, {"path": path, "parents": parents, "exist_ok": exist_ok})
+        self.requests.ask("mkdir", path, {"path": path, "parents": parents, "exist_ok": exist_ok})
 
     def remove(self, path: str, *, recursive: bool = False, missing_ok: bool = False) -> None:
         """Remove a file, a link, or an empty folder; with ``recursive`` a folder and all that is in it."""
         content = {"path": path, "recursive": recursive, "max_entries": _REMOVED_AT_ONCE}
         try:
-            while self._requests.ask("remove", path, content).content.get("done") is False:
+            while self.requests.ask("remove", path, content).content.get("done") is False:
                 pass
         except SandboxFileError as error:
             if not missing_ok or error.errno not in NOT_THERE:
@@ -190,15 +267,21 @@ class SandboxFiles:
 
     def chmod(self, path: str, mode: int) -> None:
         """Set the permission bits of what is at a path; a link is followed."""
-        self._requests.ask("chmod", path, {"path": path, "mode": mode})
+        self.requests.ask("chmod", path, {"path": path, "mode": mode})
 
     def rename(self, path: str, to: str) -> None:
         """Rename, or move within a file system; a file at ``to`` is replaced, as by rename(2)."""
-        self._requests.ask("rename", path, {"path": path, "to": to})
+        self.requests.ask("rename", path, {"path": path, "to": to})
 
     def symlink(self, path: str, target: str) -> None:
         """Make a link at ``path`` that says ``target``; something that is there is an error."""
-        self._requests.ask("symlink", path, {"path": path, "target": target})
+        self.requests.ask("symlink", path, {"path": path, "target": target})
+
+
+def host_folders(session: Session) -> tuple[Path, ...]:
+    """Return the folders of the host that the code of a session may write to."""
+    repository = session.repository if session.config.repository.mode == "rw" else None
+    return (repository,) if repository else ()
 
 
 def _some(waiting: deque[tuple[str, str]]) -> builtins.list[tuple[str, str]]:

@@ -29,11 +29,13 @@ class PathSelection:
         Relative to the repository, or absolute in it; everything where empty.
     folder : Path
         The repository.
+    globs : bool
+        Whether a path may be a pattern. Not where it comes from a list of changes, whose names a sandbox chose.
     """
 
-    def __init__(self, paths: Sequence[str], folder: Path) -> None:
+    def __init__(self, paths: Sequence[str], folder: Path, *, globs: bool = True) -> None:
         self._asked = {path: _relative(path, folder) for path in paths}
-        self._globs = {path: _glob(path) for path in self._asked.values() if re.search(r"[*?\[]", path)}
+        self._globs = {path: _glob(path) for path in self._asked.values() if globs and re.search(r"[*?\[]", path)}
 
     def matches(self, path: str) -> bool:
         """Whether a path is meant."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from threading import Lock
+from collections.abc import Callable, Mapping, Sequence
 
-from .changes import Change
+from .changes import Change, ChangeKind
 from .difference import Budget, Difference, Report, Version, compare, count, named, visible
-from .errors import ChorusError, ConfigurationError
+from .errors import ChorusError
 from .review import Review
 from .session import Session
 from .working_copy import FileState
@@ -25,35 +24,9 @@ MAX_READ_BYTES = 2**28
 """Of all files of a report. Of what is not read, size and the sandbox's digest are shown."""
 
 
-class Reviews:
-    """The review of each session that has a view of its own: one for all who show it, as it knows what was shown."""
-
-    def __init__(self) -> None:
-        self._reviews: dict[str, Review] = {}
-        self._lock = Lock()
-
-    def of(self, session: Session) -> Review:
-        """Return it. Raises ``ConfigurationError`` where the session writes to no view of its own."""
-        copy = session.working_copy
-        if copy is None:
-            raise _no_view(session)
-        with self._lock:
-            review = self._reviews.get(session.name)
-            if review is None or review.copy is not copy:
-                review = self._reviews[session.name] = Review(copy)
-        return review
-
-
-def _no_view(session: Session) -> ConfigurationError:
-    mode = session.config.repository.mode
-    if mode == "overlay":
-        return ConfigurationError(
-            f"The session {session.name!r} has not started, so nothing has changed.", next_step="Run a cell in it."
-        )
-    return ConfigurationError(
-        f"The session {session.name!r} has no view of its own of the repository: it was made with --repo {mode}.",
-        next_step=f"Make one: %%sandbox {session.name} --fresh --repo overlay.",
-    )
+def review_of(session: Session) -> Review:
+    """Return what is known of a session's changes. Raises ``ConfigurationError`` where it has no view of its own."""
+    return session.view.review(session.name)
 
 
 def report(review: Review, name: str, changes: Sequence[Change]) -> Report:
@@ -64,14 +37,26 @@ def report(review: Review, name: str, changes: Sequence[Change]) -> Report:
     differences = Differences(review)
     shown = tuple(differences.of(change) for change in told[:MAX_SHOWN])
     left = told[MAX_SHOWN:]
-    kinds = Counter(change.kind for change in told)
-    summary = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items())
     return Report(
-        f"The sandbox {name!r} has made {count(len(told), 'change')}: {summary}.",
+        f"The sandbox {name!r} has made {count(len(told), 'change')}: {_summary(told)}.",
         shown,
         listed(left),
         f"Of these, {len(shown)} are shown; name files or folders to see others: %sandbox diff PATH." if left else "",
     )
+
+
+def _summary(changes: Sequence[Change]) -> str:
+    kinds = Counter(change.kind for change in changes)
+    return ", ".join(f"{kinds[kind]:,} {word}" for kind, word in _WORDS.items() if kinds[kind])
+
+
+_WORDS: Mapping[ChangeKind, str] = {
+    "created": "created",
+    "modified": "modified",
+    "renamed": "renamed",
+    "deleted": "deleted",
+    "mode": "of the mode alone",
+}
 
 
 def without_containing(changes: Sequence[Change]) -> list[Change]:
@@ -98,8 +83,8 @@ def line(change: Change) -> str:
 def warning(change: Change) -> str:
     """Return why a change can't be taken over as it is; empty where it can."""
     if change.refusal:
-        return f"not applied: {change.refusal}"
-    return f"conflict: {change.conflict}" if change.conflict else ""
+        return visible(f"not applied: it {change.refusal}")
+    return visible(f"conflict: it {change.conflict}") if change.conflict else ""
 
 
 class Differences:
@@ -118,7 +103,7 @@ class Differences:
         except ChorusError as error:
             # A cell may be running: what it writes now is shown the next time.
             before = after = None
-            remark = remark or f"not shown: {error.message}"
+            remark = "; ".join(filter(None, [remark, f"not shown: {error.message}"]))
         return compare(change.kind, change.path, before, after, self._budget, source=change.source, warning=remark)
 
     def _versions(self, change: Change) -> tuple[Version | None, Version | None]:

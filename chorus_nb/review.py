@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .apply import Application
-from .changes import Change
+from .changes import Change, Taken
 from .comparison import find_changes
 from .content import digest
 from .discard import discard_changes
-from .engines.base import WORKSPACE
 from .errors import ApplyError, ChangedMeanwhileError, DiscardError, RepositoryNotFoundError
 from .host_tree import HostTree, Identity, parents
 from .path_selection import PathSelection
@@ -68,7 +67,7 @@ class Review:
     def __init__(self, copy: WorkingCopy, hides: Callable[[str], bool] = lambda path: False) -> None:
         self.copy = copy
         self._hides = hides
-        self._known: dict[str, Identity] = {}
+        self._taken = Taken()
         self._shown: dict[str, tuple[object, ...]] = {}
         self._looked_at: dict[tuple[str, ...], PathSelection] = {}
         self._lock = threading.RLock()
@@ -91,6 +90,10 @@ class Review:
         """
         with self._lock, self._host() as host:
             return self._find(host, paths)
+
+    def has_changes(self) -> bool:
+        """Whether more than empty folders would be lost with the view. Raises as :meth:`changes`."""
+        return any(each.refusal or each.file_kind != "directory" for each in self.changes())
 
     def shown(self, changes: Sequence[Change], paths: Sequence[str] = ()) -> None:
         """Note what a user was shown: :meth:`changes` of the same ``paths``.
@@ -135,7 +138,7 @@ class Review:
             raise _not_to_be_read(change.path)
         return data
 
-    def apply(self, paths: Sequence[str] = (), *, check: bool = False) -> Applied:
+    def apply(self, paths: Sequence[str] = (), *, check: bool = False, globs: bool = True) -> Applied:
         """Take changes over to the host, each as a whole or not at all.
 
         Parameters
@@ -144,6 +147,8 @@ class Review:
             As of :meth:`changes`. Folders that a file needs are made with it.
         check : bool
             Only say what would be done.
+        globs : bool
+            As of :class:`PathSelection`.
 
         Raises
         ------
@@ -154,11 +159,11 @@ class Review:
         """
         with self._lock, self._host() as host:
             everything = self._find(host, ())
-            chosen = _with_folders(PathSelection(paths, self.copy.folder).of(everything), everything)
+            chosen = _with_folders(PathSelection(paths, self.copy.folder, globs=globs).of(everything), everything)
             reasons = {each.path: each.conflict or self._unseen(each) for each in chosen if not each.refusal}
             ready = [each for each in chosen if not each.refusal and not reasons[each.path]]
             if not check:
-                reasons |= Application(self.copy, host, self._known).run(ready)
+                reasons |= Application(self.copy, host, self._taken).run(ready)
         refused = tuple(Refused(each, each.refusal) for each in chosen if each.refusal)
         failed = tuple(Refused(each, reasons[each.path]) for each in chosen if reasons.get(each.path))
         applied = Applied(tuple(each for each in ready if not reasons[each.path]), refused, failed)
@@ -166,7 +171,7 @@ class Review:
             raise _apply_error(applied, check)
         return applied
 
-    def discard(self, paths: Sequence[str], files: SandboxFiles, workspace: str = WORKSPACE) -> list[Change]:
+    def discard(self, paths: Sequence[str], files: SandboxFiles, *, globs: bool = True) -> list[Change]:
         """Bring the host's version back into the sandbox, and return what was thrown away.
 
         Parameters
@@ -175,8 +180,8 @@ class Review:
             As of :meth:`changes`.
         files : SandboxFiles
             Of the sandbox; it is started where it does not run.
-        workspace : str
-            Where it has the repository.
+        globs : bool
+            As of :class:`PathSelection`.
 
         Raises
         ------
@@ -188,10 +193,10 @@ class Review:
             Something is different still.
         """
         with self._lock, self._host() as host:
-            selection = PathSelection(paths, self.copy.folder)
+            selection = PathSelection(paths, self.copy.folder, globs=globs)
             chosen = selection.of(self._find(host, ()))
             in_detail = selection.of(self._find(host, (), with_git=True)) if chosen else []
-            discard_changes(in_detail, host, files, workspace)
+            discard_changes(in_detail, host, files)
             for change in in_detail:
                 self._note(change, host)
             done = {path for each in in_detail for path in (each.path, each.source)}
@@ -215,7 +220,7 @@ class Review:
             yield host
 
     def _find(self, host: HostTree, paths: Sequence[str], with_git: bool = False) -> list[Change]:
-        found = find_changes(self.copy, host, known=self._known, hides=self._hides, with_git=with_git)
+        found = find_changes(self.copy, host, taken=self._taken, hides=self._hides, with_git=with_git)
         return PathSelection(paths, self.copy.folder).of(found)
 
     def _unseen(self, change: Change) -> str:
@@ -225,9 +230,9 @@ class Review:
         return _LOOK_AGAIN if (seen is not None or in_sight) and seen != _shown_of(change) else ""
 
     def _note(self, change: Change, host: HostTree) -> None:
-        found = host.find(change.source or change.path)
-        if found:
-            self._known[change.source or change.path] = Identity.of(found)
+        path = change.source or change.path
+        found = host.find(path)
+        self._taken.note(path, Identity.of(found) if found else None)
 
 
 def _shown_of(change: Change) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
 from .controls import AgentInfo, Control
 from .conversation import Request
+from .displayed import DisplayedFiles
 from .egress import Egress
 from .endings import busy, is_paused, not_restarted, process_lost, stopped, why_silent
 from .engines.base import Container, Engine
@@ -27,7 +28,7 @@ from .errors import (
     ChorusError,
     EngineError,
 )
-from .execution import Execution, Outcome
+from .execution import Execution, Outcome, Transfer
 from .files import SandboxFiles
 from .git import SERVICE_HOST, credentials_for
 from .late import LateOutput
@@ -294,6 +295,19 @@ class Session:
         """Run a program beside the namespace; as :meth:`execute`, with ``exit_code`` in the reply."""
         return self._run(Request("command_request", {"argv": argv, "environment": {}}), timeout_s, on_message)
 
+    def transfer(self, request: Request, transfer: Transfer) -> Outcome:
+        """Have variables brought in or out; as :meth:`execute`, and :attr:`last_usage` stays that of a cell."""
+        before = self.last_usage
+        try:
+            return self._run(request, None, lambda _: None, transfer=transfer)
+        finally:
+            self.last_usage = before
+
+    def refuse_protocol(self, error: AgentProtocolError) -> AgentProtocolError:
+        """End it for what it has sent, and return the error to raise."""
+        self._clear("dead")
+        return error
+
     def _run(
         self,
         request: Request,
@@ -302,6 +316,7 @@ class Session:
         on_input: InputHandler | None = None,
         on_late: MessageHandler | None = None,
         output: OutputMode | None = None,
+        transfer: Transfer | None = None,
     ) -> Outcome:
         with self._turn():
             self.report_loss()
@@ -309,7 +324,7 @@ class Session:
             request.content["generation"] = self._notices.generation
             self.report_loss()  # Of an end until here; where there is one from here on, the sandbox refuses the cell.
             assert self._starter.conversation is not None
-            if self._starter.no_python and request.msg_type == "execute_request":
+            if self._starter.no_python and request.msg_type != "command_request":
                 raise only_scripts(self._starter.no_python)
             request.content["max_output_bytes"] = self.config.output.max_bytes
             self.last_usage = None
@@ -317,7 +332,7 @@ class Session:
             self._watch.cell_begins()
             self._execution = Execution(self, self._starter.conversation, request, self.output_filter(output))
             try:
-                return self._execution.run(timeout_s, on_message, on_input, on_late)
+                return self._execution.run(timeout_s, on_message, on_input, on_late, transfer)
             except AgentProtocolError:
                 self._clear("dead")
                 raise
@@ -373,7 +388,8 @@ class Session:
     def output_filter(self, output: OutputMode | None = None) -> OutputFilter:
         """Return what the output of one cell, or of one callback of a widget, has to pass."""
         policy = self.config.output.model_copy(update={"mode": output} if output else {})
-        return OutputFilter(policy, self._outputs, self.widget_relay.view if self.widget_relay else None)
+        view = self.widget_relay.view if self.widget_relay else None
+        return OutputFilter(policy, self._outputs, view, DisplayedFiles(self))
 
     def take_comm(self, message: Message) -> bool:
         """Hand a message to whoever shows the widgets; False where it is none of theirs."""

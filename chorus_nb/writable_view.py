@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .config import SandboxConfig
-from .engines.base import ContainerSpec, Engine, EngineCapabilities
-from .errors import UnappliedChangesError, VolumeMountError
+from .engines.base import WORKSPACE, ContainerSpec, Engine, EngineCapabilities
+from .errors import ConfigurationError, RepositoryNotFoundError, UnappliedChangesError, VolumeMountError
 from .files import SandboxFiles
 from .git import git_view, with_git
+from .host_tree import parents
 from .overlay_folder import views_folder, why_unfit
 from .repository import resolve_repository
+from .review import Review
 from .selection import select
 from .view_places import FolderPlace, OverlayPlace, Place, VolumePlace
 from .working_copy import WorkingCopy
@@ -37,12 +39,14 @@ class WritableView:
 
     def __init__(self, config: SandboxConfig, engine: Engine, folder: Path, files: SandboxFiles) -> None:
         self.why_copied = ""
+        self._review: Review | None = None
+        self._covered: frozenset[str] = frozenset()
         self._mount = config.repository
         self._engine = engine
         self._folder = folder
         self._files = files
         self._place: Place | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closed = self._is_used = False
 
     @property
@@ -61,6 +65,7 @@ class WritableView:
             if self._mount.mode != "overlay" or self._closed:  # Nothing is ever started for a session that is closed.
                 return spec
             self._place = self._place or self._made(spec, capabilities)
+            self._covered = _mounted_over(spec)
             return self._place.put_into(spec)
 
     def _made(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> Place:
@@ -106,16 +111,41 @@ class WritableView:
             self._remove()
 
     def has_changes(self) -> bool:
-        """Whether something in it is not as in the repository. Raises ``ChorusError``."""
-        entries = self.copy.entries() if self.copy else iter(())
-        return any(entry.state is None or entry.state.kind != "directory" for entry in entries)
+        """Whether a file in it is not as in the repository, as what was discarded is. Raises ``ChorusError``."""
+        try:
+            return self.copy is not None and self._review_of(self.copy).has_changes()
+        except RepositoryNotFoundError:
+            return False  # Nothing can be applied any more.
+
+    def review(self, name: str) -> Review:
+        """Return what has changed in it, and what of that a user has seen, for the session of that name.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no view.
+        """
+        if self.copy is None:
+            raise _no_view(name, self._mount.mode)
+        return self._review_of(self.copy)
+
+    def _review_of(self, copy: WorkingCopy) -> Review:
+        with self._lock:
+            if self._review is None or self._review.copy is not copy:
+                self._review = Review(copy, self._hides)
+            return self._review
+
+    def _hides(self, path: str) -> bool:
+        """Whether something else is mounted over what the view has at a path."""
+        return path in self._covered or not self._covered.isdisjoint(parents(path))
 
     def refuse_to_lose(self, name: str) -> None:
         """Raise ``UnappliedChangesError`` where the end of the session of that name would lose changes."""
         if self.has_changes():
             raise UnappliedChangesError(
                 f"The session {name!r} has changed its view of the repository, and would lose that.",
-                next_step=f"`%sandbox diff {name}` shows it; apply what you want, then run `%sandbox discard {name}`.",
+                next_step=f"`%sandbox diff --session {name}` shows it; apply what you want, and discard the rest: "
+                f"`%sandbox discard --session {name}`.",
             )
 
     def close(self) -> None:
@@ -137,3 +167,25 @@ def _why_no_overlay(spec: ContainerSpec, capabilities: EngineCapabilities, repos
     if capabilities.overlay_owner not in ("", spec.user):
         return f"the {capabilities.name} engine gives the root of an overlay to root, and the code runs as {spec.user}"
     return why_unfit(repository)
+
+
+def _mounted_over(spec: ContainerSpec) -> frozenset[str]:
+    """Return which paths of the repository are masked, or have something of their own mounted there."""
+    targets = [
+        *(each.path for each in spec.masks),
+        *(each.target for each in spec.mounts),
+        *(each.target for each in spec.volumes),
+    ]
+    start = WORKSPACE + "/"
+    return frozenset(each.removeprefix(start) for each in targets if each.startswith(start))
+
+
+def _no_view(name: str, mode: str) -> ConfigurationError:
+    if mode == "overlay":
+        return ConfigurationError(
+            f"The session {name!r} has not started, so nothing has changed.", next_step="Run a cell in it."
+        )
+    return ConfigurationError(
+        f"The session {name!r} has no view of its own of the repository: it was made with --repo {mode}.",
+        next_step=f"Make one: %%sandbox {name} --fresh --repo overlay.",
+    )

@@ -70,6 +70,10 @@ _PROXY = ("pump", "proxy_head", "proxy")
 """What the template has only where the sandbox has a network by the pipe."""
 _GIT = ("git_helper",)
 """What the supervisor has only where git in the sandbox may ask for credentials."""
+_VALUES = ("values", "encoding", "decoding", "arrays", "arrow_stream", "tables", "frames", "pictures")
+_LATE = (*_VALUES, "pieces", "variables")
+"""What the template's forks make when it is first needed: most never need it, and it would be late for all."""
+
 _OPTIONAL = ("ipython_introspection", "ipython_shell")
 """What may fail to import: the image need not have IPython, and whatever it has may be broken."""
 
@@ -78,7 +82,7 @@ _OPTIONAL = ("ipython_introspection", "ipython_shell")
 def modules() -> Dict[str, Dict[str, Any]]:
     """Return, on the host, source and code of every module of the agent, by its short name."""
     made = {}
-    for name in dict.fromkeys(("boot",) + _SUPERVISOR + _TEMPLATE + _PROXY + _GIT):
+    for name in dict.fromkeys(("boot",) + _SUPERVISOR + _TEMPLATE + _PROXY + _GIT + _LATE):
         source = _source(name)
         code = binascii.b2a_base64(marshal.dumps(_compile(name, source))).decode()
         made[name] = {"source": source, "code": code, "optional": name in _OPTIONAL}
@@ -96,8 +100,10 @@ def payload(config: Dict[str, Any]) -> bytes:
     template = _TEMPLATE[:-1] + (_PROXY if egress else ()) + _TEMPLATE[-1:]
     supervisor = (_GIT if egress.get("git_credentials") else ()) + _SUPERVISOR
     roles = {"supervisor": supervisor, "template": template}
-    needed = {name: modules()[name] for name in ("boot", *supervisor, *template)}
-    return frame("supervisor", {"modules": needed, "roles": roles, "version": _version(), "config": config})
+    needed = {name: modules()[name] for name in ("boot", *supervisor, *template, *_LATE)}
+    return frame(
+        "supervisor", {"modules": needed, "roles": roles, "late": _LATE, "version": _version(), "config": config}
+    )
 
 
 def frame(role: str, carried: Dict[str, Any]) -> bytes:
@@ -112,7 +118,24 @@ def become(role: str, carried: Dict[str, Any]) -> None:
     for name in carried["roles"][role]:
         if _full_name(name) not in sys.modules:
             _make(name, carried["modules"][name], carried["version"] == _version())
+    _unmade.update((name, (carried["modules"][name], carried["version"])) for name in carried.get("late", ()))
     sys.modules[_full_name(role)].main(carried)
+
+
+_unmade: Dict[str, Any] = {}
+
+
+def make_late() -> None:
+    """Make the modules that are made when they are needed. On the host, where they are files, there are none."""
+    path = sys.path[:]
+    sys.path[:] = [entry for entry in path if entry]  # A module beside the notebook is not the standard library's.
+    try:
+        while _unmade:
+            name = next(iter(_unmade))
+            parts, version = _unmade.pop(name)
+            _make(name, parts, version == _version())
+    finally:
+        sys.path[:] = path
 
 
 def _make(name: str, parts: Dict[str, Any], same_version: bool) -> None:

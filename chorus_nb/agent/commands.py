@@ -20,6 +20,8 @@ class Execution:
         self.meter = Meter(cgroup)
         self.dropped_bytes = 0
         self.killed = False
+        self.is_cell = True
+        """Whether what the worker writes to its descriptors belongs to it."""
         self._left = max_output_bytes
         self.asked: Optional[str] = None
         """The id of the question that the host has now."""

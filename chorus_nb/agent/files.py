@@ -8,6 +8,7 @@ made, so this process may be ended at any time and made again.
 Paths are the bytes of Linux, and cross as text with ``surrogateescape`` (:mod:`_chorus_agent.paths`).
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -53,14 +54,15 @@ def _answer(message: Message) -> Message:
 
 
 def _read(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
-    """Read a piece; where the file has a hole there, tell its length in its place."""
+    """Read a piece; with ``holes``, where all of it lies in a hole, tell how far that goes in its place."""
     asked = message.content
     fd = open_regular(asked["path"], os.O_RDONLY)
     try:
         size = os.fstat(fd).st_size
         hole = _hole_at(fd, asked["offset"], size) if asked.get("holes") else 0
-        buffers.append(b"" if hole else _read_at(fd, asked["offset"], min(asked["size"], _MAX_READ_BYTES)))
-        return {"size_bytes": size, "hole_bytes": hole}
+        is_hole = hole >= max(1, min(asked["size"], size - asked["offset"]))
+        buffers.append(b"" if is_hole else _read_at(fd, asked["offset"], min(asked["size"], _MAX_READ_BYTES)))
+        return {"size_bytes": size, "hole_bytes": hole if is_hole else 0}
     finally:
         os.close(fd)
 
@@ -92,7 +94,7 @@ def _write(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
     asked = message.content
     with in_folder(target_of(asked["path"])) as (folder, name):
         part = name[: name.rindex(b"/") + 1 if b"/" in name else 0] + raw(asked["part"])
-        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if asked["begins"] else 0)
+        flags = os.O_WRONLY | (os.O_CREAT | os.O_TRUNC if asked["begins"] else 0)
         fd = os.open(part, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=folder)
         try:
             trees.write_at(fd, memoryview(message.buffers[0]), asked["offset"])
@@ -231,11 +233,20 @@ def _remove_some(path: bytes, budget: int) -> bool:
     return True
 
 
+def _emptied(path: bytes) -> Any:
+    """Open a folder that is to be emptied; one whose owner may not do so, which he can change."""
+    with in_folder(path) as (folder, name):
+        if os.lstat(name, dir_fd=folder).st_mode & 0o700 != 0o700:
+            with contextlib.suppress(OSError):
+                os.chmod(name, 0o700, dir_fd=folder)
+    return fd_entry(path, follow=False)
+
+
 def _remove_files(path: bytes, budget: int) -> Tuple[List[bytes], int]:
     """Remove what is no folder; return the folders that are left, and how much was removed."""
     folders: List[bytes] = []
     files: List[bytes] = []
-    with fd_entry(path, follow=False) as fd:
+    with _emptied(path) as fd:
         with os.scandir(fd) as found:
             for entry in found:
                 (folders if entry.is_dir(follow_symlinks=False) else files).append(os.fsencode(entry.name))

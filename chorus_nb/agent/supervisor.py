@@ -4,11 +4,11 @@ It takes requests from its standard input, has the template fork workers, passes
 while something runs, and says what happened when a worker dies. It ends with its input: when the notebook kernel is
 gone, however it went, the container goes too.
 
-Requests (``..._request``): ``execute``, ``command``, ``complete``, ``inspect``, ``interrupt``, ``kill``, ``shutdown``,
-``usage``, ``file_*``; ``egress_*`` for the proxy; and ``input_reply`` to the ``input_request`` of the running cell, of
-which the host has one at a time. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``,
-``resource_sample``, ``resource_usage``, ``usage_reply``, ``command_reply``, ``shutdown_reply``, ``egress_reset``, and
-``aborted`` where a lookup can't be.
+Requests (``..._request``): ``execute``, ``command``, ``push``, ``pull``, ``complete``, ``inspect``, ``interrupt``,
+``kill``, ``shutdown``, ``usage``, ``file_*``; ``egress_*`` for the proxy; ``transfer_data`` that belongs to a push; and
+``input_reply`` to the ``input_request`` of the running cell, of which the host has one at a time. What it sends of its
+own: ``agent_info``, ``worker_ready``, ``worker_exit``, ``resource_sample``, ``resource_usage``, ``usage_reply``,
+``command_reply``, ``shutdown_reply``, ``egress_reset``, and ``aborted`` where a lookup can't be.
 """
 
 import errno
@@ -27,7 +27,7 @@ from .file_requests import FileRequests
 from .forks import DisconnectedError, Fork, Template
 from .late import Late
 from .lookups import REPLIES, Lookups
-from .pump import Outlet, TextPipes, read_some
+from .pump import Outlet, TextPipes, enlarge, read_some
 from .report import policy_report
 from .wire import Decoder, Message, encode
 
@@ -37,7 +37,9 @@ _MAX_BARREN_TEMPLATES = 3
 
 _OUTPUT = ("stream", "display_data", "update_display_data", "execute_result", "clear_output")
 _COMM = ("comm_open", "comm_msg", "comm_close", "status")
-_FROM_WORKER = _OUTPUT + _COMM + ("error", "execute_reply", "input_request", "worker_ready", "sync", *REPLIES.values())
+_TRANSFER = ("transfer_begin", "transfer_data", "transfer_ack")
+_ANSWERS = ("execute_reply", "worker_ready", *_TRANSFER, *REPLIES.values())
+_FROM_WORKER = _OUTPUT + _COMM + _ANSWERS + ("error", "input_request", "sync")
 _FROM = {b"W": _FROM_WORKER, b"D": ("file_reply", "worker_ready"), egress.ROLE: egress.FROM_PROXY}
 
 
@@ -75,6 +77,8 @@ class Supervisor:
         self.children = posix.ChildWatch()
         self.loop.register(self.children.readable, selectors.EVENT_READ, self._reap)
         os.set_blocking(stdin, False)
+        for fd in (stdin, stdout):
+            enlarge(fd)
         self.loop.register(stdin, selectors.EVENT_READ, lambda: self._read_host(stdin))
         self.send("agent_info", policy_report(self.cgroup, undumpable, config["paths"]))
         syscalls.restrict(config)  # After the report, which is to say what the engine filters.
@@ -169,7 +173,14 @@ class Supervisor:
         # First on its way, then the meter: it has taken its first reading before the worker has even woken up.
         self.lookups.send(self.worker, frame)
         self.execution = Execution(message.msg_id, self.cgroup, message.content["max_output_bytes"])
+        self.execution.is_cell = message.msg_type == "execute_request"
         self.next_sample_s = time.monotonic() + _SAMPLE_INTERVAL_S
+
+    _on_push_request = _on_pull_request = _on_execute_request
+
+    def _on_transfer_data(self, message: Message, frame: bytes) -> None:
+        if self.execution and self.execution.msg_id == message.parent_id:
+            self.lookups.send(self.worker, frame)
 
     def _on_interrupt_request(self, message: Message, frame: bytes) -> None:
         target = message.content["execution_id"]
@@ -258,7 +269,8 @@ class Supervisor:
         return child
 
     def _execution_of(self, child: Fork) -> Optional[Execution]:
-        return (self.execution or self.late.latest) if child is self.worker else None
+        running = self.execution if self.execution and self.execution.is_cell else self.late.latest
+        return running if child is self.worker else None
 
     def _fork_failed(self, child: Fork, number: int) -> None:
         reason = "the process limit is reached" if number == errno.EAGAIN else os.strerror(number)
@@ -332,7 +344,8 @@ class Supervisor:
             self._drain_pipes(self.worker)
             # In one write: each wakes every process on the way to the host.
             frame = encode(Message("resource_usage", execution.usage(), execution.msg_id)) + frame
-            self.late.add(execution)
+            if execution.is_cell:
+                self.late.add(execution)
             self.execution = None
         elif message.msg_type == "input_request":
             frame = execution.ask(message.msg_id, frame)

@@ -1,8 +1,7 @@
 """Many files of the sandbox by one request: ten thousand small ones would wait for as many answers.
 
-Each request has a ``base`` and paths below it, and its answer a result for each of them, in their order: what went
-wrong with one keeps none of the others. An answer may have fewer results than was asked for: the host then asks for
-the rest.
+An answer has a result for each path, in their order: what went wrong with one keeps none of the others. It may have
+fewer results than was asked for: the host then asks for the rest.
 """
 
 import heapq
@@ -80,13 +79,13 @@ def _list(path: bytes, after: bytes, left: _Budget, follow: bool) -> Tuple[List[
 
 def read_many(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
     """Read small files whole, one after another in one buffer; a file is read up to the size that the host knows."""
-    base, left, results = raw(message.content["base"]), _MAX_READ_BYTES, []
+    left, results = _MAX_READ_BYTES, []
     pieces: List[bytes] = []
-    for path, size in message.content["files"]:
+    for path, size, follow in message.content["files"]:
         if size > left:
             break
         try:
-            pieces.append(_read_small(below(base, path), size))
+            pieces.append(_read_small(raw(path), size, follow))
             results.append({"size_bytes": len(pieces[-1])})
             left -= len(pieces[-1])
         except (OSError, ValueError) as error:
@@ -95,13 +94,18 @@ def read_many(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
     return {"results": results}
 
 
-def _read_small(path: bytes, size: int) -> bytes:
+def _read_small(path: bytes, size: int, follow: bool) -> bytes:
     with in_folder(path) as (folder, name):
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+        fd = os.open(name, flags, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError("not a regular file any more")
-        return os.read(fd, size)
+        data = os.read(fd, size)
+        # Files of /proc come a page at a time.
+        while data and len(data) < size and (more := os.read(fd, size - len(data))):
+            data += more
+        return data
     finally:
         os.close(fd)
 
@@ -123,13 +127,13 @@ def finish(fd: int, asked: Dict[str, Any]) -> None:
 
 def write_many(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
     """Write small files, each whole or not at all: to the name ``part`` in its folder first."""
-    base, part, at = raw(message.content["base"]), raw(message.content["part"]), 0
+    part, at = raw(message.content["part"]), 0
     results: List[Dict[str, Any]] = []
     data = memoryview(message.buffers[0])
     for asked in message.content["files"]:
         content, at = data[at : at + asked["size_bytes"]], at + asked["size_bytes"]
         try:
-            _write_small(below(base, asked["path"]), part, content, asked)
+            _write_small(raw(asked["path"]), part, content, asked)
             results.append({})
         except (OSError, ValueError) as error:
             results.append(failure(error))
@@ -137,8 +141,8 @@ def write_many(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
 
 
 def _write_small(path: bytes, part: bytes, content: memoryview, asked: Dict[str, Any]) -> None:
-    head, _, tail = path.rpartition(b"/")
-    with in_folder(head + b"/" + part) as (folder, name):
+    head, slash, tail = path.rpartition(b"/")
+    with in_folder(head + slash + part) as (folder, name):
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
         try:
             write_at(fd, content, 0)
@@ -156,27 +160,28 @@ def _write_small(path: bytes, part: bytes, content: memoryview, asked: Dict[str,
 
 def make_many(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
     """Make folders and links, or with ``settle`` give folders their permissions and times, once they are full."""
-    base = raw(message.content["base"])
     results: List[Dict[str, Any]] = []
     for asked in message.content["entries"]:
         try:
-            with in_folder(below(base, asked["path"])) as (folder, name):
-                (_settle if message.content["settle"] else _make)(name, folder, asked)
-            results.append({})
+            with in_folder(raw(asked["path"])) as (folder, name):
+                made = (_settle if message.content["settle"] else _make)(name, folder, asked)
+            results.append({"made": made})
         except (OSError, ValueError) as error:
             results.append(failure(error))
     return {"results": results}
 
 
-def _make(name: bytes, folder: Any, asked: Dict[str, Any]) -> None:
+def _make(name: bytes, folder: Any, asked: Dict[str, Any]) -> bool:
     if asked["kind"] == "link":
         _replace_link(name, folder, raw(asked["target"]))
-        return
+        return True
     try:
         os.mkdir(name, 0o700, dir_fd=folder)
     except FileExistsError:
         if not stat.S_ISDIR(os.stat(name, dir_fd=folder).st_mode):
             raise
+        return False
+    return True
 
 
 def _replace_link(name: bytes, folder: Any, target: bytes) -> None:
@@ -189,10 +194,11 @@ def _replace_link(name: bytes, folder: Any, target: bytes) -> None:
         os.symlink(target, name, dir_fd=folder)
 
 
-def _settle(name: bytes, folder: Any, asked: Dict[str, Any]) -> None:
+def _settle(name: bytes, folder: Any, asked: Dict[str, Any]) -> bool:
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         os.fchmod(fd, asked["mode"])
         os.utime(fd, ns=(asked["modified_ns"], asked["modified_ns"]))
     finally:
         os.close(fd)
+    return True

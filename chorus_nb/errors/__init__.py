@@ -60,8 +60,11 @@ from .session import (
     SessionClosedError,
     SessionConflictError,
     SessionError,
+    TransferConflictError,
+    TransferError,
     UnknownSessionError,
 )
+from .variables import VariableError, VariableMemoryError, VariableNotFoundError
 from .working_copy import UnappliedChangesError, WorkingCopyError
 
 __all__ = [
@@ -112,7 +115,12 @@ __all__ = [
     "SessionLifetimeError",
     "SessionsFailedError",
     "UnappliedChangesError",
+    "TransferConflictError",
+    "TransferError",
     "UnknownSessionError",
+    "VariableError",
+    "VariableMemoryError",
+    "VariableNotFoundError",
     "VolumeMountError",
     "WorkerDiedError",
     "WorkingCopyError",

@@ -80,6 +80,36 @@ class AgentSilentError(ChorusError, TimeoutError):
         self.timeout_s = timeout_s
 
 
+class TransferError(ChorusError, OSError):
+    """Files could not be copied between host and sandbox.
+
+    Attributes
+    ----------
+    path : str
+        What it is about.
+    """
+
+    category = "file"
+
+    def __init__(self, message: str, *, path: str, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.path = path
+
+
+class TransferConflictError(TransferError, FileExistsError):
+    """Files of the host would be replaced by others; nothing was copied.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        All of them, as they are on the host.
+    """
+
+    def __init__(self, message: str, *, paths: tuple[str, ...], next_step: str = "") -> None:
+        super().__init__(message, path=paths[0], next_step=next_step)
+        self.paths = paths
+
+
 class SandboxFileError(ChorusError, OSError):
     """A file in the sandbox could not be read, written or listed.
 

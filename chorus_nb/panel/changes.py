@@ -118,7 +118,7 @@ class ChangesPanel:
         elif action == "show":
             self._update(name, shown={"key": key, **self._difference(name, chosen[0])})
         else:
-            paths = [] if key is None else [pattern_of(chosen[0].path)]
+            paths = [] if key is None else [chosen[0].path]
             self._look(name, done=self._do(action, name, paths))
 
     def _difference(self, name: str, change: Change) -> dict[str, Any]:
@@ -131,8 +131,8 @@ class ChangesPanel:
         try:
             if action == "discard":
                 return f"Thrown away: {_told(self._discard(name, paths))}."
-            applied = self._review_of(name).apply(paths)
-            left = f" Not taken over: {applied.refused[0].reason}." if applied.refused else ""
+            applied = self._review_of(name).apply(paths, globs=False)
+            left = f" Not taken over: {_told([each.change for each in applied.refused])}." if applied.refused else ""
             return f"Taken over: {_told(applied.done)}.{left}"
         except ApplyError as error:
             return f"Taken over: {_told(error.applied.done)}. {printable(error, 400)}"
@@ -173,11 +173,6 @@ class ChangesPanel:
         with self._lock:
             state = {name: _as_json(looked) for name, looked in self._looked.items()}
         self._publish(state)
-
-
-def pattern_of(path: str) -> str:
-    """Return the pattern that matches a path alone, whatever it is called."""
-    return path
 
 
 def as_json(difference: Difference) -> dict[str, Any]:

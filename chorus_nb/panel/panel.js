@@ -221,6 +221,8 @@ function createChanges(name, act) {
   list.setAttribute("aria-label", `Changes of ${name}`);
   const more = node.appendChild(element("div", "chorus-facts"));
   let drawn;
+  let pressed = "";
+  node.addEventListener("click", (event) => { pressed = event.target.getAttribute("aria-label") ?? ""; });
   return {
     node,
     update(changes) {
@@ -234,7 +236,12 @@ function createChanges(name, act) {
       const none = Boolean(changes.pending) || !changes.files.length;
       all[0].disabled = Boolean(changes.pending);
       all[1].disabled = all[2].disabled = none;
-      if (changes.pending) for (const each of list.querySelectorAll("button")) each.disabled = true;
+      const buttons = [...node.querySelectorAll("button")];
+      if (changes.pending) for (const each of buttons) each.disabled = true;
+      // What was pressed is made anew, and whoever has no mouse is to go on from there.
+      else if (!document.activeElement || document.activeElement === document.body) {
+        buttons.find((each) => pressed && each.getAttribute("aria-label") === pressed)?.focus();
+      }
     },
   };
 }
@@ -253,6 +260,7 @@ function createRow(name, act, actOnChanges) {
   const look = line.appendChild(
     button("Changes", `Changes of ${name}`, () => actOnChanges(open ? "close" : "look", name, null)),
   );
+  look.dataset.action = "changes";
   const changes = createChanges(name, (action, key) => actOnChanges(action, name, key));
   const error = element("div", "chorus-error");
   error.setAttribute("role", "alert");
