@@ -275,7 +275,8 @@ def test_a_bridge_has_them_too_and_no_proxy(server: GitServer, open_sandbox: Ope
     assert said.endswith(f"{PASSWORD}\n"), "no variable names a proxy"
 
 
-def test_a_flood_of_requests_is_bounded(server: GitServer, open_sandbox: Opener) -> None:
+def test_a_flood_of_requests_is_bounded(server: GitServer, own_git: Path, open_sandbox: Opener) -> None:
+    own_git.write_text('[credential]\nhelper = "!sleep 3; :"\n')
     sandbox = online(open_sandbox, server, git_credentials=True, pids=512)
     begun_s = time.monotonic()
     ask = f"printf 'url=http://{server.name}\\n\\n' | git credential fill > out.$i 2>&1 || true"
