@@ -14,7 +14,7 @@ from .transfer import Item, ahead
 
 _UNSIZED_BYTES = 2**16
 """What is asked for of a file that says it has no bytes: those of ``/proc`` do."""
-_MAX_UNSIZED_BYTES = 2**26
+MAX_UNSIZED_BYTES = 2**26
 
 
 class Piece(NamedTuple):
@@ -80,7 +80,7 @@ class Download:
         if item.size_bytes:
             yield from ahead(self._calls(item, start, holes))
             return
-        for offset in range(0, _MAX_UNSIZED_BYTES, PIECE_BYTES):
+        for offset in range(0, MAX_UNSIZED_BYTES, PIECE_BYTES):
             piece = self._piece(item, offset, PIECE_BYTES, holes)
             yield piece
             if piece.data is None or len(piece.data) < PIECE_BYTES:
