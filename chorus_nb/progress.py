@@ -43,7 +43,10 @@ class Progress:
     def __init__(self, title: str, total_bytes: int, shown: bool = True) -> None:
         from tqdm.auto import tqdm  # Here: what nobody waits for needs no bar.
 
-        self._bar = tqdm(
+        class Bar(tqdm):  # type: ignore[misc]
+            monitor_interval = 0  # No thread that stays when the copy is done.
+
+        self._bar = Bar(
             desc=title,
             total=total_bytes,
             disable=not shown,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -74,12 +75,17 @@ class Download:
         """Return the SHA-256 of a file, or of its first bytes, by the sandbox's word."""
         return self._requests.digest(item.source, item.size_bytes if end is None else end)
 
-    def pieces(self, item: Item, start: int) -> Iterator[Piece]:
+    @contextmanager
+    def pieces(self, item: Item, start: int) -> Iterator[Iterator[Piece]]:
         """Yield a file from there on, in order: a few pieces of it are in memory at a time."""
-        holes = _Holes()
-        if item.size_bytes:
-            yield from ahead(self._calls(item, start, holes))
+        if not item.size_bytes:
+            yield self._to_its_end(item)
             return
+        with ahead(self._calls(item, start, _Holes())) as pieces:
+            yield pieces
+
+    def _to_its_end(self, item: Item) -> Iterator[Piece]:
+        holes = _Holes()
         for offset in range(0, MAX_UNSIZED_BYTES, PIECE_BYTES):
             piece = self._piece(item, offset, PIECE_BYTES, holes)
             yield piece

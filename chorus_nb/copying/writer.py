@@ -147,15 +147,14 @@ class HostWriter:
 
     def _fill(self, fd: int, item: Item, download: Download, start: int, progress: Progress) -> int:
         end = start
-        for piece in download.pieces(item, start):
-            if piece.data is None:
-                end = piece.offset + piece.size_bytes
-            else:
-                _write_at(fd, piece.data, piece.offset)
-                end = piece.offset + len(piece.data)
-            progress.add(end - piece.offset)
-            if end < piece.offset + piece.size_bytes:
-                break
+        with download.pieces(item, start) as pieces:
+            for piece in pieces:
+                if piece.data is not None:
+                    _write_at(fd, piece.data, piece.offset)
+                end = piece.offset + (piece.size_bytes if piece.data is None else len(piece.data))
+                progress.add(end - piece.offset)
+                if end < piece.offset + piece.size_bytes:
+                    break
         return end
 
     def _interrupted(self, fd: int, part: str, folder: int, item: Item, error: BaseException) -> None:
