@@ -232,9 +232,20 @@ class AsyncSandbox:
         """Run a program in the container, beside the namespace. Waits and raises as :meth:`run` does."""
         return await self._in_turn(partial(self._wrapped.command, argv, timeout=timeout))
 
+    async def push(self, /, **values: Any) -> None:
+        """Copy values into variables, after the cells that were asked for before; as :meth:`Sandbox.push`."""
+        await self._in_turn(partial(self._wrapped.push, **values))
+
+    async def pull(self, name: str, /, *names: str) -> Any:
+        """Return copies of variables, after the cells that were asked for before; as :meth:`Sandbox.pull`."""
+        return await self._in_turn(partial(self._wrapped.pull, name, *names))
+
     usage = _awaitable(Sandbox.usage)
     info = _awaitable(Sandbox.info)
     restart = _awaitable(Sandbox.restart)
+    changes = _awaitable(Sandbox.changes)
+    apply = _awaitable(Sandbox.apply)
+    discard = _awaitable(Sandbox.discard)
 
     async def interrupt(self) -> None:
         """Interrupt the cell that another task waits for; those that wait for their turn go on waiting."""

@@ -50,7 +50,7 @@ ENTRY = {"path": "x", "kind": "file", "size_bytes": 1, "mode": 0o644, "modified_
 GENUINE: Mapping[str, dict[str, Any]] = {
     "agent_info": REPORT,
     "worker_ready": {"implementation": "ipython"},
-    "worker_exit": {"reason": "ended", "signal": 9, "exit_code": None},
+    "worker_exit": {"reason": "ended", "signal": 9, "exit_code": None, "generation": 1},
     "resource_sample": SAMPLE,
     "resource_usage": USAGE,
     "usage_reply": SAMPLE,
