@@ -15,7 +15,7 @@ from .kernel_requests import KernelRequests
 from .magics import SandboxMagics
 from .manager import SessionManager
 from .panel.gauge import Gauge, warm_up
-from .reports import Reviews
+from .reports import review_of
 from .review_commands import discard
 from .session import Session
 from .telemetry import ResourceSample
@@ -38,7 +38,7 @@ def load(shell: Any) -> None:
 
 def attach(shell: Any, manager: SessionManager) -> SandboxMagics:
     """Put the magics of these sessions, and all that belongs to them, into a shell."""
-    magics = SandboxMagics(shell, manager, make_strip, lambda: show_panel(manager, magics.commands.reviews))
+    magics = SandboxMagics(shell, manager, make_strip, lambda: show_panel(manager))
     shell.register_magics(magics)
     magics.mode.install()
     Completions(magics).install(shell)
@@ -71,7 +71,7 @@ def make_strip(
     return Gauge(session.name, limits.cpus, limits.memory_bytes, stop, shown, output or session.config.output.mode)
 
 
-def show_panel(manager: SessionManager, reviews: Reviews) -> None:
+def show_panel(manager: SessionManager) -> None:
     """Show the panel of all sessions, and what those have changed that have a view of their own."""
     # ipywidgets takes its time to import, and few notebooks show a panel.
     from .panel.panel import SessionRow, SessionsPanel
@@ -83,8 +83,8 @@ def show_panel(manager: SessionManager, reviews: Reviews) -> None:
         SessionsPanel(
             rows,
             lambda action, name: act(manager, action, name),
-            lambda name: reviews.of(manager.get(name)),
-            lambda name, paths: discard(reviews, manager.get(name), paths, globs=False),
+            lambda name: review_of(manager.get(name)),
+            lambda name, paths: discard(manager.get(name), paths, globs=False),
         )
     )
 

@@ -24,12 +24,9 @@ MAX_READ_BYTES = 2**28
 """Of all files of a report. Of what is not read, size and the sandbox's digest are shown."""
 
 
-class Reviews:
-    """The review of each session that has a view of its own: one for all who show it, as it knows what was shown."""
-
-    def of(self, session: Session) -> Review:
-        """Return it. Raises ``ConfigurationError`` where the session writes to no view of its own."""
-        return session.view.review(session.name)
+def review_of(session: Session) -> Review:
+    """Return what is known of a session's changes. Raises ``ConfigurationError`` where it has no view of its own."""
+    return session.view.review(session.name)
 
 
 def report(review: Review, name: str, changes: Sequence[Change]) -> Report:
@@ -86,8 +83,8 @@ def line(change: Change) -> str:
 def warning(change: Change) -> str:
     """Return why a change can't be taken over as it is; empty where it can."""
     if change.refusal:
-        return f"not applied: {change.refusal}"
-    return f"conflict: {change.conflict}" if change.conflict else ""
+        return visible(f"not applied: it {change.refusal}")
+    return visible(f"conflict: it {change.conflict}") if change.conflict else ""
 
 
 class Differences:
@@ -106,7 +103,7 @@ class Differences:
         except ChorusError as error:
             # A cell may be running: what it writes now is shown the next time.
             before = after = None
-            remark = remark or f"not shown: {error.message}"
+            remark = "; ".join(filter(None, [remark, f"not shown: {error.message}"]))
         return compare(change.kind, change.path, before, after, self._budget, source=change.source, warning=remark)
 
     def _versions(self, change: Change) -> tuple[Version | None, Version | None]:

@@ -13,11 +13,11 @@ from IPython.core.error import UsageError
 from IPython.display import publish_display_data
 
 from .changes import Change
-from .difference import as_html, as_text, count
+from .difference import as_html, as_text, count, visible
 from .errors import ApplyError, ChorusError
 from .files import SandboxFiles
 from .manager import DEFAULT_NAME, SessionManager
-from .reports import Reviews, line, listed, report, without_containing
+from .reports import MAX_LISTED, line, listed, report, review_of, without_containing
 from .review import Applied, Refused
 from .sanitize import printable_line
 from .session import Session
@@ -32,14 +32,11 @@ class ReviewCommands:
     ----------
     shell : InteractiveShell
     manager : SessionManager
-    reviews : Reviews
-        What was shown of each session.
     """
 
-    def __init__(self, shell: Any, manager: SessionManager, reviews: Reviews) -> None:
+    def __init__(self, shell: Any, manager: SessionManager) -> None:
         self._shell = shell
         self._manager = manager
-        self._reviews = reviews
         self.table: dict[str, Callable[[str], None]] = {
             "diff": self.diff,
             "apply": self.apply,
@@ -50,7 +47,7 @@ class ReviewCommands:
         """Show what has changed."""
         asked = _parsed("diff", text)
         session = self._manager.get(asked.session)
-        review = self._reviews.of(session)
+        review = review_of(session)
         changes = review.changes(asked.paths)
         shown = report(review, session.name, changes)
         if getattr(self._shell, "kernel", None) is None:
@@ -62,7 +59,7 @@ class ReviewCommands:
     def apply(self, text: str) -> None:
         """Take changes over to the host; what can't be is an error that says why, after the others are."""
         asked = _parsed("apply", text)
-        review = self._reviews.of(self._manager.get(asked.session))
+        review = review_of(self._manager.get(asked.session))
         try:
             print(_applied(review.apply(asked.paths, check=asked.check), asked.check))
         except ApplyError as error:
@@ -72,7 +69,7 @@ class ReviewCommands:
     def discard(self, text: str) -> None:
         """Bring the host's files back into the sandbox."""
         asked = _parsed("discard", text)
-        gone = discard(self._reviews, self._manager.get(asked.session), asked.paths)
+        gone = discard(self._manager.get(asked.session), asked.paths)
         print("\n".join([_sentence("thrown away", gone), *_indented(gone)]))
 
     def completions(self, words: Sequence[str]) -> list[str]:
@@ -94,9 +91,9 @@ class ReviewCommands:
             return []
 
 
-def discard(reviews: Reviews, session: Session, paths: Sequence[str], *, globs: bool = True) -> list[Change]:
+def discard(session: Session, paths: Sequence[str], *, globs: bool = True) -> list[Change]:
     """Bring the host's version of these paths back into a sandbox; ``globs`` as of :meth:`Review.discard`."""
-    return reviews.of(session).discard(paths, SandboxFiles(session), globs=globs)
+    return review_of(session).discard(paths, SandboxFiles(session), globs=globs)
 
 
 _FLAGS: dict[str, tuple[str, ...]] = {"diff": (), "apply": ("--check",), "discard": ()}
@@ -137,4 +134,4 @@ def _indented(changes: Sequence[Change]) -> list[str]:
 
 
 def _reasons(refused: Sequence[Refused]) -> list[str]:
-    return [f"  {line(each.change)}: {each.reason}" for each in refused]
+    return [f"  {line(each.change)}: it {visible(each.reason)}" for each in refused[:MAX_LISTED]]

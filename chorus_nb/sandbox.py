@@ -25,6 +25,7 @@ from .review import Applied
 from .session import Session
 from .settings import Settings, Source, named_profile, refuse_open_configuration
 from .telemetry import ResourceSample, ResourceUsage
+from .transfer import pull, push
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,28 @@ class Sandbox:
             raise KeyboardInterrupt
         stdout, stderr = collector.printed("stdout", outcome), collector.printed("stderr", outcome)
         return CommandResult(outcome.exit_code, stdout, stderr, outcome.usage, outcome.reached, outcome.egress)
+
+    def push(self, /, **values: Any) -> None:
+        """Copy values into variables: ``push(x=array)``. Either all are there in the end, or none.
+
+        docs/data.md says what can cross. Ctrl-C ends it, and nothing is lost.
+
+        Raises
+        ------
+        VariableError
+            A value can't cross: the error names its type and the part that failed.
+        SessionBusyError
+            A cell is running.
+        """
+        push(self._session, values)
+
+    def pull(self, name: str, /, *names: str) -> Any:
+        """Return a copy of a variable; of several, a tuple of copies. Raises as :meth:`push` does.
+
+        Nothing that the sandbox sends is unpickled, evaluated, imported or called.
+        """
+        values = pull(self._session, [name, *names])
+        return tuple(values.values()) if names else values[name]
 
     def usage(self) -> ResourceSample:
         """Return what it uses now."""

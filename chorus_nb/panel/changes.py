@@ -132,7 +132,7 @@ class ChangesPanel:
             if action == "discard":
                 return f"Thrown away: {_told(self._discard(name, paths))}."
             applied = self._review_of(name).apply(paths, globs=False)
-            left = f" Not taken over: {applied.refused[0].reason}." if applied.refused else ""
+            left = f" Not taken over: {_told([each.change for each in applied.refused])}." if applied.refused else ""
             return f"Taken over: {_told(applied.done)}.{left}"
         except ApplyError as error:
             return f"Taken over: {_told(error.applied.done)}. {printable(error, 400)}"

@@ -148,10 +148,10 @@ def test_nothing_happens_where_nothing_is_shown(action: object) -> None:
 
 
 def test_what_goes_wrong_is_said() -> None:
-    sandbox = Sandbox(created("fails"), created("gone"), created("later", conflict="you have changed it, too"))
+    sandbox = Sandbox(created("fails"), created("gone"), created("later", conflict="was changed here"))
     page = Page(sandbox)
     page.press("look", "one", None)
-    assert [file["warning"] for file in page.files] == ["", "", "conflict: you have changed it, too"]
+    assert [file["warning"] for file in page.files] == ["", "", "conflict: it was changed here"]
     page.press("apply", "one", page.files[0]["key"])
     assert page.state["one"]["note"] == "Taken over: nothing. One failed."
     page.press("show", "one", page.files[1]["key"])
