@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from .changes import Change, by_path
+from .changes import Change, Taken, by_path
 from .errors import ChangedMeanwhileError, ChorusError
-from .host_tree import HostTree, Identity, parents
+from .host_tree import HostTree, parents
 from .host_writes import HostWriter, Staged, is_closed, unstage
 from .working_copy import WorkingCopy
 
@@ -25,14 +25,14 @@ class Application:
     copy : WorkingCopy
     host : HostTree
         Of ``copy.folder``.
-    known : mutable mapping of str to Identity
+    taken : Taken
         Gets what we have put on the host.
     """
 
-    def __init__(self, copy: WorkingCopy, host: HostTree, known: MutableMapping[str, Identity]) -> None:
+    def __init__(self, copy: WorkingCopy, host: HostTree, taken: Taken) -> None:
         self._host = host
         self._writer = HostWriter(copy, host)
-        self._known = known
+        self._taken = taken
         self._failed: dict[str, str] = {}
         self._ended_by = ""
 
@@ -75,7 +75,10 @@ class Application:
                 self._sync(staged)
             # Folders are looked up anew: what was one when its files were written may be a link by now.
             self._host.forget()
-            self._each([each for each in batch if each.path not in self._failed], commit)
+            for change in batch:
+                # What is written already takes no more space.
+                if change.path not in self._failed and self._try(change, commit, anyway=change.path in staged):
+                    self._note(change)
         finally:
             for each in staged.values():
                 unstage(each)
@@ -92,9 +95,9 @@ class Application:
             if self._try(change, action):
                 self._note(change)
 
-    def _try(self, change: Change, action: Callable[[Change], None]) -> bool:
+    def _try(self, change: Change, action: Callable[[Change], None], anyway: bool = False) -> bool:
         reason = f"was not tried any more: {self._ended_by}"
-        if not self._ended_by:
+        if anyway or not self._ended_by:
             try:
                 action(change)
                 return True
@@ -110,12 +113,10 @@ class Application:
 
     def _note(self, change: Change) -> None:
         """Remember what the host has now: that is no change of its own."""
-        for path in (change.path, change.source):
-            now = self._writer.identity(path) if path else None
-            if now:
-                self._known[path] = now
-            else:
-                self._known.pop(path, None)
+        if change.host:
+            self._taken.replaced.add(change.host.inode)
+        for path in filter(None, (change.path, change.source)):
+            self._taken.note(path, self._writer.identity(path))
 
 
 def _batches(changes: Iterator[Change]) -> Iterator[list[Change]]:

@@ -16,6 +16,7 @@ from .config import SandboxConfig
 from .engines.base import Engine
 from .errors import ChorusError, ExecutionInterruptedError
 from .files import SandboxFiles
+from .progress import stopped_by
 from .sandbox import CommandResult, ExecutionResult, Sandbox
 
 _P = ParamSpec("_P")
@@ -81,6 +82,25 @@ def _awaitable(method: Callable[Concatenate[Any, _P], _T]) -> Callable[Concatena
     return call
 
 
+def _stoppable(
+    method: Callable[Concatenate[Any, _P], _T],
+) -> Callable[Concatenate[AsyncSandboxFiles, _P], Coroutine[Any, Any, _T]]:
+    """Make a method that moves files into one to await; where that is cancelled, it ends with its next piece."""
+
+    @functools.wraps(method)
+    async def call(self: AsyncSandboxFiles, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        await self._start()
+        stop = threading.Event()
+
+        def move() -> _T:
+            with stopped_by(stop):
+                return method(self._wrapped, *args, **kwargs)
+
+        return await _see_through(move, stop.set)
+
+    return call
+
+
 class AsyncSandboxFiles:
     """The files of one sandbox, as :class:`chorus_nb.files.SandboxFiles`."""
 
@@ -90,6 +110,8 @@ class AsyncSandboxFiles:
 
     read = _awaitable(SandboxFiles.read)
     write = _awaitable(SandboxFiles.write)
+    put = _stoppable(SandboxFiles.put)
+    get = _stoppable(SandboxFiles.get)
     digest = _awaitable(SandboxFiles.digest)
     stat = _awaitable(SandboxFiles.stat)
     exists = _awaitable(SandboxFiles.exists)
@@ -177,9 +199,20 @@ class AsyncSandbox:
         """Run a program in the container, beside the namespace. Waits and raises as :meth:`run` does."""
         return await self._in_turn(partial(self._wrapped.command, argv, timeout=timeout))
 
+    async def push(self, /, **values: Any) -> None:
+        """Copy values into variables, after the cells that were asked for before; as :meth:`Sandbox.push`."""
+        await self._in_turn(partial(self._wrapped.push, **values))
+
+    async def pull(self, name: str, /, *names: str) -> Any:
+        """Return copies of variables, after the cells that were asked for before; as :meth:`Sandbox.pull`."""
+        return await self._in_turn(partial(self._wrapped.pull, name, *names))
+
     usage = _awaitable(Sandbox.usage)
     info = _awaitable(Sandbox.info)
     restart = _awaitable(Sandbox.restart)
+    changes = _awaitable(Sandbox.changes)
+    apply = _awaitable(Sandbox.apply)
+    discard = _awaitable(Sandbox.discard)
 
     async def interrupt(self) -> None:
         """Interrupt the cell that another task waits for; those that wait for their turn go on waiting."""

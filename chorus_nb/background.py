@@ -17,6 +17,7 @@ from .replay import Replay, Strip
 from .sandbox import RichOutput
 from .session import Session
 from .turns import Turn
+from .variables import CellVariables
 
 _AGAIN_S = 0.1
 
@@ -69,7 +70,14 @@ class BackgroundCell(concurrent.futures.Future[RichOutput | None]):
     """
 
     def __init__(
-        self, shell: Any, turn: Turn, session: Session, code: str, timeout_s: float | None, strip: Strip
+        self,
+        shell: Any,
+        turn: Turn,
+        session: Session,
+        code: str,
+        timeout_s: float | None,
+        strip: Strip,
+        variables: CellVariables | None = None,
     ) -> None:
         super().__init__()
         self.session_name = session.name
@@ -78,6 +86,7 @@ class BackgroundCell(concurrent.futures.Future[RichOutput | None]):
         self._turn = turn
         self._session = session
         self._strip = strip
+        self._variables = variables
         publisher = Publisher(shell)
         self._replay = BackgroundReplay(strip, publisher) if publisher.has_kernel else TerminalReplay(strip)
         # Now, while the cell runs in the notebook: that puts the strip first in its output.
@@ -178,7 +187,7 @@ class BackgroundCell(concurrent.futures.Future[RichOutput | None]):
 
     def _outcome(self, code: str, timeout_s: float | None) -> tuple[BaseException | None, RichOutput | None]:
         try:
-            result = run_begun_cell(self._session, code, timeout_s, self._strip, self._replay, _ask)
+            result = run_begun_cell(self._session, code, timeout_s, self._strip, self._replay, _ask, self._variables)
         except BaseException as error:
             self._replay.show_error(error)
             return error, None

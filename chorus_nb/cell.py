@@ -16,12 +16,14 @@ from .errors import (
     OutOfMemoryError,
     SessionClosedError,
     SessionExpiredError,
+    VariableError,
 )
 from .replay import Replay, Strip
 from .sandbox import RichOutput
 from .script import Script, script_argv, script_error
 from .session import Session
 from .turns import Turn
+from .variables import CellVariables
 
 
 def ask(prompt: str, password: bool) -> str:
@@ -41,6 +43,7 @@ def run_in_turn(
     timeout_s: float | None,
     strip: Strip,
     on_input: InputHandler | None,
+    variables: CellVariables | None = None,
     **asked: Any,
 ) -> RichOutput | None:
     """Run a cell in a session and show it in the notebook cell that runs now.
@@ -62,7 +65,7 @@ def run_in_turn(
             raise ExecutionInterruptedError(
                 "KeyboardInterrupt", f"the cell did not run: the session {session.name!r} was running another one", []
             )
-        return run_begun_cell(session, code, timeout_s, strip, Replay(strip), on_input, **asked)
+        return run_begun_cell(session, code, timeout_s, strip, Replay(strip), on_input, variables, **asked)
 
 
 def run_begun_cell(
@@ -72,6 +75,7 @@ def run_begun_cell(
     strip: Strip,
     replay: Replay,
     on_input: InputHandler | None,
+    variables: CellVariables | None = None,
     **asked: Any,
 ) -> RichOutput | None:
     """Run a cell whose strip is shown already, and show its output by ``replay``."""
@@ -86,6 +90,8 @@ def run_begun_cell(
         session.report_loss()
         session.start()
         started = True
+        if variables:
+            variables.bring_in(session)
         strip.state("running")
         asked |= {"output": strip.output, "on_input": on_input, "on_late": replay.on_late}
         run = partial(session.command, argv) if argv else partial(session.execute, code, **asked)
@@ -95,6 +101,8 @@ def run_begun_cell(
         if notice:
             replay.stream("stderr", notice)
         error = script_error(outcome, session.config.limits) if argv else replay.error(outcome)
+        if variables and not error:
+            variables.bring_out(session)
         state = "interrupted" if outcome.interrupted else "error" if error else "done"
     except ChorusError as failure:
         state = _state_after(failure) if started else "failed"
@@ -114,5 +122,6 @@ def _state_after(failure: ChorusError) -> str:
         DiskQuotaExceededError: "disk full",
         SessionExpiredError: "expired",
         SessionClosedError: "stopped",
+        VariableError: "failed",
     }
     return next((state for kind, state in states.items() if isinstance(failure, kind)), "died")

@@ -63,3 +63,27 @@ class Change:
 def by_path(change: Change | Entry) -> list[str]:
     """Return what to sort by, so that folders come before what is in them."""
     return change.path.split("/")
+
+
+@dataclass(slots=True)
+class Taken:
+    """What has come to the host from one sandbox, or to the sandbox from the host: that is no change of the host's.
+
+    Attributes
+    ----------
+    now : dict of str to Identity
+        The host's file at a path, as it was then.
+    replaced : set of int
+        The inodes of files that have gone from the host for that.
+    """
+
+    now: dict[str, Identity] = field(default_factory=dict)
+    replaced: set[int] = field(default_factory=set)
+
+    def note(self, path: str, found: Identity | None) -> None:
+        """Note what the host has at a path now."""
+        before = self.now.pop(path, None)
+        if before:
+            self.replaced.add(before.inode)
+        if found:
+            self.now[path] = found

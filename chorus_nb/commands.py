@@ -16,11 +16,15 @@ from .mode import Mode, is_own
 from .review_commands import ReviewCommands
 from .session import Session
 from .status import describe, list_sessions, settings_table
+from .transfer_commands import TransferCommands
+from .turns import Turns
+from .variables import VariableCommands
 
 HELP = """\
 %%sandbox [NAME] [options]     run the cell in a sandbox; %%sandbox? shows the options
 %%sandbox a,b                  run it in several at once, side by side
 %%sandbox --lang sh            run a shell script, also where the image has no Python
+%%sandbox -i x,y -o z          copy x and y in before it runs, and z out after it
 %%sandbox --bg                 run it in the background; the cell's value is its handle
 %sandbox on [NAME] [options]   run every following cell in the sandbox, until %sandbox off
 %sandbox off                   run cells in the notebook's kernel again
@@ -37,6 +41,10 @@ HELP = """\
 %sandbox diff [PATHS]          what a session with --repo overlay has changed; --session NAME for each of these three
 %sandbox apply [PATHS]         take that over to your files; --check only says what would be
 %sandbox discard [PATHS]       throw it away: the sandbox has your files again
+%sandbox push VARS             copy variables of the notebook into a session; --session NAME
+%sandbox pull VARS             copy variables of a session into the notebook
+%sandbox put SRC ... DST       copy files and folders into a session, as cp -r; --session NAME for both
+%sandbox get SRC ... DST       copy them out; --force replaces files that differ
 %sandbox panel                 every session, live, with buttons"""
 
 _ON = re.compile(r"\s*%sandbox[ \t]+on\b")
@@ -55,6 +63,8 @@ class Commands:
         Reads a line with the options of ``%%sandbox``.
     show_panel : callable
         Shows the panel.
+    turns : Turns
+        Which cell of a session comes next.
     """
 
     def __init__(
@@ -64,6 +74,7 @@ class Commands:
         mode: Mode,
         parse: Callable[[str], Namespace],
         show_panel: Callable[[], object],
+        turns: Turns,
     ) -> None:
         self._shell = shell
         self._manager = manager
@@ -71,6 +82,7 @@ class Commands:
         self._parse = parse
         self._show_panel = show_panel
         self.review = ReviewCommands(shell, manager)
+        self.transfer = TransferCommands(manager)
         self._commands: dict[str, Callable[[str], object]] = {
             "status": self._status,
             "list": self._list,
@@ -83,6 +95,8 @@ class Commands:
             "panel": self._panel,
             "config": self._config,
             **self.review.table,
+            **VariableCommands(shell, manager, turns).table,
+            **self.transfer.table,
             "on": self._on,
             "off": self._off,
             "help": self._help,
@@ -188,9 +202,16 @@ class Commands:
 
 
 def _refuse(arguments: Namespace, command: str, *also: str) -> None:
-    for option in ("bg", "matrix", *also):
+    flags = {
+        "bg": "--bg",
+        "matrix": "--matrix",
+        "inputs": "-i",
+        "outputs": "-o",
+        **{each: f"--{each}" for each in also},
+    }
+    for option, typed in flags.items():
         if getattr(arguments, option):
             raise ConfigurationError(
-                f"{command} can't take --{option}: it belongs to one cell.",
+                f"{command} can't take {typed}: it belongs to one cell.",
                 next_step="Write %%sandbox above that cell.",
             )

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 
-from .changes import Change, ChangeKind, by_path
+from .changes import Change, ChangeKind, Taken, by_path
 from .content import digest, is_sparse
 from .errors import ChangedMeanwhileError, ChorusError, WorkingCopyError
 from .git_folders import GitFolders, what_changed
 from .host_tree import MAX_ENTRIES, PERMISSIONS, HostTree, Identity, checked, parents
 from .links import why_not_taken
 from .renames import pair_renames
-from .working_copy import Entry, FileState, WorkingCopy
+from .working_copy import NEVER_SEEN_NS, Entry, FileState, WorkingCopy
 
 _HIDDEN = "is hidden from the sandbox, and so is not taken from it"
 _OTHER_CASE = "has another name on the host, in upper or lower case"
 _MEANWHILE = "was changed on the host meanwhile"
 _GIT = "is git's own, and so it is not taken over"
+_REMOVED = "was removed on the host meanwhile"
 _STAYS = "holds files that are not taken over, and so it stays"
 
 
@@ -27,7 +29,7 @@ def find_changes(
     copy: WorkingCopy,
     host: HostTree,
     *,
-    known: Mapping[str, Identity],
+    taken: Taken,
     hides: Callable[[str], bool],
     with_git: bool = False,
 ) -> list[Change]:
@@ -38,8 +40,8 @@ def find_changes(
     copy : WorkingCopy
     host : HostTree
         Of ``copy.folder``.
-    known : mapping of str to Identity
-        What we have put on the host, or taken from it for the sandbox: with that there is no conflict, however late.
+    taken : Taken
+        With what is in there is no conflict, however late it came.
     hides : callable
         Whether the sandbox must not see what the host has at a path.
     with_git : bool
@@ -55,7 +57,7 @@ def find_changes(
         raise WorkingCopyError(
             f"The sandbox has touched more than {MAX_ENTRIES} paths.", next_step="Remove some of them in the sandbox."
         )
-    return _Comparison(entries, copy, host, known, hides).run(with_git)
+    return _Comparison(entries, copy, host, taken, hides).run(with_git)
 
 
 class _Comparison:
@@ -66,17 +68,18 @@ class _Comparison:
         entries: Mapping[str, Entry],
         copy: WorkingCopy,
         host: HostTree,
-        known: Mapping[str, Identity],
+        taken: Taken,
         hides: Callable[[str], bool],
     ) -> None:
         self._copy = copy
         self._host = host
-        self._known = known
+        self._taken = taken
         self._hides = hides
         self._entries = entries
         self._git = GitFolders(self._is_there)
         self._inside_git: dict[str, list[Change]] = {}
         self._kept: set[str] = set()
+        self._inodes: set[int] = set()
         self._found: list[Change] = []
 
     def run(self, with_git: bool) -> list[Change]:
@@ -89,7 +92,19 @@ class _Comparison:
                     self._look(Entry(path, None, entry.base_ns))
         found = [replace(each, refusal=_STAYS) if self._has_to_stay(each) else each for each in self._found]
         git = chain(*self._inside_git.values()) if with_git else _summed_up(self._inside_git)
-        return sorted([*pair_renames(found, self._host), *git], key=by_path)
+        paired = [self._with_origin(each) for each in pair_renames(found, self._host)]
+        return sorted([*paired, *git], key=by_path)
+
+    def _with_origin(self, change: Change) -> Change:
+        """Return a new file with the conflict that it has where it began as one that the host has removed meanwhile."""
+        if change.kind != "created" or change.file_kind != "file" or change.conflict or change.refusal:
+            return change
+        try:
+            numbers = _numbers_in(self._copy.origin(change.path))
+        except WorkingCopyError:
+            return change  # It is gone again: that is seen when it is taken over.
+        known = not numbers.isdisjoint(self._inodes) or not numbers.isdisjoint(self._taken.replaced)
+        return change if known or not numbers else replace(change, conflict=_REMOVED)
 
     def _is_there(self, path: str) -> bool:
         """Whether the sandbox or the host has something at a path."""
@@ -110,9 +125,11 @@ class _Comparison:
 
     def _look(self, entry: Entry) -> None:
         path, folder = entry.path, self._git.around(entry.path)
-        if folder is not None or self._hides(path):
+        # The sandbox was never shown what is there, or something else is mounted over it.
+        hidden = self._hides(path) or entry.base_ns <= NEVER_SEEN_NS
+        if folder is not None or hidden:
             self._kept.update(parents(path))
-        if self._hides(path):
+        if hidden:
             # What is mounted over a path has an empty file or a folder to be mounted on.
             if entry.state and entry.state.kind != "directory" and entry.state.size_bytes:
                 self._found.append(Change("created", path, None, entry.state, refusal=_HIDDEN))
@@ -144,6 +161,7 @@ class _Comparison:
             return self._created(path, after, with_digest) if after else None
         before = self._host.state(path, found)
         host = Identity.of(found)
+        self._inodes.add(host.inode)
         conflict = "" if self._is_as_it_was(entry, before, host) else _MEANWHILE
         if after is None:
             return Change("deleted", path, before, None, conflict=conflict, host=host)
@@ -162,7 +180,7 @@ class _Comparison:
         return Change("created", path, None, after, digest=digest, refusal=self._refusal(path, after))
 
     def _is_as_it_was(self, entry: Entry, before: FileState, host: Identity) -> bool:
-        known = self._known.get(entry.path)
+        known = self._taken.now.get(entry.path)
         if before.kind == "directory" and entry.state is None:
             return True  # It changes with what is in it, and that is looked at by itself.
         if before.kind == "directory" and known and known.mode == host.mode:
@@ -204,3 +222,9 @@ def _summed_up(inside: Mapping[str, list[Change]]) -> Iterator[Change]:
         if words := ", ".join(what_changed(paths)):
             state = FileState("directory", 0, 0, 0)
             yield Change("modified", folder or ".", None, state, refusal=f"{_GIT}: {words}")
+
+
+def _numbers_in(data: bytes) -> set[int]:
+    """Return every number that some bytes may hold: a handle of a file has its inode's, in 4 or in 8 of them."""
+    starts = [(start, size) for size in (4, 8) for start in range(len(data) - size + 1)]
+    return {int.from_bytes(data[start : start + size], sys.byteorder) for start, size in starts}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from .agent.wire import Decoder, Message, WireError, encode, new_id
+from .agent.wire import Decoder, Message, WireError, encode_parts, new_id
 from .engines.base import ByteStream
 from .errors import AgentProtocolError
 from .writer import Writer
@@ -210,7 +210,7 @@ class Conversation:
         return self.ended
 
     def _send(self, message: Message) -> None:
-        self._writer.put(encode(message))
+        self._writer.put(encode_parts(message))
 
     def _read(self) -> None:
         error = None

@@ -16,7 +16,7 @@ _PIECE_BYTES = 2**22
 _OPEN_TO_OWNER = 0o700
 
 
-def discard_changes(changes: Sequence[Change], host: HostTree, files: SandboxFiles, workspace: str) -> None:
+def discard_changes(changes: Sequence[Change], host: HostTree, files: SandboxFiles) -> None:
     """Undo changes in a sandbox.
 
     Parameters
@@ -25,8 +25,7 @@ def discard_changes(changes: Sequence[Change], host: HostTree, files: SandboxFil
     host : HostTree
         The repository.
     files : SandboxFiles
-    workspace : str
-        Where the sandbox has the repository.
+        Of the sandbox, whose cells work in the repository.
 
     Raises
     ------
@@ -37,18 +36,19 @@ def discard_changes(changes: Sequence[Change], host: HostTree, files: SandboxFil
     """
     in_order = sorted(changes, key=by_path)
     for change in in_order:
-        if change.kind != "created" and change.file_kind == "directory" and change.before and change.after:
-            files.chmod(f"{workspace}/{change.path}", change.before.mode & PERMISSIONS | _OPEN_TO_OWNER)
-    _remove(in_order, files, workspace)
+        # What is in a folder can be neither removed nor brought back where its owner may not write to it.
+        if change.after and change.after.kind == "directory" and change.after.mode & _OPEN_TO_OWNER != _OPEN_TO_OWNER:
+            files.chmod(change.path, change.after.mode & PERMISSIONS | _OPEN_TO_OWNER)
+    _remove(in_order, files)
     for change in in_order:
         if change.before:
-            _restore(change, change.before, host, files, workspace)
+            _restore(change, change.before, host, files)
     for change in reversed(in_order):
         if change.before and change.before.kind == "directory":
-            files.chmod(f"{workspace}/{change.path}", change.before.mode & PERMISSIONS)
+            files.chmod(change.path, change.before.mode & PERMISSIONS)
 
 
-def _remove(changes: Sequence[Change], files: SandboxFiles, workspace: str) -> None:
+def _remove(changes: Sequence[Change], files: SandboxFiles) -> None:
     """Remove what the host does not have, or has as something else; folders with all that is in them."""
     removed: set[str] = set()
     for change in changes:
@@ -57,31 +57,30 @@ def _remove(changes: Sequence[Change], files: SandboxFiles, workspace: str) -> N
         )
         if other and removed.isdisjoint(parents(change.path)):
             removed.add(change.path)
-            files.remove(f"{workspace}/{change.path}", recursive=True, missing_ok=True)
+            files.remove(change.path, recursive=True, missing_ok=True)
 
 
-def _restore(change: Change, before: FileState, host: HostTree, files: SandboxFiles, workspace: str) -> None:
+def _restore(change: Change, before: FileState, host: HostTree, files: SandboxFiles) -> None:
     path = change.source or change.path
-    target = f"{workspace}/{path}"
     if change.kind == "mode":
-        files.chmod(target, before.mode & PERMISSIONS)
+        files.chmod(path, before.mode & PERMISSIONS)
     elif before.kind == "directory":
-        files.mkdir(target, exist_ok=True)
+        files.mkdir(path, exist_ok=True)
     elif before.kind == "link":
-        files.remove(target, missing_ok=True)
-        files.symlink(target, before.target)
+        files.remove(path, missing_ok=True)
+        files.symlink(path, before.target)
     elif before.kind == "file":
-        _write(path, target, before, host, files)
+        _write(path, before, host, files)
 
 
-def _write(path: str, target: str, before: FileState, host: HostTree, files: SandboxFiles) -> None:
+def _write(path: str, before: FileState, host: HostTree, files: SandboxFiles) -> None:
     mode = before.mode & PERMISSIONS
     with host.open(path) as content:
         if before.size_bytes <= _PIECE_BYTES:
             data = content.read(_PIECE_BYTES)
-            files.write(target, data, mode=mode, modified_ns=before.modified_ns)
+            files.write(path, data, mode=mode, modified_ns=before.modified_ns)
             return
-        with files.open(target, "wb") as file:
+        with files.open(path, "wb") as file:
             while piece := content.read(_PIECE_BYTES):
                 file.write(piece)
-    files.chmod(target, mode)
+    files.chmod(path, mode)

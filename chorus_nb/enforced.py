@@ -7,8 +7,7 @@ loosened on purpose has to be what was asked for, and no looser than that.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,8 +17,9 @@ from .config.folders import Tmpfs
 from .config.security import DEFAULT, DISABLE, UNCONFINED
 from .config.units import size_text
 from .control import Control, Text
-from .engines.base import HOME, WORKSPACE, ContainerSpec, Mask
+from .engines.base import HOME, WORKSPACE, ContainerSpec
 from .mountinfo import MountPoint, mount_at, mounts_of
+from .mounts_enforced import is_null, mount_controls
 
 MASKED = (
     *("/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi"),
@@ -85,9 +85,7 @@ def locks(found: LocksReport, spec: ContainerSpec) -> Iterator[Control]:
     if not own_kernel:  # One that has its own lists none of the host's file systems.
         yield from _overlays(mounts, spec)
     yield from _paths(mounts, found, spec, own_kernel)
-    yield from _extra_mounts(mounts, spec)
-    if spec.masks:
-        yield _masks(mounts, spec)
+    yield from mount_controls(mounts, spec, own_kernel)
     yield _device_list(found, spec, own_kernel)
 
 
@@ -264,7 +262,7 @@ def _masked(mounts: list[MountPoint], real: str | None) -> str:
     mount = mount_at(mounts, real)
     if mount is None or mount.path != real:
         return "visible"
-    return "masked" if _is_null(mount) or (mount.kind == "tmpfs" and mount.read_only) else "visible"
+    return "masked" if is_null(mount) or (mount.kind == "tmpfs" and mount.read_only) else "visible"
 
 
 def _read_only(mounts: list[MountPoint], real: str | None) -> str:
@@ -272,49 +270,6 @@ def _read_only(mounts: list[MountPoint], real: str | None) -> str:
         return "absent" if real == "" else "not looked at"
     mount = mount_at(mounts, real)
     return "read-only" if mount is not None and mount.read_only else "writable"
-
-
-def _extra_mounts(mounts: list[MountPoint], spec: ContainerSpec) -> Iterator[Control]:
-    """Folders of the host and named volumes that were asked for: each is there, and read-only where that was asked."""
-    asked = {
-        **{mount.target: mount.read_only for mount in spec.mounts if mount not in spec.image.mounts},
-        **{volume.target: volume.read_only for volume in spec.volumes if volume.name},
-    }
-    for path, read_only in asked.items():
-        mount = mount_at(mounts, path)
-        found = "none" if mount is None or mount.path != path else "read-only" if mount.read_only else "writable"
-        in_force = found == "read-only" or (found == "writable" and not read_only)
-        if path != WORKSPACE:
-            yield Control(f"mount {path}", "read-only" if read_only else "writable", found, in_force)
-
-
-def _masks(mounts: list[MountPoint], spec: ContainerSpec) -> Control:
-    """What is masked of mounted folders: each mask lies on its folder's mount, and nothing lies on the mask."""
-    roots = {*(mount.target for mount in spec.mounts), *(volume.target for volume in spec.volumes)}
-    folders = {mount.id for root in roots if (mount := mount_at(mounts, root)) and mount.path == root}
-    covered = {mount.parent for mount in mounts}
-    in_force = {
-        mount.path: mount.kind == "tmpfs" and mount.read_only
-        for mount in mounts
-        if mount.parent in folders and mount.id not in covered and (_is_null(mount) or mount.kind == "tmpfs")
-    }
-    seen = [mask for mask in spec.masks if mask.path not in in_force or (mask.is_folder and not in_force[mask.path])]
-    return Control("masked files", _counted(spec.masks), _but(spec.masks, seen), not seen)
-
-
-def _counted(masks: Sequence[Mask]) -> str:
-    folders = sum(mask.is_folder for mask in masks)
-    numbers = ((len(masks) - folders, "file"), (folders, "folder"))
-    return ", ".join(f"{number} {word}{'s' * (number != 1)}" for number, word in numbers if number)
-
-
-def _but(masks: Sequence[Mask], seen: Sequence[Mask]) -> str:
-    """Name one that can be seen: a list of hundreds would help nobody."""
-    return f"all but {len(seen)}, such as {seen[0].path!r}" if seen else _counted(masks)
-
-
-def _is_null(mount: MountPoint) -> bool:
-    return PurePosixPath(mount.root).name == "null" and mount.kind in ("tmpfs", "devtmpfs")
 
 
 def _device_list(found: LocksReport, spec: ContainerSpec, own_kernel: bool) -> Control:

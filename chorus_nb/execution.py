@@ -6,14 +6,15 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .agent.wire import Message
 from .asking import InputHandler, Question, refusal
 from .buffers import with_buffers
 from .conversation import Conversation, Exchange, Request, Signal
 from .egress import HostTraffic, egress_notice
-from .endings import gave_no_answer
+from .endings import gave_no_answer, process_lost
 from .errors import (
     AgentProtocolError,
     ChorusError,
@@ -42,7 +43,27 @@ SHOWN_AFTER_INTERRUPT_S = 1.0
 STOOD_STILL_S = 1.0
 """How late the end of a time limit is noticed where this process was stopped meanwhile, and did not just wait."""
 
-_REPLIES = {"execute_request": "execute_reply", "command_request": "command_reply"}
+_REPLIES = {
+    "execute_request": "execute_reply",
+    "command_request": "command_reply",
+    "push_request": "execute_reply",
+    "pull_request": "execute_reply",
+}
+
+
+class Transfer(Protocol):
+    """Variables on their way, as far as an execution has to know."""
+
+    message_types: tuple[str, ...]
+
+    def begin(self, send: Callable[[Request], None]) -> None:
+        """Begin to send, in another thread, where that is what it does."""
+
+    def take(self, message: Message) -> None:
+        """Take a message of :attr:`message_types`. Raises ``AgentProtocolError``."""
+
+    def end(self) -> None:
+        """Send no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +113,7 @@ class Execution:
         self._exchange: Exchange | None = None
         self._on_input: InputHandler | None = None
         self._question: Question | None = None
+        self._transfer: Transfer | None = None
         self._usage: ResourceUsage | None = None
         self._timeout_s: float | None = None
         self._deadline_s: float | None = None
@@ -110,8 +132,10 @@ class Execution:
         on_message: Callable[[Message], None],
         on_input: InputHandler | None,
         on_late: Callable[[Message], None] | None = None,
+        transfer: Transfer | None = None,
     ) -> Outcome:
         """Send the request and see it to its end; ``on_late`` gets what comes after that."""
+        self._transfer = transfer
         self._timeout_s = timeout_s
         self._on_input = on_input
         self._session.egress.begin()
@@ -120,11 +144,16 @@ class Execution:
         with ask(self._request) as self._exchange, late.of(self._exchange.msg_id, self._outputs, on_late):
             self._exchange.on_ending = self._give_up_question
             try:
+                if transfer:
+                    transfer.begin(partial(self._conversation.tell, parent_id=self._exchange.msg_id))
                 return self._wait(on_message)
             except BaseException:
                 # Whatever went wrong here, the cell must not run on with nobody listening.
                 self._tell("kill_request")
                 raise
+            finally:
+                if transfer:
+                    transfer.end()
 
     def _wait(self, on_message: Callable[[Message], None]) -> Outcome:
         while True:
@@ -207,19 +236,21 @@ class Execution:
         if message.msg_type == _REPLIES[self._request.msg_type]:
             return message.content
         if message.msg_type == "worker_exit":
-            self._session.close_widgets()
+            self._session.worker_exited(message)
             raise self._worker_died(message.content)
         if message.msg_type == "resource_usage":
             self._usage = self._session.last_usage = self._figures(self._session.egress.counted(message).content)
             self._exchange.take()
             return None
         self._exchange.take()
-        if message.msg_type == "input_request":
+        if self._transfer and message.msg_type in self._transfer.message_types:
+            self._transfer.take(message)
+        elif message.msg_type == "input_request":
             self._ask(message)
         elif message.msg_type in COMM_TYPES:
             self._session.take_comm(message)
         elif message.msg_type == "error" or not self._is_late():
-            admitted = self._outputs.admit(with_buffers(message))
+            admitted = self._outputs.admit(self._outputs.with_files(with_buffers(message)))
             if admitted:
                 on_message(admitted)
         return None
@@ -303,6 +334,9 @@ class Execution:
 
     def _worker_died(self, content: Mapping[str, Any]) -> ChorusError:
         reason = content.get("reason")
+        if reason == "replaced":
+            self._session.report_loss()
+            return process_lost(self._session.name)
         if reason == "out_of_memory":
             return self._out_of_memory()
         if reason == "killed" and self._asked_to_end == "timed out":

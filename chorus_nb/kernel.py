@@ -76,6 +76,7 @@ class SandboxKernel(IPythonKernel):
     def start(self) -> None:
         """Begin to serve."""
         self._magics = attach(self.shell, self.sessions)
+        self._magics.namespace = None
         self._figures: dict[str, Any] | None = None
         super().start()
 

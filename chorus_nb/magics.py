@@ -28,6 +28,7 @@ from .script import Script
 from .session import Session
 from .side_by_side import Branch, run_side_by_side
 from .turns import Turn, Turns
+from .variables import CellVariables
 
 StripFactory = Callable[[Session, str, Callable[[], None], OutputMode | None], Strip]
 
@@ -70,6 +71,8 @@ class SandboxMagics(Magics):
     ----------
     turns : Turns
         Which cell of a session comes next.
+    namespace : dict or None
+        The variables that ``-i`` and ``-o`` are about; None where the notebook has none outside of its sandboxes.
     """
 
     def __init__(
@@ -78,9 +81,10 @@ class SandboxMagics(Magics):
         super().__init__(shell)
         self.manager = manager
         self.mode = Mode(shell, self.run)
-        self.commands = Commands(shell, manager, self.mode, self.parse, show_panel)
-        self._make_strip = make_strip
         self.turns = Turns()
+        self.namespace: dict[str, Any] | None = shell.user_ns
+        self.commands = Commands(shell, manager, self.mode, self.parse, show_panel, self.turns)
+        self._make_strip = make_strip
 
     @magic_arguments("%sandbox")
     @kwds(usage="%%sandbox [NAME] [options]")
@@ -100,6 +104,8 @@ class SandboxMagics(Magics):
     )
     @argument("--gauge", choices=("on", "off"), help="The strip above the output.")
     @argument("--bg", action="store_true", help="Return at once, with a handle; the output appears as it comes.")
+    @argument("-i", dest="inputs", action="append", metavar="VARS", help="Copy these variables in first: x,y.")
+    @argument("-o", dest="outputs", action="append", metavar="VARS", help="Copy these out after it: z.")
     @argument(
         "--matrix",
         action="append",
@@ -148,22 +154,23 @@ class SandboxMagics(Magics):
         # The magic's cell ends with a line break that the notebook's has not.
         cell = cell.removesuffix("\n")
         cell = Script(cell) if arguments.lang == "sh" else cell
+        variables = CellVariables.of(self.namespace, arguments, len(sessions_asked(arguments)))
         sessions = self._sessions(arguments)
         timeout_s = typed_s or self.manager.settings_of(sessions[0]).config.limits.timeout_s
         if arguments.matrix:
             try:
-                return self._run_many(arguments, sessions, cell, timeout_s)
+                return self._run_many(arguments, sessions, cell, timeout_s, variables)
             finally:
                 self.manager.remove_all(sessions)
         if len(sessions) > 1:
-            return self._run_many(arguments, sessions, cell, timeout_s)
+            return self._run_many(arguments, sessions, cell, timeout_s, variables)
         turn, strip = self._turn_and_strip(arguments, sessions[0])
         if arguments.bg:
-            return BackgroundCell(self.shell, turn, sessions[0], cell, timeout_s, strip)
+            return BackgroundCell(self.shell, turn, sessions[0], cell, timeout_s, strip, variables)
         on_input = ask if can_ask(self.shell) else None
         # In is the notebook's: so are the numbers in tracebacks, and of Out.
         number = self.shell.displayhook.prompt_count
-        return run_in_turn(turn, sessions[0], cell, timeout_s, strip, on_input, execution_count=number)
+        return run_in_turn(turn, sessions[0], cell, timeout_s, strip, on_input, variables, execution_count=number)
 
     def _sessions(self, arguments: Namespace) -> list[Session]:
         if arguments.output:
@@ -177,9 +184,16 @@ class SandboxMagics(Magics):
             return self.manager.make(asked)
         return [self.manager.ensure(name, options, fresh=arguments.fresh) for name, options in asked.items()]
 
-    def _run_many(self, arguments: Namespace, sessions: list[Session], cell: str, timeout_s: float | None) -> object:
+    def _run_many(
+        self,
+        arguments: Namespace,
+        sessions: list[Session],
+        cell: str,
+        timeout_s: float | None,
+        variables: CellVariables | None,
+    ) -> object:
         branches = [Branch(session, *self._turn_and_strip(arguments, session)) for session in sessions]
-        return run_side_by_side(branches, cell, timeout_s)
+        return run_side_by_side(branches, cell, timeout_s, variables)
 
     def _turn_and_strip(self, arguments: Namespace, session: Session) -> tuple[Turn, Strip]:
         turn = self.turns.enter(session)

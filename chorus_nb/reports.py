@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .changes import Change, ChangeKind
 from .difference import Budget, Difference, Report, Version, compare, count, named, visible
-from .errors import ChorusError, ConfigurationError
+from .errors import ChorusError
 from .review import Review
 from .session import Session
 from .working_copy import FileState
@@ -26,22 +26,7 @@ MAX_READ_BYTES = 2**28
 
 def review_of(session: Session) -> Review:
     """Return what is known of a session's changes. Raises ``ConfigurationError`` where it has no view of its own."""
-    review = session.view.review
-    if review is None:
-        raise _no_view(session)
-    return review
-
-
-def _no_view(session: Session) -> ConfigurationError:
-    mode = session.config.repository.mode
-    if mode == "overlay":
-        return ConfigurationError(
-            f"The session {session.name!r} has not started, so nothing has changed.", next_step="Run a cell in it."
-        )
-    return ConfigurationError(
-        f"The session {session.name!r} has no view of its own of the repository: it was made with --repo {mode}.",
-        next_step=f"Make one: %%sandbox {session.name} --fresh --repo overlay.",
-    )
+    return session.view.review(session.name)
 
 
 def report(review: Review, name: str, changes: Sequence[Change]) -> Report:

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .apply import Application
-from .changes import Change
+from .changes import Change, Taken
 from .comparison import find_changes
 from .content import digest
 from .discard import discard_changes
-from .engines.base import WORKSPACE
 from .errors import ApplyError, ChangedMeanwhileError, DiscardError, RepositoryNotFoundError
 from .host_tree import HostTree, Identity, parents
 from .path_selection import PathSelection
@@ -68,7 +67,7 @@ class Review:
     def __init__(self, copy: WorkingCopy, hides: Callable[[str], bool] = lambda path: False) -> None:
         self.copy = copy
         self._hides = hides
-        self._known: dict[str, Identity] = {}
+        self._taken = Taken()
         self._shown: dict[str, tuple[object, ...]] = {}
         self._looked_at: dict[tuple[str, ...], PathSelection] = {}
         self._lock = threading.RLock()
@@ -164,7 +163,7 @@ class Review:
             reasons = {each.path: each.conflict or self._unseen(each) for each in chosen if not each.refusal}
             ready = [each for each in chosen if not each.refusal and not reasons[each.path]]
             if not check:
-                reasons |= Application(self.copy, host, self._known).run(ready)
+                reasons |= Application(self.copy, host, self._taken).run(ready)
         refused = tuple(Refused(each, each.refusal) for each in chosen if each.refusal)
         failed = tuple(Refused(each, reasons[each.path]) for each in chosen if reasons.get(each.path))
         applied = Applied(tuple(each for each in ready if not reasons[each.path]), refused, failed)
@@ -172,9 +171,7 @@ class Review:
             raise _apply_error(applied, check)
         return applied
 
-    def discard(
-        self, paths: Sequence[str], files: SandboxFiles, workspace: str = WORKSPACE, *, globs: bool = True
-    ) -> list[Change]:
+    def discard(self, paths: Sequence[str], files: SandboxFiles, *, globs: bool = True) -> list[Change]:
         """Bring the host's version back into the sandbox, and return what was thrown away.
 
         Parameters
@@ -183,8 +180,6 @@ class Review:
             As of :meth:`changes`.
         files : SandboxFiles
             Of the sandbox; it is started where it does not run.
-        workspace : str
-            Where it has the repository.
         globs : bool
             As of :class:`PathSelection`.
 
@@ -201,7 +196,7 @@ class Review:
             selection = PathSelection(paths, self.copy.folder, globs=globs)
             chosen = selection.of(self._find(host, ()))
             in_detail = selection.of(self._find(host, (), with_git=True)) if chosen else []
-            discard_changes(in_detail, host, files, workspace)
+            discard_changes(in_detail, host, files)
             for change in in_detail:
                 self._note(change, host)
             done = {path for each in in_detail for path in (each.path, each.source)}
@@ -225,7 +220,7 @@ class Review:
             yield host
 
     def _find(self, host: HostTree, paths: Sequence[str], with_git: bool = False) -> list[Change]:
-        found = find_changes(self.copy, host, known=self._known, hides=self._hides, with_git=with_git)
+        found = find_changes(self.copy, host, taken=self._taken, hides=self._hides, with_git=with_git)
         return PathSelection(paths, self.copy.folder).of(found)
 
     def _unseen(self, change: Change) -> str:
@@ -235,9 +230,9 @@ class Review:
         return _LOOK_AGAIN if (seen is not None or in_sight) and seen != _shown_of(change) else ""
 
     def _note(self, change: Change, host: HostTree) -> None:
-        found = host.find(change.source or change.path)
-        if found:
-            self._known[change.source or change.path] = Identity.of(found)
+        path = change.source or change.path
+        found = host.find(path)
+        self._taken.note(path, Identity.of(found) if found else None)
 
 
 def _shown_of(change: Change) -> tuple[object, ...]:

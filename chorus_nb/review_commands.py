@@ -16,7 +16,6 @@ from .changes import Change
 from .difference import as_html, as_text, count, visible
 from .errors import ApplyError, ChorusError
 from .files import SandboxFiles
-from .launch import workspace_of
 from .manager import DEFAULT_NAME, SessionManager
 from .reports import MAX_LISTED, line, listed, report, review_of, without_containing
 from .review import Applied, Refused
@@ -94,8 +93,7 @@ class ReviewCommands:
 
 def discard(session: Session, paths: Sequence[str], *, globs: bool = True) -> list[Change]:
     """Bring the host's version of these paths back into a sandbox; ``globs`` as of :meth:`Review.discard`."""
-    workspace = workspace_of(session.config, session.engine.capabilities(), session.folder)[1]
-    return review_of(session).discard(paths, SandboxFiles(session), workspace, globs=globs)
+    return review_of(session).discard(paths, SandboxFiles(session), globs=globs)
 
 
 _FLAGS: dict[str, tuple[str, ...]] = {"diff": (), "apply": ("--check",), "discard": ()}

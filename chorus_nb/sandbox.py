@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from .agent.wire import Message
 from .asking import InputHandler
+from .changes import Change
 from .config import OPTIONS, SandboxConfig, duration_s, unknown_option
 from .controls import AgentInfo
 from .egress import HostTraffic, denied
@@ -19,9 +21,11 @@ from .files import SandboxFiles
 from .limits_reached import ReachedLimit
 from .payloads import Page, payloads
 from .repository import find_repository
+from .review import Applied
 from .session import Session
 from .settings import Settings, Source, named_profile, refuse_open_configuration
 from .telemetry import ResourceSample, ResourceUsage
+from .transfer import pull, push
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +239,28 @@ class Sandbox:
         stdout, stderr = collector.printed("stdout", outcome), collector.printed("stderr", outcome)
         return CommandResult(outcome.exit_code, stdout, stderr, outcome.usage, outcome.reached, outcome.egress)
 
+    def push(self, /, **values: Any) -> None:
+        """Copy values into variables: ``push(x=array)``. Either all are there in the end, or none.
+
+        docs/data.md says what can cross. Ctrl-C ends it, and nothing is lost.
+
+        Raises
+        ------
+        VariableError
+            A value can't cross: the error names its type and the part that failed.
+        SessionBusyError
+            A cell is running.
+        """
+        push(self._session, values)
+
+    def pull(self, name: str, /, *names: str) -> Any:
+        """Return a copy of a variable; of several, a tuple of copies. Raises as :meth:`push` does.
+
+        Nothing that the sandbox sends is unpickled, evaluated, imported or called.
+        """
+        values = pull(self._session, [name, *names])
+        return tuple(values.values()) if names else values[name]
+
     def usage(self) -> ResourceSample:
         """Return what it uses now."""
         self._session.start()
@@ -245,6 +271,51 @@ class Sandbox:
         self._session.start()
         assert self._session.info is not None
         return self._session.info
+
+    def changes(self, paths: Sequence[str] = ()) -> list[Change]:
+        """Return what differs from the host in its own view of the repository (``repo="overlay"``), by path.
+
+        Parameters
+        ----------
+        paths : sequence of str
+            Files, folders, or globs as in ``.gitignore``, relative to the repository; all where empty.
+
+        Raises
+        ------
+        NoSuchChangeError
+            One of them matches no change; names the nearest.
+        ConfigurationError
+            It has no view of its own.
+        """
+        review = self._session.view.review(self._session.name)
+        changes = review.changes(paths)
+        review.shown(changes, paths)
+        return changes
+
+    def apply(self, paths: Sequence[str] = (), *, check: bool = False) -> Applied:
+        """Take changes over to the host, each as a whole or not at all; with ``check`` only say what would be.
+
+        Raises
+        ------
+        NoSuchChangeError, ConfigurationError
+            As :meth:`changes`; nothing was done.
+        ApplyError
+            Some could not be taken over, as the host's file was changed meanwhile, or the sandbox's since
+            :meth:`changes`; all others were.
+        """
+        return self._session.view.review(self._session.name).apply(paths, check=check)
+
+    def discard(self, paths: Sequence[str] = ()) -> list[Change]:
+        """Bring the host's version back into its view, and return what was thrown away.
+
+        Raises
+        ------
+        NoSuchChangeError, ConfigurationError
+            As :meth:`changes`; nothing was done.
+        SandboxFileError, DiscardError
+            Some of it could not be.
+        """
+        return self._session.view.review(self._session.name).discard(paths, self.files)
 
     def interrupt(self) -> None:
         """Interrupt the cell that another thread runs."""

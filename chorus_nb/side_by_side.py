@@ -21,6 +21,7 @@ from .replay import Strip
 from .sandbox import RichOutput
 from .session import Session
 from .turns import Turn
+from .variables import CellVariables
 
 LIVE_AFTER_S = 0.3
 LIVE_INTERVAL_S = 0.25
@@ -51,12 +52,13 @@ class Branch:
         # Not the thread's own end: an interrupt of a join makes CPython 3.11 take it for ended (bpo-45274).
         self._ended = threading.Event()
 
-    def start(self, code: str, timeout_s: float | None) -> None:
+    def start(self, code: str, timeout_s: float | None, variables: CellVariables | None = None) -> None:
         """Show the strip and begin."""
         self._strip.begin(self._turn.state)
         # ipykernel keeps the cell that runs in a context variable, and the strip looks there.
         run = contextvars.copy_context().run
-        threading.Thread(target=run, args=(self._run, code, timeout_s), name="chorus-side", daemon=True).start()
+        work = (self._run, code, timeout_s, variables)
+        threading.Thread(target=run, args=work, name="chorus-side", daemon=True).start()
         self._begun = True
 
     def wait(self, timeout_s: float) -> bool:
@@ -76,13 +78,13 @@ class Branch:
         else:
             self._turn.leave()
 
-    def _run(self, code: str, timeout_s: float | None) -> None:
+    def _run(self, code: str, timeout_s: float | None, variables: CellVariables | None) -> None:
         try:
             with self._turn:
                 if not self._turn.wait():
                     self._strip.end("interrupted", None)
                     raise ExecutionInterruptedError("KeyboardInterrupt", "the cell did not run", [])
-                self.result = run_begun_cell(self.session, code, timeout_s, self._strip, self.column, _ask)
+                self.result = run_begun_cell(self.session, code, timeout_s, self._strip, self.column, _ask, variables)
         except BaseException as error:
             self.error = error
             self.column.fail(_traceback(error))
@@ -90,7 +92,9 @@ class Branch:
             self._ended.set()
 
 
-def run_side_by_side(branches: Sequence[Branch], code: str, timeout_s: float | None) -> Results | None:
+def run_side_by_side(
+    branches: Sequence[Branch], code: str, timeout_s: float | None, variables: CellVariables | None = None
+) -> Results | None:
     """Run a cell in several sessions; show strips, live columns, and at the end the columns as they stay.
 
     Returns
@@ -105,7 +109,7 @@ def run_side_by_side(branches: Sequence[Branch], code: str, timeout_s: float | N
     """
     try:
         for branch in branches:
-            branch.start(code, timeout_s)
+            branch.start(code, timeout_s, variables)
     except BaseException:
         for branch in branches:
             branch.give_up()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 
 from .engines.base import ByteStream
@@ -30,17 +31,20 @@ class Writer:
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
-        self._frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._frames: queue.SimpleQueue[Sequence[bytes | memoryview] | None] = queue.SimpleQueue()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._closed = False
         threading.Thread(target=self._write, name="chorus-writer", daemon=True).start()
 
-    def put(self, frame: bytes) -> None:
-        """Have a frame sent after those before it. Closes the stream where there is no room for it for too long."""
+    def put(self, frame: Sequence[bytes | memoryview]) -> None:
+        """Have a frame, in parts, sent after those before it.
+
+        Closes the stream where there is no room for it for too long.
+        """
         with self._changed:
             has_room = self._changed.wait_for(self._has_room, GIVE_UP_S)
-            self._waiting_bytes += len(frame)
+            self._waiting_bytes += sum(map(len, frame))
         if has_room:
             self._frames.put(frame)
         else:
@@ -59,8 +63,9 @@ class Writer:
     def _write(self) -> None:
         with suppress(OSError):
             while (frame := self._frames.get()) is not None:
-                self._stream.send(frame)
+                for part in frame:
+                    self._stream.send(part)
                 with self._changed:
-                    self._waiting_bytes -= len(frame)
+                    self._waiting_bytes -= sum(map(len, frame))
                     self._changed.notify_all()
         self.close()

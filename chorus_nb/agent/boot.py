@@ -68,6 +68,12 @@ _FILES = ("paths", "trees", "files")
 _TEMPLATE = ("wire", "posix", "streams", "asking", "comms", "loop", *_SHELLS, "worker", *_FILES, "template")
 _PROXY = ("pump", "proxy_head", "proxy")
 """What the template has only where the sandbox has a network by the pipe."""
+_GIT = ("git_helper",)
+"""What the supervisor has only where git in the sandbox may ask for credentials."""
+_VALUES = ("values", "encoding", "decoding", "arrays", "arrow_stream", "tables", "frames", "pictures")
+_LATE = (*_VALUES, "pieces", "variables")
+"""What the template's forks make when it is first needed: most never need it, and it would be late for all."""
+
 _OPTIONAL = ("ipython_introspection", "ipython_shell")
 """What may fail to import: the image need not have IPython, and whatever it has may be broken."""
 
@@ -76,7 +82,7 @@ _OPTIONAL = ("ipython_introspection", "ipython_shell")
 def modules() -> Dict[str, Dict[str, Any]]:
     """Return, on the host, source and code of every module of the agent, by its short name."""
     made = {}
-    for name in dict.fromkeys(("boot",) + _SUPERVISOR + _TEMPLATE + _PROXY):
+    for name in dict.fromkeys(("boot",) + _SUPERVISOR + _TEMPLATE + _PROXY + _GIT + _LATE):
         source = _source(name)
         code = binascii.b2a_base64(marshal.dumps(_compile(name, source))).decode()
         made[name] = {"source": source, "code": code, "optional": name in _OPTIONAL}
@@ -90,10 +96,14 @@ def _source(name: str) -> str:
 
 def payload(config: Dict[str, Any]) -> bytes:
     """Return, on the host, what to write to the program's standard input so that it becomes the supervisor."""
-    template = _TEMPLATE[:-1] + (_PROXY if config.get("egress") else ()) + _TEMPLATE[-1:]
-    roles = {"supervisor": _SUPERVISOR, "template": template}
-    needed = {name: modules()[name] for name in ("boot", *_SUPERVISOR, *template)}
-    return frame("supervisor", {"modules": needed, "roles": roles, "version": _version(), "config": config})
+    egress = config.get("egress") or {}
+    template = _TEMPLATE[:-1] + (_PROXY if egress else ()) + _TEMPLATE[-1:]
+    supervisor = (_GIT if egress.get("git_credentials") else ()) + _SUPERVISOR
+    roles = {"supervisor": supervisor, "template": template}
+    needed = {name: modules()[name] for name in ("boot", *supervisor, *template, *_LATE)}
+    return frame(
+        "supervisor", {"modules": needed, "roles": roles, "late": _LATE, "version": _version(), "config": config}
+    )
 
 
 def frame(role: str, carried: Dict[str, Any]) -> bytes:
@@ -108,7 +118,24 @@ def become(role: str, carried: Dict[str, Any]) -> None:
     for name in carried["roles"][role]:
         if _full_name(name) not in sys.modules:
             _make(name, carried["modules"][name], carried["version"] == _version())
+    _unmade.update((name, (carried["modules"][name], carried["version"])) for name in carried.get("late", ()))
     sys.modules[_full_name(role)].main(carried)
+
+
+_unmade: Dict[str, Any] = {}
+
+
+def make_late() -> None:
+    """Make the modules that are made when they are needed. On the host, where they are files, there are none."""
+    path = sys.path[:]
+    sys.path[:] = [entry for entry in path if entry]  # A module beside the notebook is not the standard library's.
+    try:
+        while _unmade:
+            name = next(iter(_unmade))
+            parts, version = _unmade.pop(name)
+            _make(name, parts, version == _version())
+    finally:
+        sys.path[:] = path
 
 
 def _make(name: str, parts: Dict[str, Any], same_version: bool) -> None:

@@ -8,6 +8,7 @@ made, so this process may be ended at any time and made again.
 Paths are the bytes of Linux, and cross as text with ``surrogateescape`` (:mod:`_chorus_agent.paths`).
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -232,11 +233,20 @@ def _remove_some(path: bytes, budget: int) -> bool:
     return True
 
 
+def _emptied(path: bytes) -> Any:
+    """Open a folder that is to be emptied; one whose owner may not do so, which he can change."""
+    with in_folder(path) as (folder, name):
+        if os.lstat(name, dir_fd=folder).st_mode & 0o700 != 0o700:
+            with contextlib.suppress(OSError):
+                os.chmod(name, 0o700, dir_fd=folder)
+    return fd_entry(path, follow=False)
+
+
 def _remove_files(path: bytes, budget: int) -> Tuple[List[bytes], int]:
     """Remove what is no folder; return the folders that are left, and how much was removed."""
     folders: List[bytes] = []
     files: List[bytes] = []
-    with fd_entry(path, follow=False) as fd:
+    with _emptied(path) as fd:
         with os.scandir(fd) as found:
             for entry in found:
                 (folders if entry.is_dir(follow_symlinks=False) else files).append(os.fsencode(entry.name))

@@ -56,6 +56,11 @@ class PlainShell:
         self._main.__dict__.update(__builtins__=builtins, display=self.display, Out=self._outputs)
         sys.modules["__main__"] = self._main
 
+    @property
+    def user_ns(self) -> Dict[str, Any]:
+        """The variables of the cells, by the name that IPython has for them."""
+        return self._main.__dict__
+
     def info(self) -> Dict[str, Any]:
         """Return the content of ``worker_ready``."""
         return {"python_version": platform.python_version(), "ipython_version": None}

@@ -105,6 +105,14 @@ def read_some(fd: int) -> bytes:
         return b""
 
 
+def enlarge(fd: int) -> None:
+    """Have a pipe hold more, so that who writes runs on while who reads is busy; some kernels refuse."""
+    try:
+        fcntl.fcntl(fd, 1031, 2**20)  # F_SETPIPE_SZ
+    except OSError:
+        pass
+
+
 class TextPipes:
     """The read ends of a process's standard output and error, decoded as they come."""
 
@@ -116,11 +124,7 @@ class TextPipes:
         for name in ("stdout", "stderr"):
             self.read_ends[name], self.write_ends[name] = os.pipe()
             os.set_blocking(self.read_ends[name], False)
-            # A larger pipe lets a chatty process run on while we are busy; some kernels refuse.
-            try:
-                fcntl.fcntl(self.read_ends[name], 1031, 2**20)  # F_SETPIPE_SZ
-            except OSError:
-                pass
+            enlarge(self.read_ends[name])
             self._decoders[name] = codecs.getincrementaldecoder("utf-8")("replace")
 
     def listen(self, sources: selectors.BaseSelector, on_readable: Callable[[str], object]) -> None:

@@ -21,7 +21,7 @@ import types
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 
-from .wire import MAX_BUFFERS_BYTES, MAX_JSON_BYTES, Message, WireError, encode
+from .wire import MAX_BUFFERS_BYTES, MAX_JSON_BYTES, Message, WireError, encode, encode_parts
 
 # A cell may patch the modules.
 _read, _write, _monotonic = os.read, os.write, time.monotonic
@@ -212,13 +212,15 @@ class Outbox:
         self.write("stderr", "[sandbox] %s of %.1f MiB is not shown: %s.\n" % (mime, (binary + text) / 2**20, cure))
         return False
 
-    def answer(self, request_id: str, msg_type: str, content: Dict[str, Any]) -> None:
+    def answer(self, request_id: str, msg_type: str, content: Dict[str, Any], buffers: Tuple[Any, ...] = ()) -> None:
         """Send the reply to a request that is no cell: no output belongs to it."""
         if self.forked:
             return
-        frame = encode(Message(msg_type, content, request_id))
+        parts = encode_parts(Message(msg_type, content, request_id, buffers=list(buffers)))
         with self.interrupts, self._lock:
-            self._connection.sendall(self._take_texts() + frame)
+            self._connection.sendall(self._take_texts() + parts[0])
+            for buffer in parts[1:]:
+                self._connection.sendall(buffer)
 
     def write(self, name: str, text: str) -> None:
         """Gather text of ``stdout`` or ``stderr``. Takes no lock: a deque's ends are safe, and cells print a lot."""

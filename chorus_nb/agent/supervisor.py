@@ -4,11 +4,11 @@ It takes requests from its standard input, has the template fork workers, passes
 while something runs, and says what happened when a worker dies. It ends with its input: when the notebook kernel is
 gone, however it went, the container goes too.
 
-Requests (``..._request``): ``execute``, ``command``, ``complete``, ``inspect``, ``interrupt``, ``kill``, ``shutdown``,
-``usage``, ``file_*``; ``egress_*`` for the proxy; and ``input_reply`` to the ``input_request`` of the running cell, of
-which the host has one at a time. What it sends of its own: ``agent_info``, ``worker_ready``, ``worker_exit``,
-``resource_sample``, ``resource_usage``, ``usage_reply``, ``command_reply``, ``shutdown_reply``, ``egress_reset``, and
-``aborted`` where a lookup can't be.
+Requests (``..._request``): ``execute``, ``command``, ``push``, ``pull``, ``complete``, ``inspect``, ``interrupt``,
+``kill``, ``shutdown``, ``usage``, ``file_*``; ``egress_*`` for the proxy; ``transfer_data`` that belongs to a push; and
+``input_reply`` to the ``input_request`` of the running cell, of which the host has one at a time. What it sends of its
+own: ``agent_info``, ``worker_ready``, ``worker_exit``, ``resource_sample``, ``resource_usage``, ``usage_reply``,
+``command_reply``, ``shutdown_reply``, ``egress_reset``, and ``aborted`` where a lookup can't be.
 """
 
 import errno
@@ -22,12 +22,12 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from . import boot, egress, posix, syscalls
 from .cgroup import Cgroup
-from .commands import Command, Execution, not_started
+from .commands import Commands, Execution
 from .file_requests import FileRequests
 from .forks import DisconnectedError, Fork, Template
 from .late import Late
 from .lookups import REPLIES, Lookups
-from .pump import Outlet, TextPipes, read_some
+from .pump import Outlet, TextPipes, enlarge, read_some
 from .report import policy_report
 from .wire import Decoder, Message, encode
 
@@ -37,7 +37,9 @@ _MAX_BARREN_TEMPLATES = 3
 
 _OUTPUT = ("stream", "display_data", "update_display_data", "execute_result", "clear_output")
 _COMM = ("comm_open", "comm_msg", "comm_close", "status")
-_FROM_WORKER = _OUTPUT + _COMM + ("error", "execute_reply", "input_request", "worker_ready", "sync", *REPLIES.values())
+_TRANSFER = ("transfer_begin", "transfer_data", "transfer_ack")
+_ANSWERS = ("execute_reply", "worker_ready", *_TRANSFER, *REPLIES.values())
+_FROM_WORKER = _OUTPUT + _COMM + _ANSWERS + ("error", "input_request", "sync")
 _FROM = {b"W": _FROM_WORKER, b"D": ("file_reply", "worker_ready"), egress.ROLE: egress.FROM_PROXY}
 
 
@@ -65,8 +67,9 @@ class Supervisor:
         self.lookups = Lookups(self.host.put)
         self.decoder = Decoder()
         self.execution: Optional[Execution] = None
+        self.generation = 0  # Of the workers: how many have ended by themselves, or with a cell. The host is told.
         self.late = Late(self.host.put_later)
-        self.commands: Dict[str, Command] = {}
+        self.commands = Commands(self.cgroup, config["working_dir"], self.sources, self.send, self._read_pipe)
         self.files: Optional[Fork] = None
         self.file_requests = FileRequests(self.host.put)
         self.next_sample_s = 0.0
@@ -74,6 +77,8 @@ class Supervisor:
         self.children = posix.ChildWatch()
         self.loop.register(self.children.readable, selectors.EVENT_READ, self._reap)
         os.set_blocking(stdin, False)
+        for fd in (stdin, stdout):
+            enlarge(fd)
         self.loop.register(stdin, selectors.EVENT_READ, lambda: self._read_host(stdin))
         self.send("agent_info", policy_report(self.cgroup, undumpable, config["paths"]))
         syscalls.restrict(config)  # After the report, which is to say what the engine filters.
@@ -110,7 +115,7 @@ class Supervisor:
             key.data()
 
     def _timeout(self) -> Optional[float]:
-        due_s = [self.next_sample_s] if self.execution or self.commands else []
+        due_s = [self.next_sample_s] if self.execution or self.commands.running else []
         if self.host.due_s is not None:
             due_s.append(self.host.due_s)
         return max(0.0, min(due_s) - time.monotonic()) if due_s else None
@@ -119,7 +124,7 @@ class Supervisor:
         now = time.monotonic()
         if now < self.next_sample_s:
             return
-        running: List[Execution] = list(self.commands.values())
+        running: List[Execution] = list(self.commands.running.values())
         for execution in running + ([self.execution] if self.execution else []):
             figures = execution.meter.sample()
             if not self.host.full:
@@ -161,15 +166,26 @@ class Supervisor:
         self.send("error", {"ename": "UnknownRequest", "evalue": message.msg_type, "traceback": []}, message.msg_id)
 
     def _on_execute_request(self, message: Message, frame: bytes) -> None:
+        if message.content["generation"] != self.generation:
+            # It is for a process that has ended, and this one has none of its variables.
+            self.send("worker_exit", {"reason": "replaced", "generation": self.generation}, message.msg_id)
+            return
         # First on its way, then the meter: it has taken its first reading before the worker has even woken up.
         self.lookups.send(self.worker, frame)
         self.execution = Execution(message.msg_id, self.cgroup, message.content["max_output_bytes"])
+        self.execution.is_cell = message.msg_type == "execute_request"
         self.next_sample_s = time.monotonic() + _SAMPLE_INTERVAL_S
+
+    _on_push_request = _on_pull_request = _on_execute_request
+
+    def _on_transfer_data(self, message: Message, frame: bytes) -> None:
+        if self.execution and self.execution.msg_id == message.parent_id:
+            self.lookups.send(self.worker, frame)
 
     def _on_interrupt_request(self, message: Message, frame: bytes) -> None:
         target = message.content["execution_id"]
-        if target in self.commands:
-            self.commands[target].interrupt()
+        if target in self.commands.running:
+            self.commands.running[target].interrupt()
         elif self.execution and self.execution.msg_id == target and self.worker.pid:
             self.execution.forget_questions()
             # Before the cell begins a signal is not heard; while it runs a message is not read.
@@ -184,8 +200,8 @@ class Supervisor:
 
     def _on_kill_request(self, message: Message, frame: bytes) -> None:
         target = message.content["execution_id"]
-        if target in self.commands:
-            self.commands[target].kill()
+        if target in self.commands.running:
+            self.commands.running[target].kill()
         elif self.execution and self.execution.msg_id == target:
             self.execution.killed = True
             self._kill_all_but_template()
@@ -203,18 +219,7 @@ class Supervisor:
         self._replace_worker()
 
     def _on_command_request(self, message: Message, frame: bytes) -> None:
-        try:
-            command = Command(message, self.cgroup, self.config["working_dir"])
-        except (OSError, ValueError) as error:
-            self._command_failed(message, error)
-            return
-        self.commands[message.msg_id] = command
-        command.pipes.listen(self.sources, lambda name: self._read_pipe(command.pipes, name, command))
-
-    def _command_failed(self, message: Message, error: Exception) -> None:
-        self.send("stream", {"name": "stderr", "text": "%s\n" % error}, message.msg_id)
-        self.send("resource_usage", Execution(message.msg_id, self.cgroup, 0).usage(), message.msg_id)
-        self.send("command_reply", not_started(error), message.msg_id)
+        self.commands.start(message)
 
     def _to_files(self, message: Message, frame: bytes) -> None:
         self.file_requests.asked(message.msg_id)
@@ -264,7 +269,8 @@ class Supervisor:
         return child
 
     def _execution_of(self, child: Fork) -> Optional[Execution]:
-        return (self.execution or self.late.latest) if child is self.worker else None
+        running = self.execution if self.execution and self.execution.is_cell else self.late.latest
+        return running if child is self.worker else None
 
     def _fork_failed(self, child: Fork, number: int) -> None:
         reason = "the process limit is reached" if number == errno.EAGAIN else os.strerror(number)
@@ -338,7 +344,8 @@ class Supervisor:
             self._drain_pipes(self.worker)
             # In one write: each wakes every process on the way to the host.
             frame = encode(Message("resource_usage", execution.usage(), execution.msg_id)) + frame
-            self.late.add(execution)
+            if execution.is_cell:
+                self.late.add(execution)
             self.execution = None
         elif message.msg_type == "input_request":
             frame = execution.ask(message.msg_id, frame)
@@ -373,9 +380,7 @@ class Supervisor:
         for child in (self.worker, self.files, self.egress.process):
             if child is not None and child.pid == pid:
                 child.status = status
-        for command in self.commands.values():
-            if command.process.pid == pid:
-                command.status = status
+        self.commands.child_ended(pid, status)
 
     def _settle(self) -> None:
         """Finish what has ended, once everything it said has been passed on."""
@@ -384,20 +389,9 @@ class Supervisor:
         for child in (self.files, self.egress.process):
             if child is not None and child.status is not None:
                 self._drop(child)
-        for command in [command for command in self.commands.values() if command.status is not None]:
-            self._finish_command(command)
+        self.commands.settle()
         if self.worker.status is not None:
             self._finish_worker(self.worker.status)
-
-    def _finish_command(self, command: Command) -> None:
-        command.signal(signal.SIGKILL)
-        for name in ("stdout", "stderr"):
-            while self._read_pipe(command.pipes, name, command):
-                pass
-        command.pipes.close()
-        del self.commands[command.msg_id]
-        self.send("resource_usage", command.usage(), command.msg_id)
-        self.send("command_reply", command.reply(), command.msg_id)
 
     def _finish_worker(self, status: int) -> None:
         self._kill_all_but_template()
@@ -420,7 +414,9 @@ class Supervisor:
             reason = "killed"
         elif usage.get("oom_kills") and how.get("signal") == signal.SIGKILL:
             reason = "out_of_memory"
-        self.send("worker_exit", dict(how, reason=reason), execution.msg_id if execution else "")
+        self.generation += 1
+        content = dict(how, reason=reason, generation=self.generation)
+        self.send("worker_exit", content, execution.msg_id if execution else "")
         self.execution = None
 
     def _end(self) -> None:

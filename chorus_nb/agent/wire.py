@@ -27,6 +27,11 @@ MAX_BUFFERS = 64
 MAX_BUFFERS_BYTES = 64 * 2**20
 MAX_NAME_LENGTH = 128
 
+BULK = ("transfer_data",)
+"""Messages that carry a lot: each copy of their buffers counts."""
+
+_LARGE_BYTES = 2**16
+
 _HEAD = struct.Struct(">4sIH")
 _LENGTH = struct.Struct(">I")
 _KEYS = {"msg_id": str, "msg_type": str, "parent_id": str, "content": dict, "metadata": dict}
@@ -46,14 +51,15 @@ class WireError(ValueError):
 class Message:
     """One message, either way.
 
-    ``parent_id`` is the ``msg_id`` of the request that it answers or belongs to, or ``""``.
+    ``parent_id`` is the ``msg_id`` of the request that it answers or belongs to, or ``""``. Buffers come as ``bytes``,
+    those of :data:`BULK` messages as views of the frame that they came in.
     """
 
     msg_type: str
     content: Dict[str, Any] = field(default_factory=dict)
     parent_id: str = ""
     metadata: Dict[str, Any] = field(default_factory=dict)
-    buffers: List[bytes] = field(default_factory=list)
+    buffers: List[Any] = field(default_factory=list)
     msg_id: str = ""
 
 
@@ -64,6 +70,11 @@ def new_id() -> str:
 
 def encode(message: Message) -> bytes:
     """Return the frame of a message. Raises :class:`WireError` where the message is larger than a frame may be."""
+    return b"".join(encode_parts(message))
+
+
+def encode_parts(message: Message) -> List[Any]:
+    """Return the frame as :func:`encode` does, uncopied: what is before the buffers, then each of them."""
     parts = {key: getattr(message, key) for key in _KEYS}
     try:
         body = _to_json(parts).encode("utf-8", "surrogatepass")
@@ -72,7 +83,7 @@ def encode(message: Message) -> bytes:
     lengths = [len(buffer) for buffer in message.buffers]
     _check_bounds(len(body), lengths)
     head = _HEAD.pack(MAGIC, len(body), len(lengths)) + b"".join(map(_LENGTH.pack, lengths))
-    return b"".join([head, body] + list(message.buffers))
+    return [head + body] + message.buffers
 
 
 class Decoder:
@@ -80,19 +91,46 @@ class Decoder:
 
     def __init__(self) -> None:
         self._data = bytearray()
+        # A large frame is gathered where it stays: it is not copied once more when it is whole.
+        self._large: Optional[bytearray] = None
+        self._filled = 0
 
-    def feed(self, data: bytes) -> Iterator[Tuple[Message, bytes]]:
+    def feed(self, data: bytes) -> Iterator[Tuple[Message, Any]]:
         """Yield each message that ``data`` completes, and its frame. Raises :class:`WireError`."""
-        self._data += data
+        rest = memoryview(data)
         while True:
-            frame = self._cut()
-            if frame is None:
+            if self._large is None:
+                self._data += rest
+            else:
+                rest = self._fill(self._large, rest)
+                if self._filled < len(self._large):
+                    return
+                frame, self._large, self._data = self._large, None, bytearray(rest)
+                yield _decode(frame), frame
+            whole = self._cut()
+            while whole is not None:
+                yield _decode(whole), whole
+                whole = self._cut()
+            if self._large is None:
                 return
-            yield _decode(frame), frame
+            rest = memoryview(b"")
+
+    def _fill(self, frame: bytearray, data: memoryview) -> memoryview:
+        """Put the next bytes of a large frame where they belong, and return what is not of it."""
+        count = min(len(data), len(frame) - self._filled)
+        frame[self._filled : self._filled + count] = data[:count]
+        self._filled += count
+        return data[count:]
 
     def _cut(self) -> Optional[bytes]:
         size = _frame_length(self._data)
-        if size is None or len(self._data) < size:
+        if size is None:
+            return None
+        if len(self._data) < size:
+            if size > _LARGE_BYTES:
+                self._large, self._filled = bytearray(size), len(self._data)
+                self._large[: self._filled] = self._data
+                self._data = bytearray()
             return None
         frame = bytes(memoryview(self._data)[:size])
         del self._data[:size]
@@ -122,16 +160,19 @@ def _check_bounds(body: int, buffers: List[int]) -> None:
         raise WireError("buffers of %d bytes are over the limit of %d" % (sum(buffers), MAX_BUFFERS_BYTES))
 
 
-def _decode(frame: bytes) -> Message:
+def _decode(frame: Any) -> Message:
     _, body, count = _HEAD.unpack_from(frame)
     at = _HEAD.size + count * _LENGTH.size
-    parts = _parse(frame[at : at + body])
+    view = memoryview(frame)
+    parts = _parse(bytes(view[at : at + body]))
     at += body
-    buffers = []
+    buffers: List[Any] = []
     for i in range(count):
         (length,) = _LENGTH.unpack_from(frame, _HEAD.size + i * _LENGTH.size)
-        buffers.append(frame[at : at + length])
+        buffers.append(view[at : at + length])
         at += length
+    if parts["msg_type"] not in BULK:
+        buffers = [bytes(buffer) for buffer in buffers]
     return Message(buffers=buffers, **parts)
 
 

@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import Any, Callable, Dict, List
 
-from . import posix, streams
+from . import boot, posix, streams
 from .asking import Asker, Inbox
 from .comms import Comms, Kernel
 from .loop import Loop
@@ -54,6 +54,8 @@ class Worker:
             await self._execute(request)
         elif request.msg_type in ("complete_request", "inspect_request"):
             self._look_up(request)
+        elif request.msg_type in ("push_request", "pull_request"):
+            self._transfer(request)
         # Anything else belongs to a cell that has ended: the answer to its question, or its interrupt.
 
     async def _execute(self, request: Message) -> None:
@@ -90,6 +92,28 @@ class Worker:
             reply = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": []}
             self._outbox.send("error", {key: reply[key] for key in ("ename", "evalue", "traceback")})
         return dict(reply)
+
+    def _transfer(self, request: Message) -> None:
+        """Answer a request about variables; what is put out meanwhile belongs to cells that have ended."""
+        interrupts = self._outbox.interrupts
+        signal.signal(signal.SIGINT, interrupts.handle)
+        try:
+            interrupts.begin()
+            if self._inbox.has_interrupt_of(request.msg_id):
+                raise KeyboardInterrupt
+            interrupts.code_begins()
+            reply = self._variables().answer(request)
+            interrupts.end()
+        except KeyboardInterrupt:
+            interrupts.end()
+            reply = {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
+        self._outbox.answer(request.msg_id, "execute_reply", reply)
+
+    def _variables(self) -> Any:
+        boot.make_late()
+        from . import variables
+
+        return variables.Variables(self._shell.user_ns, self._outbox, self._inbox)
 
     def _look_up(self, request: Message) -> None:
         """Answer a ``complete_request`` or ``inspect_request``; whatever happens in it, there is one answer."""

@@ -24,3 +24,9 @@ class OutputPolicy(Policy):
         SizeBytes, Field(ge=1024), Option("max_output", "a size of at least 1k, such as 100m", smaller)
     ] = 10 * 2**20
     """Bytes of text and display data of one cell; what comes after is counted and dropped, with a notice."""
+
+    max_transfer_bytes: Annotated[
+        SizeBytes, Field(ge=1024), Option("max_transfer", "a size of at least 1k, such as 500m", smaller)
+    ] = 2 * 2**30
+    """Bytes of variables that one push or pull may copy, each way: a host takes no more memory than that. Lists and
+    dicts count as the objects that they become."""

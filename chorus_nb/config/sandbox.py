@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from ..errors import ConfigurationError, PolicyRefusedError
+from .git import GitPolicy
 from .limits import ResourceLimits
 from .mounts import MountPolicy
 from .network import NetworkPolicy
@@ -46,6 +47,7 @@ class SandboxConfig(Policy):
     security: SecurityPolicy = SecurityPolicy()
     repository: RepositoryMount = RepositoryMount()
     mounts: MountPolicy = MountPolicy()
+    git: GitPolicy = GitPolicy()
     output: OutputPolicy = OutputPolicy()
     environment: Annotated[Mapping[_Name, _Value], Option("env", _NAMES_AND_TEXTS, many=True)] = Field(
         default_factory=dict

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import AgentProtocolError, SandboxFileError, TransferConflictError, TransferError
+from ..errors import TransferConflictError, TransferError
 from ..file_entries import FileEntry
 from ..file_requests import PIECE_BYTES
 from ..host_tree import HostTree
 from ..progress import Progress
 from ..sanitize import printable_line
 from .download import Download
-from .host import host_tree, make_folder, real_path, refused
+from .host import accounted, host_tree, make_folder, real_path
 from .transfer import (
     PERMISSIONS,
     Item,
@@ -66,16 +66,12 @@ def get(
         )
     with host_tree() as tree:
         getting = _Getting(Download(files.requests), tree, items, done, overwrite)
-        with Progress("get", size, shown) as progress:
-            try:
-                getting.check()
-                if place.make:
-                    make_folder(tree, base)
-                return getting.run(progress)
-            except OSError as error:
-                if isinstance(error, TransferError | SandboxFileError | AgentProtocolError):
-                    raise
-                raise refused(getting.at, error) from None
+        with accounted(getting), Progress("get", size, shown) as progress:
+            getting.check()
+            getting.at = "/" + base
+            if place.make:
+                make_folder(tree, base)
+            return getting.run(progress)
 
 
 # What is to be copied
@@ -158,13 +154,14 @@ class _Getting:
     ----------
     at : str
         The path on the host that it is at.
+    done : Transfer
     """
 
     def __init__(self, download: Download, tree: HostTree, items: list[Item], done: Transfer, overwrite: bool) -> None:
         self._download = download
         self._tree = tree
         self._items = items
-        self._done = done
+        self.done = done
         self._overwrite = overwrite
         self._unchanged: set[str] = set()
         self.at = ""
@@ -221,9 +218,9 @@ class _Getting:
 
     def run(self, progress: Progress) -> Transfer:
         """Copy all there is."""
-        writer = HostWriter(self._tree, self._done, self._overwrite)
+        writer = HostWriter(self._tree, self.done, self._overwrite)
         made = [item for item in self._items if item.kind == "directory" and writer.make(item)]
-        self._done.folders = len(made)
+        self.done.folders = len(made)
         files = [item for item in self._items if item.kind == "file" and item.to not in self._unchanged]
         self._count_unchanged(progress)
         small = (item for item in files if item.size_bytes <= PIECE_BYTES)
@@ -238,14 +235,14 @@ class _Getting:
             writer.write_large(item, self._download, progress)
         for item in reversed(made):
             writer.settle(item)
-        return self._done
+        return self.done
 
     def _count_unchanged(self, progress: Progress) -> None:
         for item in self._items:
             if item.to in self._unchanged:
-                self._done.files += 1
-                self._done.unchanged += 1
-                self._done.size_bytes += item.size_bytes
+                self.done.files += 1
+                self.done.unchanged += 1
+                self.done.size_bytes += item.size_bytes
                 progress.add(item.size_bytes)
 
 

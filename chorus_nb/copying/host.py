@@ -14,10 +14,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
-from ..errors import TransferError
+from ..errors import ChorusError, TransferError
 from ..host_tree import HostTree
 from ..sanitize import printable_line
+from .transfer import Transfer
 
 NAME_ERRNOS = frozenset({errno.EILSEQ, errno.ENAMETOOLONG, errno.EINVAL})
 """What a file system says to a name that it can't have."""
@@ -69,6 +71,31 @@ def make_folder(tree: HostTree, path: str) -> None:
             # Also where it may not be made, as it need not.
             if not stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
                 raise
+
+
+class Copy(Protocol):
+    """A copy under way: the path on the host that it is at, and what was copied."""
+
+    at: str
+    done: Transfer
+
+
+@contextmanager
+def accounted(copy: Copy) -> Iterator[None]:
+    """Have whatever ends a copy say what was copied before it; what the host's file system says becomes our error."""
+    try:
+        yield
+    except BaseException as error:
+        shown = error
+        if isinstance(error, OSError) and not isinstance(error, ChorusError):
+            shown = refused(copy.at, error)
+            for note in getattr(error, "__notes__", ()):
+                shown.add_note(note)
+        if copy.done.files:
+            shown.add_note(f"Copied before that: {copy.done}.")
+        if shown is error:
+            raise
+        raise shown from None
 
 
 def refused(path: str, error: OSError) -> TransferError:

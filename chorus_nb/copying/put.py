@@ -18,7 +18,7 @@ from ..file_streams import Part
 from ..host_tree import HostTree, file_state
 from ..progress import Progress
 from ..sanitize import printable_line
-from .host import host_tree, real_path, refused
+from .host import accounted, host_tree, real_path, refused
 from .transfer import (
     BATCH_FILES,
     PERMISSIONS,
@@ -47,11 +47,13 @@ def put(files: SandboxFiles, src: Paths, dst: str, *, guarded: Sequence[Path], s
     with host_tree() as tree:
         putting = _Putting(files, tree)
         for source, name in zip(sources, place.names, strict=True):
-            putting.plan(real_path(source, guarded), source, join(place.base, name))
+            with accounted(putting):
+                putting.plan(real_path(source, guarded), source, join(place.base, name))
         refuse_same_place(putting.items)
         if place.make:
             files.mkdir(place.base, parents=True, exist_ok=True)
-        with Progress("put", sum(item.size_bytes for item in putting.items), shown) as progress:
+        size = sum(item.size_bytes for item in putting.items if item.kind == "file")
+        with accounted(putting), Progress("put", size, shown) as progress:
             return putting.run(progress)
 
 
@@ -78,12 +80,20 @@ def _is_folder(files: SandboxFiles, path: str) -> bool:
 
 
 class _Putting:
-    """One copy into a sandbox."""
+    """One copy into a sandbox.
+
+    Attributes
+    ----------
+    at : str
+        The path on the host that it is at.
+    done : Transfer
+    """
 
     def __init__(self, files: SandboxFiles, tree: HostTree) -> None:
         self._requests = files.requests
         self._tree = tree
         self._paths: dict[str, str] = {}
+        self.at = ""
         self.items: list[Item] = []
         self.done = Transfer()
 
@@ -120,6 +130,7 @@ class _Putting:
         waiting = [""]
         while waiting:
             folder = waiting.pop()
+            self.at = join(source, folder)
             try:
                 names = self._tree.names(join(path, folder))
             except OSError as error:
@@ -211,6 +222,7 @@ class _Putting:
         return there, asked, b"".join(pieces)
 
     def _content(self, item: Item) -> bytes:
+        self.at = item.source
         with self._tree.open(self._paths[item.source]) as file:
             # Files of /proc have no size, and come a page at a time.
             most, data = item.size_bytes or PIECE_BYTES, b""
@@ -225,6 +237,7 @@ class _Putting:
         return len(items), len(data)
 
     def _put_large(self, item: Item, progress: Progress) -> None:
+        self.at = item.source
         part = Part(self._requests, item.to, item.mode, item.modified_ns)
         try:
             with self._tree.open(self._paths[item.source]) as file:

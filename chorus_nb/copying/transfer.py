@@ -73,15 +73,8 @@ class Transfer:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        text = f"{_count(self.files, 'file')}, {readable_bytes(self.size_bytes)}"
-        if self.unchanged:
-            text += f"; {self.unchanged} of them {'was' if self.unchanged == 1 else 'were'} there already"
-        return text + (f"; {self.skipped_text}" if self.skipped else "")
-
-    @property
-    def skipped_text(self) -> str:
-        """How much was not copied."""
-        return f"{len(self.skipped)} not copied"
+        # Without what depends on what was there before: a notebook that is run again says the same.
+        return f"{_count(self.files, 'file')} ({readable_bytes(self.size_bytes)})"
 
     def skip(self, path: str, reason: str) -> None:
         """Note something that is not copied."""

@@ -36,7 +36,7 @@ def make_missing_volumes(engine: DockerEngine, spec: ContainerSpec) -> None:
                 found = _inspect(engine, volume.name)
                 if found is None:
                     _make(engine, volume.name, spec)
-                elif VOLUME_LABEL not in (found.get("Labels") or {}):
+                elif not {VOLUME_LABEL, OWNER_LABEL} & (found.get("Labels") or {}).keys():
                     raise ConfigurationError(
                         f"The volume {volume.name!r} of the engine was not made by a sandbox.",
                         next_step="Choose another name, or remove that volume.",

@@ -64,6 +64,7 @@ from .session import (
     TransferError,
     UnknownSessionError,
 )
+from .variables import VariableError, VariableMemoryError, VariableNotFoundError
 from .working_copy import UnappliedChangesError, WorkingCopyError
 
 __all__ = [
@@ -117,6 +118,9 @@ __all__ = [
     "TransferConflictError",
     "TransferError",
     "UnknownSessionError",
+    "VariableError",
+    "VariableMemoryError",
+    "VariableNotFoundError",
     "VolumeMountError",
     "WorkerDiedError",
     "WorkingCopyError",

@@ -7,7 +7,7 @@ from typing import ClassVar
 CATEGORIES = frozenset(
     {
         *("configuration", "policy", "engine", "image", "session"),
-        *("execution", "resource", "network", "file", "protocol"),
+        *("execution", "resource", "network", "file", "transfer", "protocol"),
     }
 )
 """What errors are sorted by: who has to act, and where to look."""

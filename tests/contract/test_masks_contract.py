@@ -20,7 +20,7 @@ from chorus_nb.sandbox import Sandbox
 from chorus_nb.status import describe
 
 SECRET = secrets.token_hex(16)
-FILES = (".env", "a/b/id_rsa", "a/data.csv", "odd: näme\ttab/.env", "-.key")
+FILES = (".env", "a/b/id_rsa", "a/data.csv", "odd: näme\ttab/.env", "-.key", "form\x0cfeed\x85\u2028.key")
 FOLDERS = (".ssh", "build")
 MODES = [
     *((name, mode) for name in REAL_ENGINES for mode in ("ro", "rw")),
@@ -136,7 +136,7 @@ text"""
 @pytest.mark.docker
 def test_the_status_counts_them_and_they_are_in_force(kept: Sandbox) -> None:
     (control,) = [each for each in kept._session.controls if each.name == "masked files"]
-    assert (control.requested, control.enforced, control.in_force) == ("6 files, 2 folders", "6 files, 2 folders", True)
+    assert (control.requested, control.enforced, control.in_force) == ("7 files, 2 folders", "7 files, 2 folders", True)
     assert "masked files" in describe(kept._session)
 
 
@@ -174,6 +174,28 @@ def test_a_new_container_masks_what_has_come(docker_engine: Engine, tmp_path: Pa
         with pytest.raises(SandboxDiedError):
             sandbox.run("1")
         assert value(sandbox, "open('.env').read()") == "''"
+
+
+@pytest.mark.docker
+def test_names_of_several_lines_are_masked(docker_engine: Engine, tmp_path: Path) -> None:
+    for name in ("\r1.key", "\n2.key", '"3,.key', "4\\040.key", "5\r\n/.ssh/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(SECRET)
+    with opened(docker_engine, repo="ro", repo_path=tmp_path) as sandbox:
+        assert value(sandbox, "import glob; [name for name in glob.glob('*.key') if open(name).read()]") == "[]"
+        assert value(sandbox, "import os; os.listdir('5\\r\\n/.ssh')") == "[]"
+
+
+@pytest.mark.docker
+def test_an_image_without_python_masks_and_has_the_umask_too(
+    docker_engine: Engine, image_with_shell: str, tmp_path: Path
+) -> None:
+    folder = make_repository(tmp_path / "repository")
+    with opened(docker_engine, image=image_with_shell, repo="rw", repo_path=folder, umask="077") as sandbox:
+        assert sandbox.command(["sh", "-c", "cat .env; ls .ssh; echo > made"]).stdout == ""
+        (control,) = [each for each in sandbox._session.controls if each.name == "masked files"]
+        assert (control.enforced, control.in_force) == ("5 files, 1 folder", True)
+    assert oct((folder / "made").stat().st_mode) == "0o100600"
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,16 @@ from conftest import wait_until
 from sandboxes import opened, value
 
 from chorus_nb.engines.docker import DockerEngine
-from chorus_nb.errors import DiskQuotaExceededError, RepositoryNotFoundError, SandboxDiedError, UnappliedChangesError
+from chorus_nb.engines.owner import owner_label
+from chorus_nb.errors import (
+    ConfigurationError,
+    DiskQuotaExceededError,
+    RepositoryNotFoundError,
+    SandboxDiedError,
+    UnappliedChangesError,
+)
 from chorus_nb.manager import SessionManager
+from chorus_nb.overlay_folder import OverlayFolder
 from chorus_nb.remove_tree import remove_tree
 from chorus_nb.sandbox import Sandbox
 from chorus_nb.working_copy import Entry
@@ -180,6 +188,52 @@ def test_the_repository_goes_away_while_a_sandbox_has_it(docker_engine: DockerEn
         with pytest.raises(RepositoryNotFoundError, match="does not exist"):
             sandbox.run("1")
         assert list(entries(sandbox)) == ["a.txt"]
+
+
+def test_a_start_that_fails_leaves_nothing_of_it(docker_engine: DockerEngine, repository: Path, cache: Path) -> None:
+    sandbox = Sandbox(engine=docker_engine, repo="overlay", repo_path=repository, cpuset="4000")
+    with pytest.raises(ConfigurationError, match="cpuset=4000"):
+        sandbox.run("1")
+    assert list(cache.iterdir()) == []
+
+
+def test_where_the_kernel_takes_no_overlay_there_is_a_copy_without_secrets(
+    docker_engine: DockerEngine, repository: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_for = OverlayFolder.made_for
+
+    def unfit(folder: Path) -> OverlayFolder:
+        made = made_for(folder)
+        (made.path / "work").rmdir()  # As good a reason for the kernel to refuse as any other.
+        return made
+
+    monkeypatch.setattr(OverlayFolder, "made_for", unfit)
+    (repository / ".env").write_text("TOKEN=secret")
+    with opened(docker_engine, repo="overlay", repo_path=repository) as sandbox:
+        assert "could not mount a volume" in sandbox._session.view.why_copied
+        assert list(cache.iterdir()) == []
+        assert value(sandbox, "import os; sorted(os.listdir())") == "['a.txt', 'b.txt', 'folder']"
+        value(sandbox, "open('a.txt', 'a').write('x'); open('.env', 'w').write('mine')")
+        found = entries(sandbox)
+        assert list(found) == [".env", "a.txt"]
+        # What the host has there was never seen: whatever is done with it is a conflict.
+        assert found[".env"].base_ns == 0
+        assert own_volumes(docker_engine)
+    assert (repository / "a.txt").read_text() == "a.txt"
+    assert not own_volumes(docker_engine)
+
+
+def test_a_cache_in_the_repository_is_no_part_of_what_the_sandbox_sees(
+    docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a.txt")
+    with opened(docker_engine, repo="overlay", repo_path=tmp_path) as sandbox:
+        assert "lies in the repository" in sandbox._session.view.why_copied
+        assert value(sandbox, "import os; sorted(os.listdir())") == "['a.txt']"
+
+
+def own_volumes(engine: DockerEngine) -> list[str]:
+    return [name for name, labels in engine.owned_volumes() if labels["chorus-nb.owner"] == owner_label()]
 
 
 def test_what_is_written_counts_as_disk(docker_engine: DockerEngine, repository: Path) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from chorus_nb.config import (
     OPTIONS,
     SMALLEST_MEMORY_BYTES,
+    GitPolicy,
     MountPolicy,
     NetworkPolicy,
     OutputPolicy,
@@ -36,6 +37,7 @@ MODELS: list[type[BaseModel]] = [
     SecurityPolicy,
     RepositoryMount,
     MountPolicy,
+    GitPolicy,
     OutputPolicy,
 ]
 
@@ -153,8 +155,15 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("mount", (), ()),
     ("volume", "cache:/cache", ("cache:/cache:rw",)),
     ("volume", ["a.b-c_1:/home/sandbox/.cache:ro"], ("a.b-c_1:/home/sandbox/.cache:ro",)),
+    ("git_config", "init.defaultBranch, pull.rebase", ("init.defaultBranch", "pull.rebase")),
+    ("git_config", ["branch.my-topic.rebase", "http.proxy"], ("branch.my-topic.rebase", "http.proxy")),
+    ("git_config", [], ()),
+    ("git_credentials", True, True),
+    ("git_protect", "false", False),
     ("output", "trusted", "trusted"),
     ("max_output", "1k", 1024),
+    ("max_transfer", "1k", 1024),
+    ("max_transfer", "500m", 500 * 2**20),
     ("max_output", "100m", 100 * 2**20),
     ("env", {"A_1": "x", "_b": ""}, {"A_1": "x", "_b": ""}),
     ("env", {}, {}),
@@ -349,8 +358,26 @@ BAD: list[tuple[str, Any]] = [
     *[("mount", value) for value in ("/srv", ":/data", "/srv:/home/sandbox", "/srv:/a/../b", "/srv:/a\n", "\0:/a", 3)],
     ("mount", [f"/srv:/data{number}" for number in range(33)]),
     *[("volume", value) for value in ("cache", "cache:", ":/cache", "-a:/c", "a b:/c", "x" * 65 + ":/c", "a:b:/c", 3)],
+    ("git_config", "user"),
+    ("git_config", "user.na me"),
+    ("git_config", ["user.na\nme"]),
+    ("git_config", "credential.helper"),
+    ("git_config", "http.extraHeader"),
+    ("git_config", "http.https://example.org/.ExtraHeader"),
+    ("git_config", "core.sshCommand"),
+    ("git_config", "alias.x"),
+    ("git_config", "url.https://token@example.org/.insteadOf"),
+    ("git_config", "gpg.ssh.program"),
+    ("git_config", "include.path"),
+    ("git_config", "sendemail.smtpPass"),
+    ("git_config", [1]),
+    ("git_config", None),
+    ("git_credentials", "maybe"),
+    ("git_protect", None),
     ("output", "raw"),
     ("max_output", 1023),
+    ("max_transfer", 1023),
+    ("max_transfer", "everything"),
     ("max_output", "none"),
     ("env", {"A-B": "x"}),
     ("env", {"1A": "x"}),
@@ -532,7 +559,7 @@ def test_models_are_frozen_closed_and_documented(model: type[BaseModel]) -> None
     with pytest.raises(ValidationError, match="Extra inputs"):
         model(nonsense=1)
     undocumented = [name for name, info in model.model_fields.items() if not info.description]
-    assert undocumented in ([], ["limits", "network", "security", "repository", "mounts", "output"])
+    assert undocumented in ([], ["limits", "network", "security", "repository", "mounts", "git", "output"])
 
 
 def test_a_repository_path_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

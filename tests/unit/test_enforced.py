@@ -393,6 +393,15 @@ def test_a_mask_that_is_not_in_force_is_named(part: str, instead: str) -> None:
     assert "such as '/data/" in lacking.enforced
 
 
+def test_a_kernel_of_its_own_shows_no_more_than_that_a_mount_is_there() -> None:
+    lines = MASKED_MOUNTS.replace("0:4 /null", "0:4 /").replace("- devtmpfs udev", "- 9p none")
+    for release, in_force in (("4.4.0", True), ("6.1.0", False)):
+        report = found(mountinfo=MOUNTINFO + lines, kernel_release=release)
+        assert control("masked files", report, with_masks()).in_force is in_force
+    report = found(mountinfo=MOUNTINFO + lines.replace("/data/.env", "/data/x"), kernel_release="4.4.0")
+    assert not control("masked files", report, with_masks()).in_force
+
+
 @pytest.mark.parametrize(
     ("line", "read_only", "text", "in_force"),
     [

@@ -147,7 +147,11 @@ def test_the_payload_tells_the_agent_where_it_is(tmp_path: Path) -> None:
 
 def test_only_a_sandbox_with_an_allow_list_gets_a_proxy(tmp_path: Path) -> None:
     with_list = payload_of(spec_of(tmp_path, network="allowlist", allow=["127.0.0.1"]), MOUNTING)
-    assert with_list["config"]["egress"] == {"no_proxy": "localhost,::1"}
+    assert with_list["config"]["egress"] == {
+        "proxy": True,
+        "no_proxy": "localhost,::1",
+        "git_credentials": False,
+    }
     assert "proxy" in with_list["modules"]
     for network in ("none", "bridge"):
         without = payload_of(spec_of(tmp_path, network=network), MOUNTING)

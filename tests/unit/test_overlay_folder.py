@@ -66,9 +66,14 @@ def test_no_name_of_a_repository_gets_into_the_options_of_the_mount(cache: Path,
 @pytest.mark.parametrize("name", ["a,b", "a:b", "a\\b", "a\nb", "n" * 200 + "/" + "n" * 200 + "/" + "n" * 700])
 def test_a_cache_whose_name_a_mount_cant_hold_is_unfit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", f"/{name}")
-    assert "can't hold" in why_unfit()
+    assert "can't hold" in why_unfit(Path("/repository"))
     monkeypatch.setenv("XDG_CACHE_HOME", "/a b/ä")
-    assert why_unfit() == ""
+    assert why_unfit(Path("/repository")) == ""
+
+
+def test_a_cache_in_the_repository_itself_is_unfit(cache: Path, repository: Path, tmp_path: Path) -> None:
+    assert "lies in the repository" in why_unfit(tmp_path.resolve())
+    assert why_unfit(repository) == ""
 
 
 def test_no_place_for_it_is_said_with_the_next_step(

@@ -123,18 +123,33 @@ def test_a_file_that_the_host_has_changed_meanwhile_is_not_replaced(
             target.write_text("a = 'host'\n")
         elif on_host == "become a folder":
             target.mkdir()
-    if on_host == "delete":
-        return
+    why = "removed" if on_host == "delete" else "changed"
     before = snapshot(overlay.host)
     with pytest.raises(ApplyError) as caught:
         review.apply()
     assert [each.change.path for each in caught.value.applied.failed] == ["src/a.py"]
-    assert "'src/a.py' was changed on the host meanwhile" in str(caught.value)
+    assert f"'src/a.py' was {why} on the host meanwhile" in str(caught.value)
     assert [each.path for each in caught.value.applied.done] == ["src/b.py"]
     after = snapshot(overlay.host)
     assert after.pop("src/b.py")[-1] == b"b = 'sandbox'\n"
     before.pop("src/b.py")
     assert after == before
+
+
+def test_a_file_that_the_sandbox_has_moved_and_edited_is_no_conflict(overlay: Overlay, review: Review) -> None:
+    inside = overlay.sandbox
+    (inside / "src/a.py").rename(inside / "moved.py")
+    (inside / "moved.py").write_text("a = 'other'\n")
+    (inside / "src/b.py").write_text("b = 'other'\n")
+    os.link(inside / "src/b.py", inside / "second.py")
+    review.apply(["src/a.py"])
+    review.apply()
+    (inside / "src/b.py").write_text("b = 'once more'\n")
+    review.apply(["src"])
+    (inside / "src/b.py").rename(inside / "third.py")
+    (inside / "third.py").write_text("b = 'for the last time'\n")
+    review.apply()
+    assert snapshot(overlay.host) == snapshot(inside)
 
 
 def test_a_new_file_never_replaces_one_that_the_host_has_made_meanwhile(overlay: Overlay, review: Review) -> None:

@@ -1,0 +1,324 @@
+"""Tables of pandas, column by column.
+
+A column is an array where NumPy has it, an Arrow IPC stream where it is text or Arrow's own, and a list of values where
+it holds objects, so that each comes back as what it was. The names of columns, the index and its names are values like
+any other. Arrow's metadata for pandas is not used: to put a table together by it, Arrow evaluates and looks up what it
+names.
+"""
+
+import re
+import sys
+from typing import Any, Callable, Dict, Optional
+
+from . import arrays, tables
+from .arrays import decoded_array, load
+from .decoding import Decode, Decoder, all_of, decoded_tzinfo, of
+from .encoding import Encode, Encoder, encoded_timezone
+from .values import CrossingError, DecodeError, Path
+
+_FREQUENCY = re.compile(r"-?\d{0,9}[A-Za-z]{1,8}(-[A-Z]{3})?", re.ASCII)
+_HINTS = {
+    "PeriodDtype": "@.astype(str) can, or timestamps: .to_timestamp().",
+    "IntervalDtype": "Send its left and right ends.",
+    "SparseDtype": "Its dense form can: .sparse.to_dense().",
+}
+
+
+def encoder_of(value: Any) -> Optional[Encode]:
+    """Return what encodes a value where it is pandas', else None."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or type(value).__module__.partition(".")[0] != "pandas":
+        return None
+    if value is pandas.NaT or value is pandas.NA:
+        return lambda encoder, value, path: {"missing": "NaT" if value is pandas.NaT else "NA"}
+    kinds: Dict[Any, Encode] = {
+        pandas.DataFrame: _frame,
+        pandas.Series: _series,
+        pandas.Timestamp: _timestamp,
+        pandas.Timedelta: lambda encoder, value, path: {"Timedelta": [int(value.asm8.view("i8")), value.unit]},
+    }
+    return _index if isinstance(value, pandas.Index) else kinds.get(type(value))
+
+
+def _frame(encoder: Encoder, value: Any, path: Path) -> Any:
+    labels = _labels(encoder, value.columns, path)
+    index = _labels(encoder, value.index, (path, "field", "index"))
+    columns = [_column(encoder, column.array, (path, "item", name)) for name, column in value.items()]
+    return {"DataFrame": [labels, index, columns]}
+
+
+def _series(encoder: Encoder, value: Any, path: Path) -> Any:
+    name = encoder.encode(value.name, (path, "field", "name"))
+    index = _labels(encoder, value.index, (path, "field", "index"))
+    return {"Series": [name, index, _column(encoder, value.array, path)]}
+
+
+def _index(encoder: Encoder, value: Any, path: Path) -> Any:
+    return {"Index": _labels(encoder, value, path)}
+
+
+def _labels(encoder: Encoder, index: Any, path: Path) -> Any:
+    """Return the parts of an index: a range, or names and columns, and how far apart dates are."""
+    names = [encoder.encode(name, (path, "field", "name")) for name in index.names]
+    if type(index).__name__ == "RangeIndex":
+        return ["range", names, [index.start, index.stop, index.step]]
+    if index.nlevels > 1:
+        levels = [_column(encoder, index.get_level_values(number).array, path) for number in range(index.nlevels)]
+        return ["levels", names, levels]
+    return ["flat", names, [_column(encoder, index.array, path)], getattr(index, "freqstr", None)]
+
+
+def _column(encoder: Encoder, array: Any, path: Path) -> Any:
+    if type(array.dtype).__name__ in ("NumpyEADtype", "PandasDtype"):  # The latter before pandas 2.2.
+        array = array.to_numpy()
+    dtype, name = array.dtype, type(array.dtype).__name__
+    encode = _COLUMNS.get(name)
+    if encode:
+        return encode(encoder, array, path)
+    if hasattr(array, "isna") and name in _MASKED:
+        mask = array.isna()
+        data = array.to_numpy(dtype.numpy_dtype, na_value=dtype.numpy_dtype.type(0))
+        return {"masked": [arrays.column(encoder, data, path), arrays.column(encoder, mask, path)]}
+    numpy = load("numpy")
+    if not isinstance(dtype, numpy.dtype):
+        raise CrossingError(
+            path, "is a column of the dtype %s, which can't cross" % dtype, _HINTS.get(name, "Cast it.")
+        )
+    data = numpy.asarray(array)
+    return _objects(encoder, data, path) if dtype.kind == "O" else arrays.column(encoder, data, path)
+
+
+def _objects(encoder: Encoder, data: Any, path: Path) -> Any:
+    items = data.tolist()
+    if items and set(map(type, items)) == {str} and "pyarrow" in sys.modules:
+        try:
+            return _text(encoder, items, path, "object")
+        except UnicodeEncodeError:
+            pass  # Lone surrogates, which Arrow does not have.
+    return {"objects": encoder.values(items, path)}
+
+
+def _text(encoder: Encoder, items: Any, path: Path, kind: str) -> Any:
+    arrow = load("pyarrow", path)
+    column = arrow.array(items, arrow.large_string(), from_pandas=True)
+    tables.add(encoder, arrow.table({"": column}), path)
+    return {"text": kind}
+
+
+def _strings(encoder: Encoder, array: Any, path: Path) -> Any:
+    pandas = sys.modules["pandas"]
+    kind = array.dtype.storage + ("/NA" if array.dtype.na_value is pandas.NA else "/nan")
+    return _text(encoder, array.to_numpy(object), path, kind)
+
+
+def _categories(encoder: Encoder, array: Any, path: Path) -> Any:
+    codes = arrays.column(encoder, array.codes, path)
+    return {"categories": [codes, _labels(encoder, array.categories, path), bool(array.ordered)]}
+
+
+def _zoned(encoder: Encoder, array: Any, path: Path) -> Any:
+    utc = load("numpy").asarray(array.tz_convert("UTC").tz_localize(None))
+    return {"zoned": [encoded_timezone(encoder, array.dtype.tz, path), arrays.column(encoder, utc, path)]}
+
+
+def _arrow(encoder: Encoder, array: Any, path: Path) -> Any:
+    arrow = load("pyarrow", path)
+    tables.add(encoder, arrow.table({"": array.__arrow_array__()}), path)
+    return {"arrow": "ArrowDtype"}
+
+
+_COLUMNS: Dict[str, Encode] = {
+    "StringDtype": _strings,
+    "CategoricalDtype": _categories,
+    "DatetimeTZDtype": _zoned,
+    "ArrowDtype": _arrow,
+}
+_MASKED = {"%s%d%s" % (name, bits, "Dtype") for name in ("Int", "UInt", "Float") for bits in (8, 16, 32, 64)}
+_MASKED.add("BooleanDtype")
+
+
+def _timestamp(encoder: Encoder, value: Any, path: Path) -> Any:
+    utc = value.tz_convert("UTC").tz_localize(None) if value.tz is not None else value
+    stamp = [int(utc.asm8.view("i8")), value.unit, value.fold]
+    return {"Timestamp": [*stamp, encoded_timezone(encoder, value.tz, path)]}
+
+
+# Back again
+
+
+def _decoded_frame(decoder: Decoder, parts: Any) -> Any:
+    pandas = load("pandas", ("A table",))
+    labels, index, columns = of(list, parts)
+    names, rows = _decoded_labels(decoder, labels), _decoded_labels(decoder, index)
+    # Not by their names, of which two may be equal; and not copied.
+    data = {number: _made_series(_decoded_column(decoder, each), rows) for number, each in enumerate(of(list, columns))}
+    if len(data) != len(names):
+        raise DecodeError("a table with names for other columns")
+    frame = pandas.DataFrame(data, index=rows, columns=range(len(data)) if data else None, copy=False)
+    frame.columns = names
+    return frame
+
+
+def _decoded_series(decoder: Decoder, parts: Any) -> Any:
+    name, index, column = of(list, parts)
+    name, rows = decoder.decode(name), _decoded_labels(decoder, index)
+    return _made_series(_decoded_column(decoder, column), rows).rename(name)
+
+
+def _made_series(data: Any, rows: Any) -> Any:
+    if len(data) != len(rows):
+        raise DecodeError("a column that is not as long as its index")
+    # With its dtype: pandas would look at objects, and find text.
+    return load("pandas").Series(data, index=rows, dtype=data.dtype, copy=False)
+
+
+def _decoded_labels(decoder: Decoder, parts: Any) -> Any:
+    pandas = load("pandas", ("An index",))
+    kind, names, columns, *frequency = of(list, parts)
+    names = decoder.values(names)
+    if kind == "range":
+        (name,) = names
+        span = range(*all_of(int, columns, 3))
+        # It takes no memory before it is looked at.
+        decoder.reserve(len(span))
+        return pandas.RangeIndex(span, name=name)
+    found = [_decoded_column(decoder, each) for each in of(list, columns)]
+    if kind == "levels":
+        return pandas.MultiIndex.from_arrays([_made_index(pandas, each) for each in found], names=names)
+    if kind != "flat":
+        raise DecodeError("an index that is none")
+    (data,), (name,) = found, names
+    return _with_frequency(_made_index(pandas, data).rename(name), *frequency)
+
+
+def _made_index(pandas: Any, data: Any) -> Any:
+    return pandas.Index(data, dtype=data.dtype, copy=False)
+
+
+def _with_frequency(index: Any, frequency: Any) -> Any:
+    """Have an index of times say how far apart they are, where that is so; versions of pandas name it differently."""
+    if frequency is None or not _FREQUENCY.fullmatch(of(str, frequency)):
+        return index
+    try:
+        return type(index)(index, freq=frequency)
+    except (TypeError, ValueError):
+        return index
+
+
+def _decoded_column(decoder: Decoder, node: Any) -> Any:
+    ((kind, parts),) = of(dict, node).items()
+    if kind == "ndarray":
+        return _flat(decoded_array(decoder, parts))
+    if kind not in _DECODED_COLUMNS:
+        raise DecodeError("a column of the kind %r" % kind[:40])
+    return _DECODED_COLUMNS[kind](decoder, parts)
+
+
+def _flat(array: Any) -> Any:
+    if array.ndim != 1:
+        raise DecodeError("a column of %d dimensions" % array.ndim)
+    return array
+
+
+def _part(decoder: Decoder, node: Any) -> Any:
+    """Return an array that is a part of a column."""
+    if of(dict, node) != {"ndarray": 0}:
+        raise DecodeError("no array where there has to be one")
+    return _flat(decoded_array(decoder, 0))
+
+
+def _decoded_objects(decoder: Decoder, parts: Any) -> Any:
+    numpy = load("numpy")
+    values = decoder.values(parts)
+    data = numpy.empty(len(values), object)
+    for number, value in enumerate(values):
+        data[number] = value
+    return data
+
+
+def _decoded_text(decoder: Decoder, kind: Any) -> Any:
+    pandas, arrow = load("pandas"), load("pyarrow", ("A column of text",))
+    (column,) = tables.take(decoder).columns
+    if column.type != arrow.large_string():
+        raise DecodeError("a column of text that is none")
+    if kind == "object":
+        return load("numpy").array(column.to_pylist(), dtype=object)
+    storage, _, missing = of(str, kind).partition("/")
+    if storage not in ("python", "pyarrow") or missing not in ("NA", "nan"):
+        raise DecodeError("a column of text of the kind %r" % kind[:40])
+    # pandas before 2.3 knows NA alone.
+    options = {"na_value": float("nan")} if missing == "nan" else {}
+    return pandas.StringDtype(storage, **options).__from_arrow__(column)
+
+
+def _decoded_categories(decoder: Decoder, parts: Any) -> Any:
+    codes, labels, ordered = of(list, parts)
+    codes, categories = _part(decoder, codes), _decoded_labels(decoder, labels)
+    return load("pandas").Categorical.from_codes(codes, categories=categories, ordered=of(bool, ordered))
+
+
+def _decoded_zoned(decoder: Decoder, parts: Any) -> Any:
+    zone, utc = of(list, parts)
+    zone, utc = decoded_tzinfo(decoder, zone), _part(decoder, utc)
+    if zone is None or utc.dtype.kind != "M":
+        raise DecodeError("times that are none")
+    return load("pandas").DatetimeIndex(utc).tz_localize("UTC").tz_convert(zone).array
+
+
+def _decoded_masked(decoder: Decoder, parts: Any) -> Any:
+    data, mask = of(list, parts)
+    data, mask = _part(decoder, data), _part(decoder, mask)
+    if mask.dtype.kind != "b":
+        raise DecodeError("a mask that is none")
+    kinds = {"i": "IntegerArray", "u": "IntegerArray", "f": "FloatingArray", "b": "BooleanArray"}
+    make: Callable[..., Any] = getattr(load("pandas").arrays, kinds[data.dtype.kind])
+    return make(data, mask)
+
+
+def _decoded_arrow(decoder: Decoder, kind: Any) -> Any:
+    (column,) = tables.take(decoder).columns
+    return load("pandas").arrays.ArrowExtensionArray(column)
+
+
+_DECODED_COLUMNS: Dict[str, Decode] = {
+    "objects": _decoded_objects,
+    "text": _decoded_text,
+    "categories": _decoded_categories,
+    "zoned": _decoded_zoned,
+    "masked": _decoded_masked,
+    "arrow": _decoded_arrow,
+}
+
+
+def _decoded_timestamp(decoder: Decoder, parts: Any) -> Any:
+    number, unit, fold, zone = of(list, parts)
+    pandas = load("pandas", ("A time",))
+    stamp = pandas.Timestamp(_counted("M", number, unit)).as_unit(unit)
+    zone = decoded_tzinfo(decoder, zone)
+    stamp = stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone)
+    return stamp.replace(fold=1) if of(int, fold) else stamp
+
+
+def _decoded_timedelta(decoder: Decoder, parts: Any) -> Any:
+    number, unit = of(list, parts)
+    return load("pandas", ("A duration",)).Timedelta(_counted("m", number, unit)).as_unit(unit)
+
+
+def _counted(kind: str, number: Any, unit: Any) -> Any:
+    if unit not in ("s", "ms", "us", "ns"):
+        raise DecodeError("a time in a unit that is none")
+    return load("numpy").int64(of(int, number)).view("%s8[%s]" % (kind, unit))
+
+
+def _decoded_missing(decoder: Decoder, name: Any) -> Any:
+    return getattr(load("pandas", ("A value",)), {"NaT": "NaT", "NA": "NA"}[name])
+
+
+NODES: Dict[str, Decode] = {
+    "DataFrame": _decoded_frame,
+    "Series": _decoded_series,
+    "Index": lambda decoder, parts: _decoded_labels(decoder, parts),
+    "Timestamp": _decoded_timestamp,
+    "Timedelta": _decoded_timedelta,
+    "missing": _decoded_missing,
+}

@@ -1,0 +1,62 @@
+"""Pictures of Pillow, and figures of matplotlib as pictures: PNG in a buffer."""
+
+import io
+import sys
+from typing import Any, Dict, Optional
+
+from .arrays import load
+from .decoding import Decode, Decoder
+from .encoding import Encode, Encoder
+from .values import CrossingError, DecodeError, Path
+
+_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+"""Those that PNG keeps as they are."""
+
+_BYTES_OF_PIXEL = 4
+
+
+def encoder_of(value: Any) -> Optional[Encode]:
+    """Return what encodes a value where it is a picture or a figure, else None."""
+    image, figure = sys.modules.get("PIL.Image"), sys.modules.get("matplotlib.figure")
+    if image is not None and isinstance(value, image.Image):
+        return _picture
+    return _figure if figure is not None and isinstance(value, figure.Figure) else None
+
+
+def _picture(encoder: Encoder, value: Any, path: Path) -> Any:
+    if value.mode not in _MODES:
+        hint = '@.convert("RGB") can, or numpy.asarray(@).'
+        raise CrossingError(path, "is a picture of the mode %s, which PNG does not have" % value.mode, hint)
+    file = io.BytesIO()
+    value.save(file, "PNG", compress_level=1)
+    return _add(encoder, file, path)
+
+
+def _figure(encoder: Encoder, value: Any, path: Path) -> Any:
+    file = io.BytesIO()
+    value.savefig(file, format="png")
+    return _add(encoder, file, path)
+
+
+def _add(encoder: Encoder, file: io.BytesIO, path: Path) -> Any:
+    data = file.getbuffer()
+    encoder.add(len(data), lambda put: put(data), path)
+    return {"picture": 0}
+
+
+def _decoded_picture(decoder: Decoder, _: Any) -> Any:
+    load("PIL.Image", ("A picture",))
+    image = sys.modules["PIL.Image"]
+    data = decoder.take(bytearray)
+    try:
+        with image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            # Before it is unpacked: a few bytes may stand for any number of pixels.
+            decoder.reserve(_BYTES_OF_PIXEL * picture.width * picture.height)
+            return picture.copy()
+    except (OSError, SyntaxError, ValueError, image.DecompressionBombError) as error:
+        if isinstance(error, DecodeError):
+            raise
+        raise DecodeError("no picture: %s" % error)
+
+
+NODES: Dict[str, Decode] = {"picture": _decoded_picture}
