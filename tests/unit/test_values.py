@@ -115,7 +115,7 @@ def test_a_value_comes_back_as_it_was(value: Any) -> None:
         pathlib.PureWindowsPath("c:/x"),
         uuid.UUID(int=2**128 - 1),
         {(1, frozenset({2})): {"a": [{}]}},
-        {1: "a", True: "b"},
+        {1: "a", False: "b", "": None},
     ],
     ids=lambda value: repr(value)[:30] if not isinstance(value, int) else "",
 )
