@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from .base import OWNER_LABEL, VOLUME_LABEL, VOLUME_PREFIX, ContainerSpec
+from .dialect import DOCKER
 from .docker_volumes import fill_volume
 
 if TYPE_CHECKING:
@@ -74,5 +75,5 @@ def _make(engine: DockerEngine, name: str, spec: ContainerSpec) -> None:
 
     Nobody gets there but through the engine. Podman leaves it to the first user alone.
     """
-    labels = {VOLUME_LABEL: name.removeprefix(VOLUME_PREFIX)}
-    fill_volume(engine.client, spec.image.reference, name, labels, spec.user, mode=0o777)
+    labels, podman = {VOLUME_LABEL: name.removeprefix(VOLUME_PREFIX)}, engine.dialect is not DOCKER
+    fill_volume(engine.client, spec.image.reference, name, labels, spec.user, mode=0o777, podman=podman)
