@@ -59,7 +59,10 @@ def mounted(
 
 
 def _selection(repository: Path | None, wanted: RepositoryMount) -> Selection | None:
-    return select(repository, wanted, whole_tree=wanted.mode == "rw") if repository else None
+    if repository is None:
+        return None
+    _refuse_secret("repo_path", repository, wanted)
+    return select(repository, wanted, whole_tree=wanted.mode == "rw")
 
 
 def _refuse_asked(config: SandboxConfig, capabilities: EngineCapabilities) -> None:
@@ -89,14 +92,19 @@ def _resolved(mount: HostMount) -> HostMount:
 
 def _secrets_in(mount: HostMount, wanted: RepositoryMount) -> tuple[Mask, ...]:
     source = Path(mount.source)
-    if name := secret_on_the_way(source, wanted.show_secrets):
-        raise ConfigurationError(
-            f"mount={mount.source!r} leads to what is likely a secret, by the name {name!r}.",
-            next_step=f"Leave it out; or if the code is to have it, add --show-secrets {name!r}.",
-        )
+    _refuse_secret("mount", source, wanted)
     if not source.is_dir():
         return ()
     return select(source, wanted, whole_tree=not mount.read_only, patterns=False).masks(mount.target)
+
+
+def _refuse_secret(option: str, path: Path, wanted: RepositoryMount) -> None:
+    """Raise where a path leads to secrets: in there, nothing would have a name that tells."""
+    if name := secret_on_the_way(path, wanted.show_secrets):
+        raise ConfigurationError(
+            f"{option}={str(path)!r} leads to what is likely a secret, by the name {name!r}.",
+            next_step=f"Leave it out; or if the code is to have it, add --show-secrets {name!r}.",
+        )
 
 
 # Where things are in the container
