@@ -45,9 +45,11 @@ def mounted(
         _refuse_asked(config, capabilities)
         return Mounted(image.mounts, (), ())
     seen = _selection(repository, config.repository)
+    # Before anything else is said of them: a socket is no file either.
+    sources = (Path(os.path.realpath(each.source)) for each in config.mounts.mounts)
+    refuse_engine_sockets(sources, capabilities.host, _NEXT)
     mode, extra = config.repository.mode, [_resolved(each) for each in config.mounts.mounts]
     _refuse_places(config, image, seen, [(each.target, Path(each.source).is_dir()) for each in extra])
-    refuse_engine_sockets((Path(each.source) for each in extra), capabilities.host, _NEXT)
     mounts, masks = image.mounts, seen.masks(WORKSPACE) if seen else ()
     if repository and mode in ("ro", "rw"):
         mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
@@ -76,9 +78,9 @@ def _refuse_asked(config: SandboxConfig, capabilities: EngineCapabilities) -> No
 
 def _resolved(mount: HostMount) -> HostMount:
     """Follow links once, here; raise for what is not there, or not to be mounted."""
-    what = f"mount={mount.source!r}"
+    source, what = Path(os.path.realpath(mount.source)), f"mount={mount.source!r}"
+    refuse_folder(source, _NEXT)
     try:
-        source = Path(os.path.realpath(mount.source, strict=True))
         kind = stat.S_IFMT(source.stat().st_mode)
     except OSError as error:
         raise ConfigurationError(
@@ -86,7 +88,6 @@ def _resolved(mount: HostMount) -> HostMount:
         ) from None
     if kind not in (stat.S_IFREG, stat.S_IFDIR):
         raise ConfigurationError(f"{what} is neither a file nor a folder.", next_step="Name one of these.")
-    refuse_folder(source, _NEXT)
     return mount._replace(source=str(source))
 
 
