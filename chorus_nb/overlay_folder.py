@@ -92,7 +92,7 @@ class OverlayFolder:
 
 def _overlay(path: Path, lower: str, upper: str) -> Volume:
     # userxattr: marks that this user can read. index=off: the host's files may change below.
-    options = f"lowerdir={path}/{lower},upperdir={path}/{upper},workdir={path}/work,userxattr,index=off"
+    options = f"nosuid,nodev,lowerdir={path}/{lower},upperdir={path}/{upper},workdir={path}/work,userxattr,index=off"
     return Volume(WORKSPACE, driver_options={"type": "overlay", "device": "overlay", "o": options})
 
 

@@ -68,7 +68,7 @@ def fill_volume(
         mount = {"Type": "volume", "Source": name, "Target": _TOP, "VolumeOptions": {"NoCopy": True}}
         with _never_started(client, image, [mount]) as container:
             client.put_archive(container, "/", _owned_top(user))
-            client.put_archive(container, _TOP, archive)
+            client.put_archive(container, _TOP, iter(archive))
     except BaseException:
         client.remove_volume(name)
         raise
