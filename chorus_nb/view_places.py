@@ -61,6 +61,12 @@ class OverlayPlace(Place):
         self.grows = self._folder.upper
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
+        folder = self.copy.folder
+        if folder.resolve() != folder:  # The kernel would follow, to what nobody has looked at.
+            raise WorkingCopyError(
+                f"{str(folder)!r}, the repository of the sandbox's view, is a link by now.",
+                next_step="Put the folder back, or start a session with another name.",
+            )
         return replace(spec, volumes=(*spec.volumes, self._folder.volume))
 
     def settle(self) -> None:

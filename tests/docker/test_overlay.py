@@ -34,6 +34,7 @@ from chorus_nb.overlay_folder import OverlayFolder
 from chorus_nb.remove_tree import remove_tree
 from chorus_nb.repository_archive import RepositoryArchive
 from chorus_nb.sandbox import Sandbox
+from chorus_nb.status import describe
 from chorus_nb.view_places import sweep_volumes
 from chorus_nb.working_copy import Entry
 
@@ -216,7 +217,7 @@ def test_where_the_kernel_takes_no_overlay_there_is_a_copy_without_secrets(
     monkeypatch.setattr(OverlayFolder, "made_for", unfit)
     (repository / ".env").write_text("TOKEN=secret")
     with opened(docker_engine, repo="overlay", repo_path=repository) as sandbox:
-        assert "could not mount a volume" in sandbox._session.view.why_copied
+        assert "(overlay, as a copy: The engine could not mount a volume" in describe(sandbox._session)
         assert list(cache.iterdir()) == []
         assert value(sandbox, "import os; sorted(os.listdir())") == "['a.txt', 'b.txt', 'folder']"
         value(sandbox, "open('a.txt', 'a').write('x'); open('.env', 'w').write('mine')")
@@ -277,6 +278,23 @@ def test_a_repository_that_goes_away_while_it_is_copied_is_named(
 
 def own_volumes(engine: DockerEngine) -> list[str]:
     return [name for name, labels in engine.owned_volumes() if labels["chorus-nb.owner"] == owner_label()]
+
+
+def test_a_repository_that_became_a_link_is_not_followed(
+    docker_engine: DockerEngine, repository: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    with opened(docker_engine, repo="overlay", repo_path=repository) as sandbox:
+        sandbox._session.kill()
+        with pytest.raises(SandboxDiedError):
+            sandbox.run("1")
+        repository.rename(tmp_path / "before")
+        repository.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(WorkingCopyError, match="is a link by now"):
+            sandbox.run("1")
+        repository.unlink()
+        (tmp_path / "before").rename(repository)
+        assert value(sandbox, "open('a.txt').read()") == "'a.txt'"
 
 
 def test_what_is_written_counts_as_disk(docker_engine: DockerEngine, repository: Path) -> None:
