@@ -15,6 +15,7 @@ from .engines.base import OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, 
 from .engines.owner import owner_alive, owner_label
 from .errors import EngineError, SandboxFileError, WorkingCopyError
 from .files import SandboxFiles
+from .git import OUTSIDE
 from .overlay_folder import OverlayFolder
 from .progress import Progress
 from .repository_archive import RepositoryArchive
@@ -29,14 +30,14 @@ class Place(ABC):
     Attributes
     ----------
     copy : WorkingCopy
-    grows : Path or None
-        The folder of the host that what the sandbox writes is added to, where there is one.
+    grows : tuple of Path
+        The folders of the host that what the sandbox writes is added to.
     readable : bool
         False where it can't be read, and so nothing of it can be taken over: a copy in an image without Python.
     """
 
     copy: WorkingCopy
-    grows: Path | None = None
+    grows: tuple[Path, ...] = ()
     readable = True
 
     @abstractmethod
@@ -55,25 +56,27 @@ class Place(ABC):
 class OverlayPlace(Place):
     """An overlay over the repository itself: nothing is copied but what the code writes to."""
 
-    def __init__(self, repository: Path) -> None:
-        self._folder = OverlayFolder.made_for(repository)
-        self.copy = self._folder.copy
-        self.grows = self._folder.upper
+    def __init__(self, *folders: Path) -> None:
+        """Make it of the repository, and of its git directory where that lies outside (``chorus_nb.git.with_git``)."""
+        self._folders = [OverlayFolder.made_for(folder) for folder in folders]
+        self.copy = self._folders[0].copy
+        self.grows = tuple(folder.upper for folder in self._folders)
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
-        folder = self.copy.folder
-        if folder.resolve() != folder:  # The kernel would follow, to what nobody has looked at.
-            raise WorkingCopyError(
-                f"{str(folder)!r}, the repository of the sandbox's view, is a link by now.",
-                next_step="Put the folder back, or start a session with another name.",
-            )
-        return replace(spec, volumes=(*spec.volumes, self._folder.volume))
+        for folder in self._folders:
+            folder.refuse_if_moved()
+        places = zip((WORKSPACE, OUTSIDE), self._folders, strict=False)
+        volumes = tuple(replace(folder.volume, target=place) for place, folder in places)
+        covered = {volume.target for volume in volumes}
+        mounts = tuple(mount for mount in spec.mounts if mount.target not in covered)
+        return replace(spec, mounts=mounts, volumes=(*spec.volumes, *volumes))
 
     def settle(self) -> None:
         pass  # What is in its folder is what was touched.
 
     def remove(self, engine: Engine) -> None:
-        self._folder.remove(engine)
+        for folder in self._folders:
+            folder.remove(engine)
 
 
 class _CopyPlace(Place):
@@ -120,7 +123,7 @@ class FolderPlace(_CopyPlace):
     ) -> None:
         archive = RepositoryArchive(repository, spec.user, hides)
         self._folder = OverlayFolder.made_for(repository)
-        self.grows = self._folder.upper
+        self.grows = (self._folder.upper,)
         _unpack(_with_bar(archive), self._folder.upper)
         self.copy = VolumeCopy(repository, archive, files)
 
