@@ -170,6 +170,7 @@ class HostileStream(ByteStream):
         self.closed = False
         self.last_words: list[bytes] = []
         """What was on its way when the stream was closed."""
+        self._begun = False
         self._delay_s = delay_s
         self._attack = attack
         self._decoder = Decoder()
@@ -179,7 +180,8 @@ class HostileStream(ByteStream):
     def send(self, data: bytes | memoryview) -> None:
         if self.closed:
             raise ConnectionError("closed")
-        if bytes(data[:4]) == MAGIC:  # And not what makes an agent of an interpreter.
+        self._begun = self._begun or bytes(data[:4]) == MAGIC
+        if self._begun:  # And not what makes an agent of an interpreter.
             for request, _ in self._decoder.feed(bytes(data)):
                 self._outgoing.put(self._attack()(request))
                 if request.content.get("restart") is False:
