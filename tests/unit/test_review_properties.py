@@ -11,7 +11,7 @@ from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chorus_nb.agent import files as agent_files
@@ -146,6 +146,7 @@ def test_what_is_applied_is_what_the_sandbox_has(
 
 
 @SLOW
+@example([("write", "c/a", "one\n")], [("move", "c", "b")])
 @given(SCRIPTS, SCRIPTS)
 def test_what_is_discarded_is_what_the_host_has(
     before: list[tuple[str, str, Any]], edits: list[tuple[str, str, Any]]
@@ -184,3 +185,13 @@ def test_what_was_not_asked_for_stays(
         now = snapshot(made.host)
         different = {path for path, found in at_first.items() if now.get(path) != found}
         assert all(is_in(path, own) for path in different)
+
+
+def test_a_part_may_be_discarded_alone() -> None:
+    with overlay([("write", f"{folder}/{name}", name) for folder in "ab" for name in "ab"]) as made:
+        run(made.sandbox, [("remove", "a", None), ("move", "b", "c")])
+        review = Review(made.copy)
+        with chdir(made.sandbox):
+            review.discard(["a/a"], SandboxFiles(Sandbox()))  # type: ignore[arg-type]
+            review.discard(["b/a"], SandboxFiles(Sandbox()))  # type: ignore[arg-type]
+        assert snapshot(made.sandbox).keys() == {"a", "a/a", "b", "b/a", "c", "c/b"}
