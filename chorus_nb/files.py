@@ -72,7 +72,7 @@ class SandboxFiles:
             A link is followed.
         data : bytes
         mode : int, optional
-            Permission bits; those of the file that is replaced when left out, or 0o644.
+            Permission bits; when left out those of the file that is replaced, or what ``umask`` leaves.
         modified_ns : int, optional
             Its time in nanoseconds since the epoch; now when left out.
         """
@@ -281,7 +281,7 @@ class SandboxFiles:
 def host_folders(session: Session) -> tuple[Path, ...]:
     """Return the folders of the host that the code of a session may write to."""
     repository = session.repository if session.config.repository.mode == "rw" else None
-    return (repository,) if repository else ()
+    return (*session.config.mounts.writable, *([repository] if repository else []))
 
 
 def _some(waiting: deque[tuple[str, str]]) -> builtins.list[tuple[str, str]]:

@@ -112,6 +112,10 @@ def pull(session: Session, names: Iterable[str], *, shown: bool = False) -> dict
             raise DecodeError("other variables than were asked for")
     except CrossingError as error:
         raise _can_not_cross(error, "in the notebook") from None
+    except MemoryError:
+        raise VariableMemoryError(
+            f"The notebook does not have the memory for {', '.join(wanted)}.", next_step="Pull less at once."
+        ) from None
     except DecodeError as error:
         raise session.refuse_protocol(_forged(error)) from None
     return values

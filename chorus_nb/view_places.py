@@ -14,6 +14,7 @@ from .engines.base import OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, 
 from .engines.owner import owner_alive, owner_label
 from .errors import EngineError, SandboxFileError, WorkingCopyError
 from .files import SandboxFiles
+from .git import OUTSIDE
 from .overlay_folder import OverlayFolder
 from .repository_archive import RepositoryArchive
 from .sanitize import printable_line
@@ -27,12 +28,12 @@ class Place(ABC):
     Attributes
     ----------
     copy : WorkingCopy
-    grows : Path or None
-        The folder of the host that what the sandbox writes is added to, where there is one.
+    grows : tuple of Path
+        The folders of the host that what the sandbox writes is added to.
     """
 
     copy: WorkingCopy
-    grows: Path | None = None
+    grows: tuple[Path, ...] = ()
 
     @abstractmethod
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
@@ -50,19 +51,25 @@ class Place(ABC):
 class OverlayPlace(Place):
     """An overlay over the repository itself: nothing is copied but what the code writes to."""
 
-    def __init__(self, repository: Path) -> None:
-        self._folder = OverlayFolder.made_for(repository)
-        self.copy = self._folder.copy
-        self.grows = self._folder.upper
+    def __init__(self, *folders: Path) -> None:
+        """Make it of the repository, and of its git directory where that lies outside (``chorus_nb.git.with_git``)."""
+        self._folders = [OverlayFolder.made_for(folder) for folder in folders]
+        self.copy = self._folders[0].copy
+        self.grows = tuple(folder.upper for folder in self._folders)
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
-        return replace(spec, volumes=(*spec.volumes, self._folder.volume))
+        places = zip((WORKSPACE, OUTSIDE), self._folders, strict=False)
+        volumes = tuple(replace(folder.volume, target=place) for place, folder in places)
+        covered = {volume.target for volume in volumes}
+        mounts = tuple(mount for mount in spec.mounts if mount.target not in covered)
+        return replace(spec, mounts=mounts, volumes=(*spec.volumes, *volumes))
 
     def settle(self) -> None:
         pass  # What is in its folder is what was touched.
 
     def remove(self, engine: Engine) -> None:
-        self._folder.remove(engine)
+        for folder in self._folders:
+            folder.remove(engine)
 
 
 class _CopyPlace(Place):
@@ -105,7 +112,7 @@ class FolderPlace(_CopyPlace):
     ) -> None:
         archive = RepositoryArchive(repository, spec.user, hides)
         self._folder = OverlayFolder.made_for(repository)
-        self.grows = self._folder.upper
+        self.grows = (self._folder.upper,)
         with _explained(repository):
             _unpack(archive.pieces(), self._folder.upper)
         self.copy = VolumeCopy(repository, archive, files)
