@@ -45,10 +45,15 @@ def run(folder: Path, script: list[tuple[str, str, Any]]) -> None:
         target = folder / path
         # Writing to a FIFO would wait for a reader.
         through = what in ("write", "chmod") and (target.is_symlink() or target.is_fifo())
-        if through or not target.parent.resolve().is_relative_to(folder):
+        if through or not is_inside(target.parent, folder):
             continue
         with suppress(OSError):
             _step(folder, what, target, more)
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether no link leads out; one that leads round in circles leads nowhere."""
+    return Path(os.path.realpath(path)).is_relative_to(folder)
 
 
 def _step(folder: Path, what: str, target: Path, more: Any) -> None:
@@ -67,7 +72,7 @@ def _step(folder: Path, what: str, target: Path, more: Any) -> None:
         os.mkfifo(target)
     elif what == "remove":
         shutil.rmtree(target) if target.is_dir() and not target.is_symlink() else target.unlink()
-    elif (folder / more).parent.resolve().is_relative_to(folder):
+    elif is_inside((folder / more).parent, folder):
         move = shutil.move if what == "move" else os.link
         move(str(target), str(folder / more))
 
