@@ -163,6 +163,9 @@ class _Comparison:
         host = Identity.of(found)
         self._inodes.add(host.inode)
         conflict = "" if self._is_as_it_was(entry, before, host) else _MEANWHILE
+        if after is None and before.kind == "other":
+            self._kept.update(parents(path))  # The host's FIFOs and sockets are nobody's to remove.
+            return None
         if after is None:
             return Change("deleted", path, before, None, conflict=conflict, host=host)
         digest, same = "", _is_alike(before, after)

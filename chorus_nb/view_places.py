@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import tarfile
+import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from .engines.base import OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Engine, Volume
 from .engines.owner import owner_alive, owner_label
@@ -17,6 +16,7 @@ from .errors import EngineError, SandboxFileError, WorkingCopyError
 from .files import SandboxFiles
 from .overlay_folder import OverlayFolder
 from .repository_archive import RepositoryArchive
+from .sanitize import printable_line
 from .volume_copy import VolumeCopy
 from .working_copy import WorkingCopy
 
@@ -138,21 +138,16 @@ def _explained(repository: Path) -> Iterator[None]:
 
 
 def _unpack(pieces: Iterator[bytes], folder: Path) -> None:
-    """Unpack an archive of this package's own."""
-    with tarfile.open(fileobj=cast(BinaryIO, _Pieces(pieces)), mode="r|") as tar:
-        tar.extraction_filter = lambda member, _: member  # Of what is on this machine all may stay as it is.
-        tar.extractall(folder)  # noqa: S202
-
-
-class _Pieces:
-    """An archive that is made while it is read, as the file that :mod:`tarfile` wants."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        while len(self._rest) < size and (piece := next(self._pieces, b"")):
-            self._rest += piece
-        taken, self._rest = self._rest[:size], self._rest[size:]
-        return taken
+    """Unpack an archive of this package's own, with the system's tar(1)."""
+    command = ["tar", "-x", "-p", "--no-same-owner", "-C", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as tar:
+        assert tar.stdin is not None
+        with suppress(BrokenPipeError):
+            for piece in pieces:
+                tar.stdin.write(piece)
+        _, said = tar.communicate()
+    if tar.returncode:
+        raise WorkingCopyError(
+            f"The copy of the repository can't be unpacked: {printable_line(said.decode(errors='replace'))}.",
+            next_step="Free space in the folder for caches, or set XDG_CACHE_HOME to another.",
+        )
