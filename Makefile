@@ -16,6 +16,7 @@ demo:
 
 test:
 	@scripts/ensure_engine.sh
+	@scripts/ensure_git.sh
 	@scripts/ensure_podman.sh
 	@scripts/ensure_runsc.sh
 	@scripts/ensure_venv.sh dev

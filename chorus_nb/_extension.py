@@ -15,6 +15,8 @@ from .kernel_requests import KernelRequests
 from .magics import SandboxMagics
 from .manager import SessionManager
 from .panel.gauge import Gauge, warm_up
+from .reports import review_of
+from .review_commands import discard
 from .session import Session
 from .telemetry import ResourceSample
 
@@ -70,14 +72,21 @@ def make_strip(
 
 
 def show_panel(manager: SessionManager) -> None:
-    """Show the panel of all sessions."""
+    """Show the panel of all sessions, and what those have changed that have a view of their own."""
     # ipywidgets takes its time to import, and few notebooks show a panel.
     from .panel.panel import SessionRow, SessionsPanel
 
     def rows() -> list[SessionRow]:
         return [_row(SessionRow, session) for session in manager.sessions()]
 
-    display(SessionsPanel(rows, lambda action, name: act(manager, action, name)))
+    display(
+        SessionsPanel(
+            rows,
+            lambda action, name: act(manager, action, name),
+            lambda name: review_of(manager.get(name)),
+            lambda name, paths: discard(manager.get(name), paths, globs=False),
+        )
+    )
 
 
 def act(manager: SessionManager, action: str, name: str) -> None:
@@ -105,6 +114,7 @@ def _row(make: Callable[..., Any], session: Session) -> Any:
         repository_mode=config.repository.mode,
         uptime_s=session.uptime_s,
         sample=_sample(session),
+        has_view=session.working_copy is not None,
     )
 
 

@@ -210,6 +210,9 @@ class AsyncSandbox:
     usage = _awaitable(Sandbox.usage)
     info = _awaitable(Sandbox.info)
     restart = _awaitable(Sandbox.restart)
+    changes = _awaitable(Sandbox.changes)
+    apply = _awaitable(Sandbox.apply)
+    discard = _awaitable(Sandbox.discard)
 
     async def interrupt(self) -> None:
         """Interrupt the cell that another task waits for; those that wait for their turn go on waiting."""

@@ -5,10 +5,11 @@ Compared is by content, size and permission bits, never by times: what was only 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from .working_copy import FileKind, FileState
+from .host_tree import Identity
+from .working_copy import Entry, FileKind, FileState
 
 ChangeKind = Literal["created", "modified", "deleted", "renamed", "mode"]
 
@@ -38,6 +39,8 @@ class Change:
     refusal : str
         Why this is never taken over, likewise: a device, a link that leads outside. What git keeps in ``.git`` is
         one change of that folder, which says what of it has changed.
+    host : Identity or None
+        The host's file that this was compared with.
     """
 
     kind: ChangeKind
@@ -48,10 +51,39 @@ class Change:
     digest: str = ""
     conflict: str = ""
     refusal: str = ""
+    host: Identity | None = field(default=None, repr=False, compare=False)
 
     @property
     def file_kind(self) -> FileKind:
         """What the sandbox has there, or, where it has nothing, the host."""
         state = self.after or self.before
-        assert state is not None
-        return state.kind
+        return state.kind if state else "other"
+
+
+def by_path(change: Change | Entry) -> list[str]:
+    """Return what to sort by, so that folders come before what is in them."""
+    return change.path.split("/")
+
+
+@dataclass(slots=True)
+class Taken:
+    """What has come to the host from one sandbox, or to the sandbox from the host: that is no change of the host's.
+
+    Attributes
+    ----------
+    now : dict of str to Identity
+        The host's file at a path, as it was then.
+    replaced : set of int
+        The inodes of files that have gone from the host for that.
+    """
+
+    now: dict[str, Identity] = field(default_factory=dict)
+    replaced: set[int] = field(default_factory=set)
+
+    def note(self, path: str, found: Identity | None) -> None:
+        """Note what the host has at a path now."""
+        before = self.now.pop(path, None)
+        if before:
+            self.replaced.add(before.inode)
+        if found:
+            self.now[path] = found

@@ -53,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     ps = commands.add_parser("ps", help="list the sandboxes of all notebooks")
     ps.set_defaults(do=_on_engine(containers_command.ps))
     prune = commands.add_parser("prune", help="remove what a crash has left: containers without owner, unused images")
-    prune.set_defaults(do=_on_engine(containers_command.prune))
+    prune.add_argument("--volumes", action="store_true", help="also the volumes of --volume that nothing uses")
+    prune.set_defaults(do=lambda arguments: containers_command.prune(DockerEngine(), arguments.volumes))
     _declare_config(
         commands.add_parser(
             "config",

@@ -13,6 +13,7 @@ from .errors import ConfigurationError
 from .magic_line import sessions_asked
 from .manager import DEFAULT_NAME, SessionManager
 from .mode import Mode, is_own
+from .review_commands import ReviewCommands
 from .session import Session
 from .status import describe, list_sessions, settings_table
 from .transfer_commands import TransferCommands
@@ -37,6 +38,9 @@ HELP = """\
 %sandbox kill [NAME]           kill its container at once
 %sandbox logs [NAME]           what it said outside of any cell
 %sandbox config [NAME]         the settings it was made with
+%sandbox diff [PATHS]          what a session with --repo overlay has changed; --session NAME for each of these three
+%sandbox apply [PATHS]         take that over to your files; --check only says what would be
+%sandbox discard [PATHS]       throw it away: the sandbox has your files again
 %sandbox push VARS             copy variables of the notebook into a session; --session NAME
 %sandbox pull VARS             copy variables of a session into the notebook
 %sandbox put SRC ... DST       copy files and folders into a session, as cp -r; --session NAME for both
@@ -77,6 +81,7 @@ class Commands:
         self._mode = mode
         self._parse = parse
         self._show_panel = show_panel
+        self.review = ReviewCommands(shell, manager)
         self.transfer = TransferCommands(manager)
         self._commands: dict[str, Callable[[str], object]] = {
             "status": self._status,
@@ -89,6 +94,7 @@ class Commands:
             "logs": self._logs,
             "panel": self._panel,
             "config": self._config,
+            **self.review.table,
             **VariableCommands(shell, manager, turns).table,
             **self.transfer.table,
             "on": self._on,

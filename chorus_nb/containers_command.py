@@ -1,9 +1,10 @@
-"""``chorus-nb ps`` and ``chorus-nb prune``: the containers of all notebooks, and what nobody owns any more."""
+"""``chorus-nb ps`` and ``chorus-nb prune``: containers of all notebooks, volumes, and what nobody owns any more."""
 
 from __future__ import annotations
 
 from .engines.base import OWNER_LABEL, SESSION_LABEL
 from .engines.docker import DockerEngine
+from .engines.named_volumes import remove_volume, volumes_in_use
 from .engines.owner import owner_alive
 from .status import table, visible
 
@@ -16,15 +17,18 @@ def ps(engine: DockerEngine) -> int:
         session = visible(labels.get(SESSION_LABEL, "-"))
         if state != "removed":
             rows.append((container_id[:12], session, state, _owner(labels.get(OWNER_LABEL, ""))))
-    if not rows:
-        print("There are no sandboxes.")
-        return 0
-    print(table([("CONTAINER", "SESSION", "STATE", "OWNER"), *rows]))
+    print(table([("CONTAINER", "SESSION", "STATE", "OWNER"), *rows]) if rows else "There are no sandboxes.")
+    if volumes := volumes_in_use(engine):
+        uses = [(visible(name), "in use" if used else "free") for name, used in volumes.items()]
+        print("\n" + table([("VOLUME", "STATE"), *uses]))
     return 0
 
 
-def prune(engine: DockerEngine) -> int:
-    """Remove the containers whose process is provably gone, and the empty images that no container uses."""
+def prune(engine: DockerEngine, volumes: bool = False) -> int:
+    """Remove the containers whose process is provably gone, and the empty images that no container uses.
+
+    Volumes outlive sandboxes on purpose, so only who asks for it loses those that no container uses.
+    """
     dead = [each for each, labels in engine.owned() if not owner_alive(labels.get(OWNER_LABEL, ""))]
     for container_id in dead:
         engine.remove_id(container_id)
@@ -32,7 +36,10 @@ def prune(engine: DockerEngine) -> int:
     images = [image for image in engine.own_images() if engine.remove_own_image(image)]
     for image in images:
         print(f"Removed the image {visible(image)}.")
-    if not dead and not images:
+    free = [name for name in (volumes_in_use(engine) if volumes else ()) if remove_volume(engine, name)]
+    for name in free:
+        print(f"Removed the volume {visible(name)}.")
+    if not dead and not images and not free:
         print("There is nothing to remove.")
     return 0
 

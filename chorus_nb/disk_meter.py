@@ -1,15 +1,16 @@
 """How much a sandbox has added on disk: measured, because few storage drivers know a quota.
 
-Counted are the container's writable layer, which the engine adds up, what a writable repository has grown, and what an
-overlay of it holds. That is
-what the files take up at the time: the limit can be passed by as much as the disk takes until the next look, and a file
-that was deleted while a process has it open is not seen.
+Counted are the container's writable layer, which the engine adds up, what the host's folders have grown that it may
+write to, and what an overlay of the repository holds. What it puts into a named volume is not: only the engine sees
+that. It is what the files take up at the time: the limit can be passed by as much as the disk takes until the next
+look, and a file that was deleted while a process has it open is not seen.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from .config import SandboxConfig
@@ -23,14 +24,14 @@ _BLOCK_BYTES = 512
 
 
 class DiskMeter:
-    """Measures one sandbox; a repository from the size that it has now, an overlay's upper folder all that is in it.
+    """Measures one sandbox; folders from the size that they have now, an overlay's upper folder all that is in it.
 
     Parameters
     ----------
     container : Container
         Started.
-    repository : Path or None
-        The folder that it may write to, if there is one.
+    folders : sequence of Path
+        Folders, and files, of the host that it may write to.
     upper : Path or None
         The folder that its overlay of the repository writes to, if there is one.
     layer : bool
@@ -43,13 +44,13 @@ class DiskMeter:
     """
 
     def __init__(
-        self, container: Container, repository: Path | None, *, layer: bool, upper: Path | None = None
+        self, container: Container, folders: Sequence[Path], *, layer: bool, upper: Path | None = None
     ) -> None:
         self._container = container
-        self._repository = repository
+        self._folders = [each for each in folders if not any(other in each.parents for other in folders)]
         self._upper = upper
         self._layer = layer
-        self._before_bytes, self._hidden_before = folder_bytes(repository) if repository else (0, 0)
+        self._before_bytes, self._hidden_before = self._measure()
         # What the engine keeps to its limit is measured all the same: btrfs lets go of a quota once it has lost count,
         # but then nobody can say how large a layer is that has reached it.
         if layer and not container.keeps_quota:
@@ -61,8 +62,10 @@ class DiskMeter:
     ) -> DiskMeter | None:
         """Return the meter of a sandbox; None where it has nothing on disk to write to."""
         layer = not config.security.read_only_root
-        writable = repository if config.repository.mode == "rw" else None
-        return cls(container, writable, layer=layer, upper=upper) if layer or writable or upper else None
+        folders = [path.resolve() for path in config.mounts.writable]
+        if repository and config.repository.mode == "rw":
+            folders.append(repository)
+        return cls(container, folders, layer=layer, upper=upper) if layer or folders or upper else None
 
     def added_bytes(self) -> int:
         """Return what the sandbox has added. Raises ``EngineError`` where the engine can't say."""
@@ -72,23 +75,27 @@ class DiskMeter:
             if hidden:
                 return HIDDEN_BYTES
             added += upper_bytes
-        if self._repository:
-            now_bytes, hidden = folder_bytes(self._repository)
-            added += max(0, now_bytes - self._before_bytes)
-            if hidden > self._hidden_before:
-                return HIDDEN_BYTES
-        return added
+        now_bytes, hidden = self._measure()
+        return HIDDEN_BYTES if hidden > self._hidden_before else added + max(0, now_bytes - self._before_bytes)
+
+    def _measure(self) -> tuple[int, int]:
+        """Add up all folders: bytes, and how many folders in them could not be looked into."""
+        found = [folder_bytes(folder) for folder in self._folders]
+        return sum(size for size, _ in found), sum(hidden for _, hidden in found)
 
 
 def folder_bytes(folder: Path) -> tuple[int, int]:
-    """Add up what the files below a folder take up on its disk, each once however many names it has.
+    """Add up what a file, or all files below a folder, take up on the disk, each once however many names it has.
 
     Returns
     -------
     tuple of int
         Bytes, and how many folders could not be looked into: they are closed to this user, or nested too deep.
     """
-    device, seen, total, hidden = folder.stat().st_dev, set[int](), 0, 0
+    top = folder.stat()
+    if not stat.S_ISDIR(top.st_mode):
+        return top.st_blocks * _BLOCK_BYTES, 0
+    device, seen, total, hidden = top.st_dev, set[int](), 0, 0
     left = [str(folder)]
     while left:
         try:

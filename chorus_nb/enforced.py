@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +19,7 @@ from .config.units import size_text
 from .control import Control, Text
 from .engines.base import HOME, WORKSPACE, ContainerSpec
 from .mountinfo import MountPoint, mount_at, mounts_of
+from .mounts_enforced import is_null, mount_controls
 
 MASKED = (
     *("/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi"),
@@ -85,6 +85,7 @@ def locks(found: LocksReport, spec: ContainerSpec) -> Iterator[Control]:
     if not own_kernel:  # One that has its own lists none of the host's file systems.
         yield from _overlays(mounts, spec)
     yield from _paths(mounts, found, spec, own_kernel)
+    yield from mount_controls(mounts, spec, own_kernel)
     yield _device_list(found, spec, own_kernel)
 
 
@@ -261,8 +262,7 @@ def _masked(mounts: list[MountPoint], real: str | None) -> str:
     mount = mount_at(mounts, real)
     if mount is None or mount.path != real:
         return "visible"
-    is_null = PurePosixPath(mount.root).name == "null" and mount.kind in ("tmpfs", "devtmpfs")
-    return "masked" if is_null or (mount.kind == "tmpfs" and mount.read_only) else "visible"
+    return "masked" if is_null(mount) or (mount.kind == "tmpfs" and mount.read_only) else "visible"
 
 
 def _read_only(mounts: list[MountPoint], real: str | None) -> str:

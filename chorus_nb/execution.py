@@ -14,7 +14,7 @@ from .asking import InputHandler, Question, refusal
 from .buffers import with_buffers
 from .conversation import Conversation, Exchange, Request, Signal
 from .egress import HostTraffic, egress_notice
-from .endings import gave_no_answer
+from .endings import gave_no_answer, process_lost
 from .errors import (
     AgentProtocolError,
     ChorusError,
@@ -236,7 +236,7 @@ class Execution:
         if message.msg_type == _REPLIES[self._request.msg_type]:
             return message.content
         if message.msg_type == "worker_exit":
-            self._session.close_widgets()
+            self._session.worker_exited(message)
             raise self._worker_died(message.content)
         if message.msg_type == "resource_usage":
             self._usage = self._session.last_usage = self._figures(self._session.egress.counted(message).content)
@@ -250,7 +250,7 @@ class Execution:
         elif message.msg_type in COMM_TYPES:
             self._session.take_comm(message)
         elif message.msg_type == "error" or not self._is_late():
-            admitted = self._outputs.admit(with_buffers(message))
+            admitted = self._outputs.admit(self._outputs.with_files(with_buffers(message)))
             if admitted:
                 on_message(admitted)
         return None
@@ -334,6 +334,9 @@ class Execution:
 
     def _worker_died(self, content: Mapping[str, Any]) -> ChorusError:
         reason = content.get("reason")
+        if reason == "replaced":
+            self._session.report_loss()
+            return process_lost(self._session.name)
         if reason == "out_of_memory":
             return self._out_of_memory()
         if reason == "killed" and self._asked_to_end == "timed out":

@@ -64,6 +64,8 @@ class FileEntry:
         Nanoseconds since the epoch.
     target : str
         What a link says; empty for all else.
+    changed_ns : int
+        When anything of it was last changed, in nanoseconds since the epoch: code can't set that (inode(7)).
     """
 
     path: Annotated[str, AfterValidator(_name)]
@@ -72,6 +74,7 @@ class FileEntry:
     mode: Annotated[int, Field(ge=0, le=0o7777)]
     modified_ns: Annotated[int, Field(ge=-(2**63), lt=2**63)]
     target: Annotated[str, AfterValidator(_target)] = ""
+    changed_ns: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple, Self
 
 from .errors import RepositoryNotFoundError, WorkingCopyError
 from .sanitize import printable_line
+from .syncfs import syncfs
 from .working_copy import FileState
 
 MAX_ENTRIES = 1_000_000
@@ -24,7 +25,8 @@ MAX_ENTRIES = 1_000_000
 PERMISSIONS = 0o777
 """What of a mode is compared and taken over: never set-user-ID, set-group-ID or sticky."""
 
-_O_PATH: int = getattr(os, "O_PATH", 0)
+O_PATH: int = getattr(os, "O_PATH", 0)
+"""Opens what can't be read, and does not wait for a FIFO; systems without it open to read."""
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_OPEN = 64
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
@@ -38,11 +40,14 @@ class Identity(NamedTuple):
     changed_ns: int
     mode: int
     size_bytes: int
+    uid: int
+    gid: int
 
     @classmethod
     def of(cls, found: os.stat_result) -> Identity:
         """Return that of what lstat(2) tells."""
-        return cls(found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mode, found.st_size)
+        about = (found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mode, found.st_size)
+        return cls(*about, found.st_uid, found.st_gid)
 
 
 def split(path: str) -> tuple[str, str]:
@@ -82,9 +87,11 @@ class HostTree:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.path = folder
         self._opened: OrderedDict[str, int] = OrderedDict()
+        self._spellings: dict[str, frozenset[str] | None] = {}
         try:
-            self._root = os.open(folder, _FOLDER | _O_PATH)
+            self._root = os.open(folder, _FOLDER | O_PATH)
         except OSError as error:
             raise RepositoryNotFoundError(
                 f"The repository {str(folder)!r} can't be opened: {error.strerror}.",
@@ -106,8 +113,25 @@ class HostTree:
 
     def forget(self) -> None:
         """Close all descriptors: folders are looked up anew."""
+        self._spellings.clear()
         while self._opened:
             os.close(self._opened.popitem()[1])
+
+    def drop(self, path: str) -> None:
+        """Close the descriptor of one folder, which is empty or gone."""
+        if path in self._opened:
+            os.close(self._opened.pop(path))
+
+    def sync(self) -> None:
+        """Wait until what was written to the folder's file system is on the disk. Raises ``OSError``."""
+        descriptor = self._open_to_read("")
+        try:
+            syncfs(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _open_to_read(self, path: str) -> int:
+        return os.open(".", os.O_RDONLY | _FOLDER, dir_fd=self.folder(path))
 
     def folder(self, path: str) -> int:
         """Return a descriptor of a folder, fit for ``dir_fd`` alone. Raises ``OSError``."""
@@ -119,7 +143,7 @@ class HostTree:
             self._opened.move_to_end(path)
         descriptor = self._opened[path] if path else self._root
         for each in reversed(missing):
-            descriptor = self._opened[each] = os.open(split(each)[1], _FOLDER | _O_PATH, dir_fd=descriptor)
+            descriptor = self._opened[each] = os.open(split(each)[1], _FOLDER | O_PATH, dir_fd=descriptor)
             if len(self._opened) > _MAX_OPEN:
                 os.close(self._opened.popitem(last=False)[1])
         return descriptor
@@ -139,6 +163,30 @@ class HostTree:
                 return None
             raise
 
+    def has(self, path: str) -> bool:
+        """Whether something is at a path, as far as anybody can see."""
+        try:
+            return self.find(path) is not None
+        except OSError:
+            return True
+
+    def is_spelled_so(self, path: str) -> bool:
+        """Whether what is found at a path has that very name: some file systems find it in lower and upper case.
+
+        Raises ``OSError``.
+        """
+        folder, name = split(path)
+        if folder not in self._spellings:
+            other = self.find(f"{folder}/{name.swapcase()}" if folder else name.swapcase())
+            if name.swapcase() == name:
+                return True
+            this = self.find(path)
+            alike = this and other and (this.st_dev, this.st_ino) == (other.st_dev, other.st_ino)
+            # Names that differ in case alone may also be two of one file: then its folder lists both.
+            self._spellings[folder] = frozenset(self.names(folder)) if alike else None
+        names = self._spellings[folder]
+        return names is None or name in names
+
     def state(self, path: str, found: os.stat_result) -> FileState:
         """Return what is at a path. Raises ``OSError``."""
         return file_state(found, self.target(path) if stat.S_ISLNK(found.st_mode) else "")
@@ -157,13 +205,13 @@ class HostTree:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
             raise OSError(errno.EINVAL, "not a regular file")
-        return os.fdopen(file, "rb", buffering=0)  # type: ignore[return-value]
+        return os.fdopen(file, "rb", buffering=0)
 
     def names(self, path: str) -> list[str]:
         """Return the names in a folder, sorted. Raises ``OSError``."""
-        descriptor = os.open(".", os.O_RDONLY | _FOLDER, dir_fd=self.folder(path))
+        descriptor = self._open_to_read(path)
         try:
-            return sorted(os.listdir(descriptor))
+            return sorted(os.listdir(descriptor))  # noqa: PTH208
         finally:
             os.close(descriptor)
 

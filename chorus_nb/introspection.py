@@ -22,8 +22,11 @@ from .page import OutputPage
 if TYPE_CHECKING:
     from .session import Session
 
-TIMEOUT_S = 0.8
+COMPLETE_TIMEOUT_S = 0.8
 """Below the second after which JupyterLab stops waiting for completions."""
+
+INSPECT_TIMEOUT_S = 3.0
+"""For a description JupyterLab waits without end, and on a busy machine the first one takes its time."""
 
 MAX_MATCHES = 500
 MAX_MATCH_LENGTH = 256
@@ -52,14 +55,14 @@ class Inspection:
     metadata: dict[str, Any]
 
 
-def complete(session: Session, code: str, cursor_pos: int, timeout_s: float = TIMEOUT_S) -> Completion | None:
+def complete(session: Session, code: str, cursor_pos: int, timeout_s: float = COMPLETE_TIMEOUT_S) -> Completion | None:
     """Ask what may be typed at the cursor (in characters of ``code``). None where the session can't say in time."""
     content = _ask(session, "complete", {"code": code, "cursor_pos": cursor_pos}, timeout_s)
     return None if content is None else _completion(content, code, cursor_pos)
 
 
 def inspect(
-    session: Session, code: str, cursor_pos: int, detail_level: int = 0, timeout_s: float = TIMEOUT_S
+    session: Session, code: str, cursor_pos: int, detail_level: int = 0, timeout_s: float = INSPECT_TIMEOUT_S
 ) -> Inspection | None:
     """Ask what the name at the cursor is; ``detail_level`` 1 adds its source. None as for :func:`complete`."""
     asked = {"code": code, "cursor_pos": cursor_pos, "detail_level": detail_level}

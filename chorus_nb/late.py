@@ -1,6 +1,7 @@
 """What cells put out after they have ended: from their threads, their tasks and the processes they have left running.
 
 It comes on the reading thread. Each cell keeps its output filter, so that its limit and its name hold for this as well.
+What names files of the sandbox waits for them on a thread of its own, and what the cell puts out meanwhile behind it.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .agent.wire import Message
 from .buffers import with_buffers
+from .errors import AgentProtocolError
 from .outputs import OutputFilter
 
 MAX_CELLS = 256
@@ -25,12 +27,13 @@ class _Cell:
     def __init__(self, outputs: OutputFilter, show: Show) -> None:
         self.outputs = outputs
         self.show = show
-        self.running = True
+        self.holds = True
+        """While the cell runs, or waits for a file."""
         self.waiting: list[Message] = []
         self.waiting_bytes = 0
 
     def take(self, message: Message) -> None:
-        if (admitted := self.outputs.admit(with_buffers(message))) is not None:
+        if (admitted := self.outputs.admit(message)) is not None:
             self.show(admitted)
 
     def hold(self, message: Message) -> None:
@@ -62,10 +65,7 @@ class LateOutput:
             yield
         finally:
             with self._lock:
-                cell.running = False
-                waiting, cell.waiting = cell.waiting, []
-                for message in waiting:
-                    cell.take(message)
+                self._release(cell)
 
     def take(self, message: Message) -> bool:
         """Show a message, or have it wait for the end of its cell; False where it belongs to no cell that is known.
@@ -79,8 +79,30 @@ class LateOutput:
             cell = self._cells.get(message.parent_id)
             if cell is None or message.msg_type == "resource_sample":
                 return False
-            if not cell.running:
-                cell.take(message)
-            else:
+            if cell.holds:
                 cell.hold(message)
+            else:
+                self._show(cell, message)
             return True
+
+    def _show(self, cell: _Cell, message: Message) -> None:
+        message = with_buffers(message)
+        if not cell.outputs.names_files(message):
+            cell.take(message)
+            return
+        cell.holds = True
+        threading.Thread(target=self._show_with_files, args=(cell, message), name="chorus-files", daemon=True).start()
+
+    def _show_with_files(self, cell: _Cell, message: Message) -> None:
+        # Where it is malformed, its cell holds from here on: nothing more of it is shown.
+        with suppress(AgentProtocolError):
+            whole = cell.outputs.with_files(message)
+            with self._lock:
+                cell.take(whole)
+                self._release(cell)
+
+    def _release(self, cell: _Cell) -> None:
+        """Show what waits, up to what names files itself."""
+        cell.holds, cell.waiting_bytes = False, 0
+        while cell.waiting and not cell.holds:
+            self._show(cell, cell.waiting.pop(0))

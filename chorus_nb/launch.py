@@ -21,9 +21,11 @@ from .engines.base import (
     ContainerSpec,
     Engine,
     EngineCapabilities,
-    Mount,
 )
 from .errors import ConfigurationError, ImageUnsupportedError, SandboxStartError
+from .git import GitView, git_variables, git_view
+from .git import mounted as mounted_for_git
+from .mounts import mounted
 from .refusals import refuse_devices, refuse_engine_sockets
 from .repository import resolve_repository, sandbox_user
 from .seccomp import seccomp_profile
@@ -49,17 +51,24 @@ def container_spec(
     repository, working_dir = workspace_of(config, capabilities, folder)
     image = engine.resolve(config.image)
     mode = config.repository.mode
-    user = config.security.user or sandbox_user(repository, mode, os.getuid(), os.getgid(), image.world_readable)
-    mounts = image.mounts
-    if repository and capabilities.repository_mounts and mode != "overlay":
-        mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
+    mounts, volumes, masks = mounted(config, repository, image, capabilities)
+    view = GitView(worktrees=(working_dir,))
+    if repository and capabilities.repository_mounts:
+        view = git_view(repository, mode, config.git.protect).beside([*mounts, *volumes, *masks])
+        refuse_engine_sockets((Path(mount.source) for mount in view.mounts), capabilities.host)
+        mounts += (*view.mounts, *mounted_for_git(view.generated))
+    mode = "rw" if mode in ("ro", "none") and config.mounts.writable else mode
+    user = config.security.user or _user(repository, mode, capabilities, image.world_readable)
     refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)
     refuse_devices(config.security.device_list, capabilities.host)
     return ContainerSpec(
         session_name=name,
         image=image,
         arguments=boot.SUPERVISOR_ARGUMENTS,
-        environment=_environment({**image.environment, **config.network.proxy_environment()}, config.environment),
+        environment=_environment(
+            {**image.environment, **config.network.proxy_environment()},
+            {**config.environment, **git_variables(config, view, repository)},
+        ),
         working_dir=working_dir,
         user=user,
         mounts=mounts,
@@ -69,7 +78,18 @@ def container_spec(
         labels={"chorus-nb.owner": owner, SESSION_LABEL: name},
         seccomp_profile=seccomp_profile(config.security),
         host=capabilities.host,
+        git_credentials=config.git.credentials and config.network.mode != "none",
+        volumes=volumes,
+        masks=masks,
+        umask=config.repository.umask,
     )
+
+
+def _user(repository: Path | None, mode: str, capabilities: EngineCapabilities, world_readable: bool) -> str:
+    if mode == "overlay" and not capabilities.overlays:  # A copy belongs to whoever is to work in it.
+        repository, mode = None, "overlay"
+    rootless = "rootless" in capabilities.host.security_modules
+    return sandbox_user(repository, mode, os.getuid(), os.getgid(), world_readable, rootless)
 
 
 def _environment(image: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
@@ -95,6 +115,11 @@ def keeper_spec(spec: ContainerSpec) -> ContainerSpec:
         raise ConfigurationError(
             "network=allowlist needs an image with Python: the proxy of the sandbox is a part of the agent.",
             next_step="Choose such an image, or another network.",
+        )
+    if spec.git_credentials:
+        raise ConfigurationError(
+            "git_credentials needs an image with Python: the agent carries git's requests.",
+            next_step="Choose such an image, or leave it out.",
         )
     if added := spec.security.capabilities:
         raise ConfigurationError(
@@ -134,11 +159,14 @@ def boot_payload(spec: ContainerSpec, capabilities: EngineCapabilities) -> bytes
         "working_dir": spec.working_dir,
         "own_cgroup": capabilities.isolation,
         "paths": list(checked_paths(spec)),
+        "umask": spec.umask,
         # The kernel takes no filter of a process that may gain privileges.
         "filter_syscalls": capabilities.isolation and security.no_new_privileges and security.seccomp != "unconfined",
     }
-    if spec.network.mode == "allowlist":
-        config["egress"] = {"no_proxy": ",".join(spec.network.inside())}
+    has_proxy = spec.network.mode == "allowlist"
+    if has_proxy or spec.git_credentials:
+        inside = ",".join(spec.network.inside())
+        config["egress"] = {"proxy": has_proxy, "no_proxy": inside, "git_credentials": spec.git_credentials}
     return boot.payload(config)
 
 

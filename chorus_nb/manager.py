@@ -21,6 +21,7 @@ from .options import flag
 from .overlay_folder import sweep_overlays
 from .session import Session
 from .settings import Settings, Source, named_profile, notebook_file, resolve
+from .view_places import sweep_volumes
 
 DEFAULT_NAME = "default"
 """The session of a ``%%sandbox`` cell that names none."""
@@ -223,11 +224,12 @@ class SessionManager:
     def sweep(self) -> int:
         """Remove containers whose owner is provably gone: what a crash of the engine left. Return how many.
 
-        And the folders of their overlays, which a process leaves that is killed.
+        And their views of repositories, which a process leaves that is killed.
         """
         dead = [each for each, labels in self.engine.owned() if not owner_alive(labels.get(OWNER_LABEL, ""))]
         for container_id in dead:
             self.engine.remove_id(container_id)
+        sweep_volumes(self.engine)
         sweep_overlays(self.engine)
         return len(dead)
 

@@ -36,7 +36,7 @@ _TAGS = frozenset(_NAMES.split())
 _CONTENT_TAGS = {"script", "style", "title", "template", "noscript", "iframe", "object", "svg", "math", "textarea"}
 _EVERYWHERE = {"class", "style", "title", "dir", "lang", "align", "valign", "id"}
 _ATTRIBUTES = {
-    "a": {"href"},
+    "a": {"href", "download"},
     "img": {"src", "alt", "width", "height"},
     "ol": {"start", "type", "reversed"},
     "table": {"border", "cellpadding", "cellspacing", "width"},
@@ -267,7 +267,9 @@ def _attribute(tag: str, name: str, value: str, rules: _Rules, owner: str) -> st
     if tag in drawings.TAGS:
         return _drawing_attribute(tag, name, value, owner)
     if name == "href":
-        return value if re.match(r"https?://", value, re.IGNORECASE) else None
+        return value if _WEB_OR_FILE.match(value) else None
+    if name == "download":
+        return value if value.isprintable() and not re.search(r"[/\\]", value) else None
     if name == "src":
         return _image_url(value)
     if name in ("id", "for"):
@@ -286,10 +288,16 @@ def _drawing_attribute(tag: str, name: str, value: str, owner: str) -> str | Non
     return value if drawings.is_plain_attribute(value) else None
 
 
+_WEB_OR_FILE = re.compile(r"(?i:https?://)|data:application/octet-stream;base64,[A-Za-z0-9+/]*={0,2}\Z")
+"""Where a link may lead: of what it has in itself, no browser makes a page, so that it can only be saved."""
+
+
 def _image_url(url: str) -> str | None:
     head, _, data = url.partition(",")
     mime = head.removeprefix("data:").removesuffix(";base64")
     clean = clean_image(mime, data) if head == f"data:{mime};base64" else None
+    if head == "data:image/svg+xml;base64" and re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", data):
+        clean = data  # An image, where browsers run no script of it and load nothing for it.
     return clean and f"{head},{clean}"
 
 

@@ -39,7 +39,7 @@ class MountPoint(NamedTuple):
 
 def mounts_of(text: str) -> list[MountPoint]:
     """Read the list. A line of another shape is left out: what is not listed is not in force."""
-    return [mount for line in text.splitlines() if (mount := _mount(line.split(" ")))]
+    return [mount for line in text.split("\n") if (mount := _mount(line.split(" ")))]
 
 
 def _mount(fields: list[str]) -> MountPoint | None:

@@ -27,6 +27,8 @@ class Notices:
         The agent's first report; a later one is not believed.
     worker_ready : bool
         Whether a worker is there to run cells.
+    generation : int
+        Which worker that is: each that ended has made it larger, by the sandbox's word. A cell says which it is for.
     ended : bool
         Whether the container's stream has ended.
     last_sample : ResourceSample or None
@@ -36,6 +38,7 @@ class Notices:
     def __init__(self) -> None:
         self.agent_info: Message | None = None
         self.worker_ready = False
+        self.generation = 0
         self.ended = False
         self.last_sample: ResourceSample | None = None
         self._listeners: list[SampleListener] = []
@@ -49,7 +52,7 @@ class Notices:
 
     def begin(self) -> None:
         """Forget what an earlier container said of itself; the log stays."""
-        self.agent_info, self.worker_ready, self.ended = None, False, False
+        self.agent_info, self.worker_ready, self.generation, self.ended = None, False, 0, False
 
     def end(self) -> None:
         """Note that nothing more will come."""
@@ -66,6 +69,9 @@ class Notices:
             self.agent_info = self.agent_info or message
         elif message.msg_type == "worker_ready":
             self.worker_ready = True
+        elif message.msg_type == "worker_exit":
+            generation = message.content.get("generation")
+            self.generation = generation if type(generation) is int and 0 <= generation < 2**31 else 0
         self.wake()
 
     def add_to_log(self, text: str) -> None:

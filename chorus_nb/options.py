@@ -10,7 +10,7 @@ from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .config import OPTIONS, REFUSED, SECTIONS, meaning
+from .config import OPTIONS, REFUSED, SECTIONS, choices, meaning
 from .errors import ConfigurationError
 
 CELL_OPTIONS: Mapping[str, str] = {
@@ -54,7 +54,9 @@ def _argument(name: str) -> tuple[str, dict[str, Any]]:
     text = f"{_short(meaning(name))} Allowed: {OPTIONS[name].allowed}".replace("%", "%%")
     if OPTIONS[name].many:
         return flag(name), {"action": "append", "metavar": "VALUE", "help": f"{text}; may be repeated."}
-    return flag(name), {"metavar": "VALUE", "help": f"{text}."}
+    # What is true or false is turned on by its name alone.
+    alone = {"nargs": "?", "const": "true"} if choices(name) == ("true", "false") else {}
+    return flag(name), {"metavar": "VALUE", "help": f"{text}.", **alone}
 
 
 def _short(text: str) -> str:

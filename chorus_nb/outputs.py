@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .agent.wire import Message
 from .config import OutputPolicy
@@ -21,6 +21,9 @@ from .limits_reached import ReachedLimit
 from .page import SCRIPT_TYPES, OutputPage
 from .sanitize import CLEANERS, clean_text
 from .widgets import VIEW
+
+if TYPE_CHECKING:
+    from .displayed import DisplayedFiles
 
 MESSAGE_OVERHEAD_BYTES = 64
 """What a message counts on top of its content, so that a flood of empty ones ends too."""
@@ -42,6 +45,8 @@ class OutputFilter:
     view : callable, optional
         Takes what a display says to show a widget; returns what shows it in the page, or None where it can't be.
         Without it no widget is shown.
+    files : DisplayedFiles, optional
+        Has the files that outputs name. Without it they show none.
 
     Attributes
     ----------
@@ -50,9 +55,14 @@ class OutputFilter:
     """
 
     def __init__(
-        self, policy: OutputPolicy, page: OutputPage, view: Callable[[Any], dict[str, Any] | None] | None = None
+        self,
+        policy: OutputPolicy,
+        page: OutputPage,
+        view: Callable[[Any], dict[str, Any] | None] | None = None,
+        files: DisplayedFiles | None = None,
     ) -> None:
         self.dropped_bytes = 0
+        self._files = None if policy.mode == "text" else files
         self._limit_bytes = policy.max_bytes
         self._left_bytes = policy.max_bytes
         self._page = page
@@ -70,6 +80,16 @@ class OutputFilter:
             "clear_output": self._clear,
             "error": self._error,
         }
+
+    def names_files(self, message: Message) -> bool:
+        """Tell whether files of the sandbox belong into a message before it is admitted."""
+        return self._files is not None and self._files.are_named_in(message)
+
+    def with_files(self, message: Message) -> Message:
+        """Return the message with the files that it names; waits for the sandbox, so not on the reading thread."""
+        if self._files is None or not self._files.are_named_in(message):
+            return message
+        return self._files.put_into(message, self._left_bytes)
 
     def admit(self, message: Message) -> Message | None:
         """Return the message as it may be replayed, or None where nothing of it may.

@@ -31,6 +31,7 @@ TICK_NS = 10_000_000
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPAQUE = "user.overlay.opaque"
+_ORIGIN = "user.overlay.origin"
 _KINDS: Mapping[int, FileKind] = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 _OTHER_NOW = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What was seen there is gone, or something else has come in its place."""
@@ -110,17 +111,31 @@ class OverlayCopy(WorkingCopy):
         return Entry(path, _state(status, target), base_ns)
 
     def open(self, path: str) -> BinaryIO:
-        *folders, name = _parts(path)
-        with _explained(path):
-            place = os.open(self._upper, _FOLDER)
+        with _explained(path), self._folder_of(path) as (place, name):
+            return _open_regular(name, place)
+
+    def origin(self, path: str) -> bytes:
+        with _explained(path), self._folder_of(path) as (place, name):
             try:
-                for each in folders:
-                    inner = os.open(each, _FOLDER, dir_fd=place)
-                    os.close(place)
-                    place = inner
-                return _open_regular(name, place)
-            finally:
+                return os.getxattr(f"/proc/self/fd/{place}/{name}", _ORIGIN, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in (errno.ENODATA, errno.ENOTSUP):
+                    raise
+                return b""
+
+    @contextmanager
+    def _folder_of(self, path: str) -> Iterator[tuple[int, str]]:
+        """Open the folder that a path is in; with it comes the name there."""
+        *folders, name = _parts(path)
+        place = os.open(self._upper, _FOLDER)
+        try:
+            for each in folders:
+                inner = os.open(each, _FOLDER, dir_fd=place)
                 os.close(place)
+                place = inner
+            yield place, name
+        finally:
+            os.close(place)
 
 
 def _level(descriptor: int, path: str) -> _Level:

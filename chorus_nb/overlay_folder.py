@@ -54,7 +54,7 @@ class OverlayFolder:
     @classmethod
     def made_for(cls, repository: Path) -> OverlayFolder:
         """Make one over a repository. Raises ``WorkingCopyError`` where there is no room, or no right to."""
-        path = _parent() / secrets.token_hex(8)
+        path = views_folder() / secrets.token_hex(8)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.with_suffix(_OWNER).symlink_to(owner_label())  # First: no folder is ever without an owner.
@@ -96,15 +96,18 @@ def _overlay(path: Path, lower: str, upper: str) -> Volume:
     return Volume(WORKSPACE, driver_options={"type": "overlay", "device": "overlay", "o": options})
 
 
-def why_unfit() -> str:
-    """Return why no overlay can be made in this user's folder for caches; empty where it can."""
-    path = str(_parent())
-    if re.search(r"[,:\\\n]", path) or len(path) > _MAX_PATH_CHARS:
-        return f"the folder {path!r} has a name that the options of a mount can't hold"
+def why_unfit(repository: Path) -> str:
+    """Return why no overlay of a repository can be made in this user's folder for caches; empty where it can."""
+    folder = views_folder()
+    if re.search(r"[,:\\\n]", str(folder)) or len(str(folder)) > _MAX_PATH_CHARS:
+        return f"the folder {str(folder)!r} has a name that the options of a mount can't hold"
+    if folder.resolve().is_relative_to(repository):
+        return f"the folder {str(folder)!r} lies in the repository"
     return ""
 
 
-def _parent() -> Path:
+def views_folder() -> Path:
+    """Return where these folders are."""
     return user_cache_path("chorus-nb") / "overlays"
 
 
@@ -154,7 +157,7 @@ def sweep_overlays(engine: _Engine) -> None:
     What can't be removed, as it is another user's or a kernel's that nobody has asked, stays for the next time.
     """
     with suppress(OSError):
-        for link in [each for each in _parent().iterdir() if each.suffix == _OWNER and not _lives(each)]:
+        for link in [each for each in views_folder().iterdir() if each.suffix == _OWNER and not _lives(each)]:
             with suppress(OSError, EngineError):
                 remove_folder(link.with_suffix(""), engine)
 

@@ -35,13 +35,15 @@ _SOCKETS_OF_USER = "docker.sock podman/podman.sock containerd/containerd.sock"
 _NEXT_FOLDER = "Move the notebook into a folder of its own, give another with repo_path, or use repo='none'."
 
 
-def refuse_repository(folder: Path) -> None:
-    """Refuse a folder that is more than a repository.
+def refuse_folder(folder: Path, next_step: str = _NEXT_FOLDER) -> None:
+    """Refuse a folder that is more than a project or its data.
 
     Parameters
     ----------
     folder : Path
         What would be mounted, with links resolved.
+    next_step : str
+        What to do instead.
 
     Raises
     ------
@@ -50,17 +52,17 @@ def refuse_repository(folder: Path) -> None:
     """
     what, home = f"The folder {str(folder)!r}", Path.home().resolve()
     if folder == home:
-        raise NO_HOME_FOLDER.refusal(f"{what}, your home folder,", _NEXT_FOLDER)
+        raise NO_HOME_FOLDER.refusal(f"{what}, your home folder,", next_step)
     if folder in home.parents:
-        raise NO_HOME_FOLDER.refusal(f"{what}, in which your home folder lies,", _NEXT_FOLDER)
+        raise NO_HOME_FOLDER.refusal(f"{what}, in which your home folder lies,", next_step)
     if str(folder) in _SHARED_FOLDERS.split():
-        raise NO_SYSTEM_FOLDER.refusal(what, _NEXT_FOLDER)
+        raise NO_SYSTEM_FOLDER.refusal(what, next_step)
     for tree in map(Path, _SYSTEM_TREES.split()):
         if folder.is_relative_to(tree) or folder.is_relative_to(tree.resolve()):
-            raise NO_SYSTEM_FOLDER.refusal(f"{what}, which belongs to the system's {tree},", _NEXT_FOLDER)
+            raise NO_SYSTEM_FOLDER.refusal(f"{what}, which belongs to the system's {tree},", next_step)
 
 
-def refuse_engine_sockets(paths: Iterable[Path], host: EngineHost) -> None:
+def refuse_engine_sockets(paths: Iterable[Path], host: EngineHost, next_step: str = _NEXT_FOLDER) -> None:
     """Refuse mounts in which the socket of a container engine would be. Raises ``PolicyRefusedError``.
 
     A read-only mount is no help: a connection writes nothing to the file.
@@ -70,7 +72,7 @@ def refuse_engine_sockets(paths: Iterable[Path], host: EngineHost) -> None:
         for socket in sockets:
             if path == socket or path in socket.parents:
                 where = "" if socket == path else f", which holds {str(socket)!r},"
-                raise NO_ENGINE_SOCKET.refusal(f"A mount of {str(path)!r}{where}", _NEXT_FOLDER)
+                raise NO_ENGINE_SOCKET.refusal(f"A mount of {str(path)!r}{where}", next_step)
 
 
 def _sockets(host: EngineHost) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from .config import NOBODY, RepositoryMount
 from .engines.base import EngineHost
 from .errors import RepositoryNotFoundError
-from .refusals import refuse_engine_sockets, refuse_repository
+from .refusals import refuse_engine_sockets, refuse_folder
 
 ROOT = "0:0"
 
@@ -52,11 +52,13 @@ def resolve_repository(mount: RepositoryMount, start: Path, host: EngineHost | N
         raise RepositoryNotFoundError(
             f"The repository {str(asked)!r} {what}.", next_step="Give repo_path an existing folder, or use repo='none'."
         )
-    refuse_repository(folder)
+    refuse_folder(folder)
     return folder
 
 
-def sandbox_user(repository: Path | None, mode: str, uid: int, gid: int, world_readable: bool) -> str:
+def sandbox_user(
+    repository: Path | None, mode: str, uid: int, gid: int, world_readable: bool, rootless: bool = False
+) -> str:
     """Return ``UID:GID`` for the code in the sandbox: never root where the files allow another user.
 
     Parameters
@@ -70,7 +72,11 @@ def sandbox_user(repository: Path | None, mode: str, uid: int, gid: int, world_r
         The notebook's own user, who runs the sandbox unless that is root.
     world_readable : bool
         Whether anybody may read the image's interpreter.
+    rootless : bool
+        Whether the engine is: root in its containers is the notebook's user outside, and everybody else nobody.
     """
+    if rootless:
+        return NOBODY if repository is None and mode != "rw" and world_readable else ROOT
     if uid != 0:
         return f"{uid}:{gid}"
     if mode == "rw" or not world_readable:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from .changes import Change
-from .files import SandboxFiles
+from .apply import Application
+from .changes import Change, Taken
+from .comparison import find_changes
+from .content import digest
+from .discard import discard_changes
+from .errors import ApplyError, ChangedMeanwhileError, DiscardError, RepositoryNotFoundError
+from .host_tree import HostTree, Identity, parents
+from .path_selection import PathSelection
 from .working_copy import WorkingCopy
+
+if TYPE_CHECKING:
+    from .files import SandboxFiles
+
+_LOOK_AGAIN = "was changed in the sandbox after it was shown: look again"
+_MAX_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +54,25 @@ class Applied:
 
 
 class Review:
-    """The changes of one working copy, what of them a user has seen, and what became of them. Any thread may use it."""
+    """The changes of one working copy, what of them a user has seen, and what became of them. Any thread may use it.
 
-    def __init__(self, copy: WorkingCopy) -> None:
+    Parameters
+    ----------
+    copy : WorkingCopy
+    hides : callable, optional
+        Whether the sandbox must not see what the host has at a path: that is neither shown nor brought back nor
+        replaced.
+    """
+
+    def __init__(self, copy: WorkingCopy, hides: Callable[[str], bool] = lambda path: False) -> None:
         self.copy = copy
+        self._hides = hides
+        self._taken = Taken()
+        self._shown: dict[str, tuple[object, ...]] = {}
+        self._looked_at: dict[tuple[str, ...], PathSelection] = {}
+        self._lock = threading.RLock()
+        with HostTree(copy.folder) as host:
+            self._place = host.place
 
     def changes(self, paths: Sequence[str] = ()) -> list[Change]:
         """Return what has changed, by path; nothing is noted as shown.
@@ -56,15 +86,23 @@ class Review:
         ------
         NoSuchChangeError
             One of them matches no change; names the nearest.
+        WorkingCopyError, RepositoryNotFoundError
         """
-        raise NotImplementedError
+        with self._lock, self._host() as host:
+            return self._find(host, paths)
+
+    def has_changes(self) -> bool:
+        """Whether more than empty folders would be lost with the view. Raises as :meth:`changes`."""
+        return any(each.refusal or each.file_kind != "directory" for each in self.changes())
 
     def shown(self, changes: Sequence[Change], paths: Sequence[str] = ()) -> None:
         """Note what a user was shown: :meth:`changes` of the same ``paths``.
 
         What of these paths changes in the sandbox afterwards, also what is new, is not applied before it is shown, too.
         """
-        raise NotImplementedError
+        with self._lock:
+            self._looked_at[tuple(paths)] = PathSelection(paths, self.copy.folder)
+            self._shown.update({each.path: _shown_of(each) for each in changes})
 
     def host_content(self, change: Change, most_bytes: int) -> bytes:
         """Return what the host has of a regular file before the change.
@@ -74,13 +112,33 @@ class Review:
         ChangedMeanwhileError
             It is no longer what it was compared with, or is larger than ``most_bytes``.
         """
-        raise NotImplementedError
+        path = change.source or change.path
+        if change.before is None or change.before.kind != "file" or change.before.size_bytes > most_bytes:
+            raise _not_to_be_read(path)
+        with self._host() as host:
+            try:
+                with host.open(path) as file:
+                    data = file.read(most_bytes)
+                found = host.find(path)
+            except OSError:
+                found = None
+        if found is None or Identity.of(found) != change.host:
+            raise _not_to_be_read(path)
+        return data
 
     def sandbox_content(self, change: Change, most_bytes: int) -> bytes:
         """Return the sandbox's content of a regular file, that of ``change.digest``. Raises as :meth:`host_content`."""
-        raise NotImplementedError
+        if change.after is None or change.after.kind != "file" or change.after.size_bytes > most_bytes:
+            raise _not_to_be_read(change.path)
+        with self.copy.open(change.path) as file:
+            data = file.read(change.after.size_bytes)
+            file.seek(0)
+            found = digest(file, change.after.size_bytes, sparse=change.digest.startswith("sparse"), path=change.path)
+        if found != change.digest:
+            raise _not_to_be_read(change.path)
+        return data
 
-    def apply(self, paths: Sequence[str] = (), *, check: bool = False) -> Applied:
+    def apply(self, paths: Sequence[str] = (), *, check: bool = False, globs: bool = True) -> Applied:
         """Take changes over to the host, each as a whole or not at all.
 
         Parameters
@@ -89,17 +147,31 @@ class Review:
             As of :meth:`changes`. Folders that a file needs are made with it.
         check : bool
             Only say what would be done.
+        globs : bool
+            As of :class:`PathSelection`.
 
         Raises
         ------
-        NoSuchChangeError
+        NoSuchChangeError, WorkingCopyError, RepositoryNotFoundError
             As of :meth:`changes`; nothing was done.
         ApplyError
             Some could not be taken over. All others are.
         """
-        raise NotImplementedError
+        with self._lock, self._host() as host:
+            everything = self._find(host, ())
+            chosen = _with_folders(PathSelection(paths, self.copy.folder, globs=globs).of(everything), everything)
+            reasons = {each.path: each.conflict or self._unseen(each) for each in chosen if not each.refusal}
+            ready = [each for each in chosen if not each.refusal and not reasons[each.path]]
+            if not check:
+                reasons |= Application(self.copy, host, self._taken).run(ready)
+        refused = tuple(Refused(each, each.refusal) for each in chosen if each.refusal)
+        failed = tuple(Refused(each, reasons[each.path]) for each in chosen if reasons.get(each.path))
+        applied = Applied(tuple(each for each in ready if not reasons[each.path]), refused, failed)
+        if failed:
+            raise _apply_error(applied, check)
+        return applied
 
-    def discard(self, paths: Sequence[str], files: SandboxFiles, workspace: str) -> list[Change]:
+    def discard(self, paths: Sequence[str], files: SandboxFiles, *, globs: bool = True) -> list[Change]:
         """Bring the host's version back into the sandbox, and return what was thrown away.
 
         Parameters
@@ -108,14 +180,97 @@ class Review:
             As of :meth:`changes`.
         files : SandboxFiles
             Of the sandbox; it is started where it does not run.
-        workspace : str
-            Where it has the repository.
+        globs : bool
+            As of :class:`PathSelection`.
 
         Raises
         ------
-        NoSuchChangeError
+        NoSuchChangeError, WorkingCopyError, RepositoryNotFoundError
             As of :meth:`changes`; nothing was done.
+        SandboxFileError
+            The sandbox's file system refused; some may be discarded.
         DiscardError
             Something is different still.
         """
-        raise NotImplementedError
+        with self._lock, self._host() as host:
+            selection = PathSelection(paths, self.copy.folder, globs=globs)
+            chosen = selection.of(self._find(host, ()))
+            in_detail = selection.of(self._find(host, (), with_git=True)) if chosen else []
+            discard_changes(in_detail, host, files)
+            for change in in_detail:
+                self._note(change, host)
+            done = {path for each in in_detail for path in (each.path, each.source)}
+            left = tuple(each.path for each in self._find(host, (), with_git=True) if each.path in done)
+        if left:
+            raise DiscardError(
+                f"{_named(left)} in the sandbox is not as on the host: code there may be writing to it.",
+                paths=left,
+                next_step="Interrupt what runs there, and discard again.",
+            )
+        return chosen
+
+    @contextmanager
+    def _host(self) -> Iterator[HostTree]:
+        with HostTree(self.copy.folder) as host:
+            if host.place != self._place:
+                raise RepositoryNotFoundError(
+                    f"The repository {str(self.copy.folder)!r} is another folder than when the sandbox started.",
+                    next_step="Bring it back, or stop the sandbox: its changes are to another one's files.",
+                )
+            yield host
+
+    def _find(self, host: HostTree, paths: Sequence[str], with_git: bool = False) -> list[Change]:
+        found = find_changes(self.copy, host, taken=self._taken, hides=self._hides, with_git=with_git)
+        return PathSelection(paths, self.copy.folder).of(found)
+
+    def _unseen(self, change: Change) -> str:
+        """Return why a change has to be looked at before it is applied."""
+        seen = self._shown.get(change.path)
+        in_sight = any(each.matches(change.path) for each in self._looked_at.values())
+        return _LOOK_AGAIN if (seen is not None or in_sight) and seen != _shown_of(change) else ""
+
+    def _note(self, change: Change, host: HostTree) -> None:
+        path = change.source or change.path
+        found = host.find(path)
+        self._taken.note(path, Identity.of(found) if found else None)
+
+
+def _shown_of(change: Change) -> tuple[object, ...]:
+    """Return what of a change was shown: all but times, which say nothing."""
+    after = replace(change.after, modified_ns=0, size_bytes=0) if change.after else None
+    return change.kind, change.source, change.digest, after
+
+
+def _with_folders(chosen: Sequence[Change], everything: Sequence[Change]) -> list[Change]:
+    """Return the changes with the new folders that they are in."""
+    made = {each.path: each for each in everything if each.kind == "created" and each.file_kind == "directory"}
+    wanted = {each.path: each for each in chosen}
+    for change in chosen:
+        if change.after:
+            wanted.update({path: made[path] for path in parents(change.path) if path in made})
+    return list(wanted.values())
+
+
+def _not_to_be_read(path: str) -> ChangedMeanwhileError:
+    return ChangedMeanwhileError(
+        f"{path!r} is no longer what it was when it was compared.",
+        path=path,
+        next_step="Look again with `%sandbox diff`.",
+    )
+
+
+def _named(paths: Sequence[str]) -> str:
+    named = ", ".join(repr(path) for path in paths[:_MAX_NAMED])
+    return f"{named} and {len(paths) - _MAX_NAMED} more" if len(paths) > _MAX_NAMED else named
+
+
+def _apply_error(applied: Applied, check: bool) -> ApplyError:
+    lines = [f"  {each.change.path!r} {each.reason}" for each in applied.failed[:_MAX_NAMED]]
+    if len(applied.failed) > _MAX_NAMED:
+        lines.append(f"  and {len(applied.failed) - _MAX_NAMED} more")
+    done = f"{len(applied.done)} {'could be' if check else 'were'} taken over."
+    return ApplyError(
+        f"{len(applied.failed)} of the changes can't be taken over:\n" + "\n".join(lines) + f"\n{done}",
+        applied=applied,
+        next_step="`%sandbox diff` shows them as they are now.",
+    )

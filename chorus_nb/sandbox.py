@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from .agent.wire import Message
 from .asking import InputHandler
+from .changes import Change
 from .config import OPTIONS, SandboxConfig, duration_s, unknown_option
 from .controls import AgentInfo
 from .egress import HostTraffic, denied
@@ -19,6 +21,7 @@ from .files import SandboxFiles
 from .limits_reached import ReachedLimit
 from .payloads import Page, payloads
 from .repository import find_repository
+from .review import Applied
 from .session import Session
 from .settings import Settings, Source, named_profile, refuse_open_configuration
 from .telemetry import ResourceSample, ResourceUsage
@@ -268,6 +271,51 @@ class Sandbox:
         self._session.start()
         assert self._session.info is not None
         return self._session.info
+
+    def changes(self, paths: Sequence[str] = ()) -> list[Change]:
+        """Return what differs from the host in its own view of the repository (``repo="overlay"``), by path.
+
+        Parameters
+        ----------
+        paths : sequence of str
+            Files, folders, or globs as in ``.gitignore``, relative to the repository; all where empty.
+
+        Raises
+        ------
+        NoSuchChangeError
+            One of them matches no change; names the nearest.
+        ConfigurationError
+            It has no view of its own.
+        """
+        review = self._session.view.review(self._session.name)
+        changes = review.changes(paths)
+        review.shown(changes, paths)
+        return changes
+
+    def apply(self, paths: Sequence[str] = (), *, check: bool = False) -> Applied:
+        """Take changes over to the host, each as a whole or not at all; with ``check`` only say what would be.
+
+        Raises
+        ------
+        NoSuchChangeError, ConfigurationError
+            As :meth:`changes`; nothing was done.
+        ApplyError
+            Some could not be taken over, as the host's file was changed meanwhile, or the sandbox's since
+            :meth:`changes`; all others were.
+        """
+        return self._session.view.review(self._session.name).apply(paths, check=check)
+
+    def discard(self, paths: Sequence[str] = ()) -> list[Change]:
+        """Bring the host's version back into its view, and return what was thrown away.
+
+        Raises
+        ------
+        NoSuchChangeError, ConfigurationError
+            As :meth:`changes`; nothing was done.
+        SandboxFileError, DiscardError
+            Some of it could not be.
+        """
+        return self._session.view.review(self._session.name).discard(paths, self.files)
 
     def interrupt(self) -> None:
         """Interrupt the cell that another thread runs."""

@@ -5,7 +5,7 @@ be told or nothing is left. What is kept is listed; what is not listed goes:
 
 - text keeps its colours and loses every other terminal control;
 - TeX keeps the commands of :data:`TEX_COMMANDS` (MathJax has ``\href``, ``\style``, ``\require``, ...);
-- Markdown passes where it has no raw HTML, no image and only web links;
+- Markdown passes where it has no raw HTML, no image but in itself (``data:``), and only web links;
 - images are decoded, recognised by their first bytes and encoded again; SVG becomes an image, where script is dead.
 """
 
@@ -91,6 +91,7 @@ def clean_latex(source: str) -> str | None:
 def clean_markdown(source: str) -> str | None:
     """Return Markdown that renders to text and links to the web, or None where it may render to more."""
     source = clean_text(source)
+    whole, source = source, _PICTURE.sub(lambda found: found["alt"], source)
     # Renderers decode entities and drop backslashes at different times; the checks look through both.
     text = unescape(source)
     bare = re.sub(r"[\\\s]+", " ", text).replace("] ", "]")
@@ -99,14 +100,18 @@ def clean_markdown(source: str) -> str | None:
     # JupyterLab puts math back after rendering, without escaping: in a link it would end the attribute.
     if _MATH.search(text) and ('"' in text or not _is_plain_tex(text)):
         return None
-    return source
+    return whole
 
 
 _RAW_HTML = re.compile(r"<[A-Za-z/!?]")
 _RICH_MARKDOWN = re.compile(r"!\[|\](?=[(:])(?!(?:\( ?|: ?)https?://)|[`~]{3} ?\{?mermaid", re.IGNORECASE)
+_PICTURE = re.compile(
+    r"!\[(?P<alt>[^\[\]\n]{0,500})\]"
+    r"\(data:image/(?:png|jpeg|gif|webp|bmp|svg\+xml);base64,[A-Za-z0-9+/]*={0,2}\)"
+)
 _MATH = re.compile(r"\$|\\[(\[]|\\begin|@@")
 
-_IMAGE_MAGIC = {
+IMAGE_SIGNATURES = {
     "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
     "image/jpeg": re.compile(rb"\xff\xd8\xff"),
     "image/gif": re.compile(rb"GIF8[79]a"),
@@ -117,13 +122,13 @@ _IMAGE_MAGIC = {
 
 def clean_image(mime: str, data: str) -> str | None:
     """Return base64 of a raster image, or None where it is not one of that type."""
-    if mime not in _IMAGE_MAGIC:
+    if mime not in IMAGE_SIGNATURES:
         return None
     try:
         image = base64.b64decode(re.sub(r"[ \t\r\n]+", "", data), validate=True)
     except (binascii.Error, ValueError):
         return None
-    return base64.b64encode(image).decode() if _IMAGE_MAGIC[mime].match(image) else None
+    return base64.b64encode(image).decode() if IMAGE_SIGNATURES[mime].match(image) else None
 
 
 def clean_json(value: object) -> object | None:
@@ -149,7 +154,7 @@ CLEANERS: Mapping[str, Callable[[Any], Any]] = {
     "text/markdown": clean_markdown,
     "text/latex": clean_latex,
     "image/svg+xml": clean_svg,
-    **{mime: partial(clean_image, mime) for mime in _IMAGE_MAGIC},
+    **{mime: partial(clean_image, mime) for mime in IMAGE_SIGNATURES},
     "application/json": clean_json,
 }
 """What makes each MIME type fit to show: takes its payload, returns what may be shown, or None."""

@@ -19,6 +19,7 @@ from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
 from .controls import AgentInfo, Control
 from .conversation import Request
+from .displayed import DisplayedFiles
 from .egress import Egress
 from .endings import busy, is_paused, not_restarted, process_lost, stopped, why_silent
 from .engines.base import Container, Engine
@@ -28,6 +29,8 @@ from .errors import (
     EngineError,
 )
 from .execution import Execution, Outcome, Transfer
+from .files import SandboxFiles
+from .git import SERVICE_HOST, credentials_for
 from .late import LateOutput
 from .launch import only_scripts, workspace_of
 from .notices import Notices, SampleListener
@@ -85,14 +88,18 @@ class Session:
         # Nobody in the sandbox knows the prefix, so its displays can't be given the id of one of the notebook's own.
         self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-", session=name)
         self._notices = Notices()
+        self.view = WritableView(config, engine, self.folder, SandboxFiles(self))
+        """What it writes to in place of the repository, with ``--repo overlay``."""
         self._starter = Starter(
-            *(name, config, engine, self.folder, self._notices),
+            *(name, config, engine, self.folder, self._notices, self.view),
             refuse=self._refuse_if_closed,
             on_unasked=self._unasked,
             on_end=self._ended,
         )
         self.late = LateOutput()
-        self.egress = Egress(config.network, lambda *message: self.tell_comm(Request(*message), ""))
+        self.credentials = credentials_for(config)
+        services = {SERVICE_HOST: self.credentials.connect} if self.credentials else {}
+        self.egress = Egress(config.network, lambda *message: self.tell_comm(Request(*message), ""), services)
         self.widget_relay: WidgetRelay | None = None
         """Who shows its widgets."""
 
@@ -130,13 +137,8 @@ class Session:
         return workspace_of(self.config, self.engine.capabilities(), self.folder)[0]
 
     @property
-    def view(self) -> WritableView:
-        """What it writes to in place of the repository, with ``--repo overlay``."""
-        return self._starter.view
-
-    @property
     def working_copy(self) -> WorkingCopy | None:
-        """The same, to be read: from the first start until the session is closed; None for other sessions."""
+        """What its code has of the repository, to be read, with ``--repo overlay``: from the first start to the end."""
         return self.view.copy
 
     @property
@@ -167,9 +169,11 @@ class Session:
                 self._starter.launch()
                 self._loss = None
                 self._settle()
+                self.view.settle()
                 self._watch.begin(self._container)
             except BaseException:
                 self._clear("new")
+                self.view.give_up()
                 self._refuse_if_closed()
                 raise
 
@@ -190,8 +194,8 @@ class Session:
             self.start()
             return
         self._notices.worker_ready = False
-        self._loss = None
         self.request(Request("shutdown_request", {"restart": True}), "shutdown_reply")
+        self._loss = None
         self.close_widgets()
         if not self._notices.wait(lambda: self._notices.worker_ready, _ANSWER_TIMEOUT_S):
             raise not_restarted(self.name)
@@ -219,7 +223,7 @@ class Session:
             conversation.tell(Request("shutdown_request", {"restart": False}))
             conversation.join(1.0)
         self._clear("closed")
-        self._starter.view.close()
+        self.view.close()
         self._watch.join()
 
     def _clear(self, state: State) -> None:
@@ -317,6 +321,8 @@ class Session:
         with self._turn():
             self.report_loss()
             self.start()
+            request.content["generation"] = self._notices.generation
+            self.report_loss()  # Of an end until here; where there is one from here on, the sandbox refuses the cell.
             assert self._starter.conversation is not None
             if self._starter.no_python and request.msg_type != "command_request":
                 raise only_scripts(self._starter.no_python)
@@ -382,7 +388,8 @@ class Session:
     def output_filter(self, output: OutputMode | None = None) -> OutputFilter:
         """Return what the output of one cell, or of one callback of a widget, has to pass."""
         policy = self.config.output.model_copy(update={"mode": output} if output else {})
-        return OutputFilter(policy, self._outputs, self.widget_relay.view if self.widget_relay else None)
+        view = self.widget_relay.view if self.widget_relay else None
+        return OutputFilter(policy, self._outputs, view, DisplayedFiles(self))
 
     def take_comm(self, message: Message) -> bool:
         """Hand a message to whoever shows the widgets; False where it is none of theirs."""
@@ -440,10 +447,15 @@ class Session:
         if self.take_comm(message) or self.egress.take(message):
             return
         if message.msg_type == "worker_exit":
-            self.close_widgets()
             self._loss = process_lost(self.name)
+            self.worker_exited(message)
         elif not self.late.take(message):
             self._notices.take(self.egress.counted(message))
+
+    def worker_exited(self, message: Message) -> None:
+        """Note that the process with the variables has ended; the next one has none of them."""
+        self.close_widgets()
+        self._notices.take(message)
 
     def _ended(self, error: AgentProtocolError | None) -> None:
         self._notices.end()

@@ -36,7 +36,7 @@ KEEPER = "while read -r _; do :; done"
 # has to say of a script that was killed is not the script's. When memory runs out, the script is to go first.
 _RUN = """
 { echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null
-mark=$1; shift
+mark=$1; umask "$2"; shift 2
 trap : INT
 exec 3>&2 2>/dev/null
 (echo $$; exec "$@" </dev/null 2>&3 3>&-)
@@ -218,7 +218,7 @@ class ShellAgent(ByteStream):
     def _run(self, script: _Script, program: list[str]) -> dict[str, Any]:
         if any("\0" in word for word in program):
             raise ValueError("embedded null byte")
-        argv = script.argv(program)
+        argv = script.argv(program, self._spec.umask)
         process = self._container.exec(argv, user=self._spec.user, working_dir=self._spec.working_dir)
         reply = script.follow(process)
         if script.group and script.status is None:
@@ -248,9 +248,9 @@ class _Script:
         self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
         self._held = b""
 
-    def argv(self, program: list[str]) -> list[str]:
+    def argv(self, program: list[str], umask: str) -> list[str]:
         """Return what to run in the container so that this object can follow it."""
-        return [SHELL, "-c", _RUN, "sh", self._mark.decode(), *program]
+        return [SHELL, "-c", _RUN, "sh", self._mark.decode(), umask, *program]
 
     def follow(self, process: ContainerProcess) -> dict[str, Any]:
         """Pass on what it prints until it has ended; return the content of ``command_reply``."""

@@ -19,7 +19,7 @@ from .errors import AgentProtocolError
 SHELL = "/bin/sh"
 """All that a container without Python needs to have."""
 
-_SHOW = 'show() { while IFS= read -r line; do echo "$1 $line"; done <"$1"; } 2>/dev/null\n'
+_SHOW = 'show() { while IFS= read -r line; do printf "%s %s\\n" "$1" "$line"; done <"$1"; } 2>/dev/null\n'
 _V1 = (
     *("memory/memory.usage_in_bytes", "memory/memory.stat", "memory/memory.max_usage_in_bytes"),
     *("memory/memory.limit_in_bytes", "memory/memory.oom_control", "pids/pids.current", "pids/pids.max"),
@@ -173,7 +173,7 @@ def read_all(process: ContainerProcess) -> bytes:
 def _files(output: bytes) -> dict[str, str]:
     """Sort what ``show`` printed, ``PATH LINE``, into the files it comes from."""
     lines: dict[str, list[str]] = {}
-    for line in output.decode("ascii", "replace").splitlines():
+    for line in output.decode(errors="replace").removesuffix("\n").split("\n"):
         path, _, text = line.partition(" ")
         lines.setdefault(path, []).append(text)
     return {path: "\n".join(texts) for path, texts in lines.items()}

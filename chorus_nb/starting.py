@@ -12,7 +12,14 @@ from .conversation import Conversation
 from .endings import engine_gone, why_ended, why_not_started
 from .engines.base import Container, ContainerSpec, Engine, EngineCapabilities
 from .engines.owner import owner_label
-from .errors import AgentProtocolError, ChorusError, EngineError, ImageUnsupportedError, SandboxStartError
+from .errors import (
+    AgentProtocolError,
+    ChorusError,
+    EngineError,
+    ImageUnsupportedError,
+    SandboxStartError,
+    VolumeMountError,
+)
 from .launch import START_TIMEOUT_S, container_spec, keeper_spec, start_agent, without_shell
 from .notices import Notices
 from .writable_view import WritableView
@@ -27,6 +34,8 @@ class Starter:
         As of :class:`~chorus_nb.session.Session`.
     notices : Notices
         Where the agent's reports arrive.
+    view : WritableView
+        What the sandbox writes to in place of the repository; outlasts the container.
     refuse : callable
         Raises where nobody wants the sandbox any more.
     on_unasked, on_end : callable
@@ -44,8 +53,6 @@ class Starter:
         What was asked for, beside that; empty on an engine without isolation, which has none.
     no_python : ImageUnsupportedError or None
         Why only shell scripts can run here, once that is known.
-    view : WritableView
-        What the sandbox writes to in place of the repository; outlasts the container.
     given_up : bool
         Set from another thread to have a start that is under way fail.
     """
@@ -57,6 +64,7 @@ class Starter:
         engine: Engine,
         folder: Path,
         notices: Notices,
+        view: WritableView,
         *,
         refuse: Callable[[], None],
         on_unasked: Callable[[Message], None],
@@ -68,7 +76,7 @@ class Starter:
         self.controls: list[Control] = []
         self.no_python: ImageUnsupportedError | None = None
         self.given_up = False
-        self.view = WritableView(config, engine, folder)
+        self._view = view
         self._failure: EngineError | None = None
         self._name = name
         self._config = config
@@ -84,8 +92,16 @@ class Starter:
         self.given_up = False
         self._failure = None
         capabilities = self._engine.capabilities()
+        try:
+            self._launch(capabilities)
+        except VolumeMountError as refusal:
+            self.remove()
+            self._view.use_copy(refusal)
+            self._launch(capabilities)
+
+    def _launch(self, capabilities: EngineCapabilities) -> None:
         spec = container_spec(self._name, self._config, self._engine, capabilities, self._folder, owner_label())
-        spec = self.view.put_into(spec, capabilities)
+        spec = self._view.put_into(spec, capabilities)
         try:
             self._boot(keeper_spec(spec) if self.no_python else spec, capabilities)
         except ImageUnsupportedError as unsupported:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from .egress import HostTraffic
+from .git import git_view
 from .session import Session
 from .settings import NAMES, Settings
 
@@ -20,6 +21,7 @@ def describe(session: Session) -> str:
         ("repository", f"{session.repository} ({config.repository.mode})" if session.repository else "none"),
         ("network", f"{config.network.mode} {config.option_text('allow') if config.network.allow else ''}".strip()),
         *_traffic(session.egress.traffic),
+        *_git(session),
     ]
     if session.info:
         info = session.info
@@ -51,9 +53,22 @@ def _traffic(traffic: Sequence[HostTraffic]) -> list[tuple[str, str]]:
     return [("traffic" if number == 0 else "", line) for number, line in enumerate(lines)]
 
 
+def _git(session: Session) -> Iterator[tuple[str, str]]:
+    """Yield what does not work with git there, and whose credentials it was given."""
+    repository = session.repository
+    notes = git_view(repository, session.config.repository.mode, protect=False).notes if repository else ()
+    yield from (("git" if number == 0 else "", visible(note)) for number, note in enumerate(notes))
+    for number, each in enumerate(session.credentials.counts if session.credentials else ()):
+        text = f"{each.host}: handed over {_times(each.handed_over)}, not given {_times(each.not_given)}"
+        yield "git credentials" if number == 0 else "", text
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
 def _exchanged(each: HostTraffic) -> str:
-    times = "once" if each.refused == 1 else f"{each.refused} times"
-    refused = f"refused {times}, as it {each.rule}" if each.refused else ""
+    refused = f"refused {_times(each.refused)}, as it {each.rule}" if each.refused else ""
     if refused and not each.sent_bytes and not each.received_bytes:
         return refused
     return f"{each.sent_bytes} bytes sent, {each.received_bytes} received" + (refused and f"; {refused}")

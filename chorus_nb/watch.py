@@ -78,7 +78,7 @@ class Watch:
         limited = self._limits.disk_bytes is not None
         watched = self._watched
         self._meter = (
-            DiskMeter.of(watched.config, container, watched.repository, watched.view.upper) if limited else None
+            DiskMeter.of(watched.config, container, watched.repository, watched.view.grows) if limited else None
         )
         self._started_s = self._used_s = self._looked_s = time.monotonic()
         self._look_took_s, self._told_bytes, self._is_first_since_told = 0.0, 0, False

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+NEVER_SEEN_NS = 0
 FileKind = Literal["file", "directory", "link", "other"]
 
 
@@ -51,7 +52,8 @@ class Entry:
         What the sandbox has there; None where it has removed it.
     base_ns : int
         When the sandbox took its copy from the host, or removed it, by the host's clock in nanoseconds since the
-        epoch: the host's file has changed meanwhile where its ``st_ctime_ns`` is later.
+        epoch: the host's file has changed meanwhile where its ``st_ctime_ns`` is later. :data:`NEVER_SEEN_NS` where
+        what the host has there was never let in.
     whole : bool
         Of a directory: nothing that the host has below this path is seen in the sandbox but what is listed too.
     """
@@ -83,3 +85,10 @@ class WorkingCopy(ABC):
     @abstractmethod
     def open(self, path: str) -> BinaryIO:
         """Open the sandbox's content of a regular file. No link on the way is followed. Raises ``ChorusError``."""
+
+    def origin(self, path: str) -> bytes:
+        """Return what tells the file of the host that the sandbox's began as, be it renamed since.
+
+        Its inode number is somewhere in there, as the host's machine has it in memory. Empty where nothing is known.
+        """
+        return b""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 from .config import SandboxConfig
-from .engines.base import ContainerSpec, Engine, EngineCapabilities
-from .errors import ConfigurationError, UnappliedChangesError
-from .overlay_folder import OverlayFolder, why_unfit
+from .engines.base import WORKSPACE, ContainerSpec, Engine, EngineCapabilities
+from .errors import ConfigurationError, RepositoryNotFoundError, UnappliedChangesError, VolumeMountError
+from .files import SandboxFiles
+from .host_tree import parents
+from .overlay_folder import views_folder, why_unfit
 from .repository import resolve_repository
+from .review import Review
+from .selection import select
+from .view_places import FolderPlace, OverlayPlace, Place, VolumePlace
 from .working_copy import WorkingCopy
 
 
@@ -21,62 +27,163 @@ class WritableView:
     ----------
     config, engine, folder
         As of :class:`~chorus_nb.session.Session`.
+    files : SandboxFiles
+        Of the session, through which a copy is read.
 
     Attributes
     ----------
-    copy : WorkingCopy or None
-        The view, once the session has started.
+    why_copied : str
+        Why it is a copy and no overlay; empty where it is none.
     """
 
-    def __init__(self, config: SandboxConfig, engine: Engine, folder: Path) -> None:
-        self.copy: WorkingCopy | None = None
+    def __init__(self, config: SandboxConfig, engine: Engine, folder: Path, files: SandboxFiles) -> None:
+        self.why_copied = ""
+        self._review: Review | None = None
+        self._covered: frozenset[str] = frozenset()
         self._mount = config.repository
         self._engine = engine
         self._folder = folder
-        self._overlay: OverlayFolder | None = None
-        self._lock = threading.Lock()
-        self._closed = False
+        self._files = files
+        self._place: Place | None = None
+        self._lock = threading.RLock()
+        self._closed = self._is_used = False
 
     @property
-    def upper(self) -> Path | None:
+    def copy(self) -> WorkingCopy | None:
+        """The view, once the session has started."""
+        return self._place.copy if self._place else None
+
+    @property
+    def grows(self) -> Path | None:
         """The folder of the host that grows as the sandbox writes, where there is one."""
-        return self._overlay.upper if self._overlay else None
+        return self._place.grows if self._place else None
 
     def put_into(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> ContainerSpec:
         """Return the container with the view in it; makes that at the first time. Raises ``ChorusError``."""
         with self._lock:
             if self._mount.mode != "overlay" or self._closed:  # Nothing is ever started for a session that is closed.
                 return spec
-            if self._overlay is None:
-                self._overlay = self._made(capabilities)
-                self.copy = self._overlay.copy
-            return replace(spec, volumes=(*spec.volumes, self._overlay.volume))
+            self._place = self._place or self._made(spec, capabilities)
+            self._covered = _mounted_over(spec)
+            return self._place.put_into(spec)
 
-    def _made(self, capabilities: EngineCapabilities) -> OverlayFolder:
-        why_not = why_unfit() if capabilities.overlays else f"the {capabilities.name} engine can't mount one"
-        if why_not:
-            raise ConfigurationError(f"repo='overlay' can't be had here: {why_not}.", next_step="Use repo='ro'.")
+    def _made(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> Place:
         repository = resolve_repository(self._mount, self._folder, capabilities.host)
         assert repository is not None
-        return OverlayFolder.made_for(repository)
+        if not capabilities.repository_mounts:
+            return FolderPlace(repository, spec, self._files, self._hidden(repository))
+        self.why_copied = self.why_copied or _why_no_overlay(spec, capabilities, repository)
+        if self.why_copied:
+            return VolumePlace(repository, self._engine, spec, self._files, self._hidden(repository))
+        return OverlayPlace(repository)
+
+    def _hidden(self, repository: Path) -> Callable[[str], bool]:
+        """Return what tells the paths that a copy leaves out: what is masked, and where views are kept."""
+        selection = select(repository, self._mount, whole_tree=True)
+        views = os.path.relpath(views_folder().resolve(), repository)
+        return lambda path: path == views or selection.hides(path)
+
+    def use_copy(self, refusal: VolumeMountError) -> None:
+        """Have the next start use a copy, as the kernel takes no overlay of these folders.
+
+        Raises
+        ------
+        VolumeMountError
+            It is no overlay, or the kernel took it before and the code has changed it.
+        """
+        with self._lock:
+            if not isinstance(self._place, OverlayPlace) or self.has_changes():
+                raise refusal
+            self.why_copied = refusal.message
+        self._remove()
+
+    def settle(self) -> None:
+        """Note what a later look at it needs; called with a new container, before any code runs in it."""
+        if self._place:
+            self._place.settle()
+        self._is_used = True
+
+    def give_up(self) -> None:
+        """Remove it where no code has ever run with it: who could not start a session need not close it."""
+        if not self._is_used:
+            self._remove()
 
     def has_changes(self) -> bool:
-        """Whether something in it is not as in the repository. Raises ``WorkingCopyError``."""
-        entries = self.copy.entries() if self.copy else iter(())
-        return any(entry.state is None or entry.state.kind != "directory" for entry in entries)
+        """Whether a file in it is not as in the repository, as what was discarded is. Raises ``ChorusError``."""
+        try:
+            return self.copy is not None and self._review_of(self.copy).has_changes()
+        except RepositoryNotFoundError:
+            return False  # Nothing can be applied any more.
+
+    def review(self, name: str) -> Review:
+        """Return what has changed in it, and what of that a user has seen, for the session of that name.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no view.
+        """
+        if self.copy is None:
+            raise _no_view(name, self._mount.mode)
+        return self._review_of(self.copy)
+
+    def _review_of(self, copy: WorkingCopy) -> Review:
+        with self._lock:
+            if self._review is None or self._review.copy is not copy:
+                self._review = Review(copy, self._hides)
+            return self._review
+
+    def _hides(self, path: str) -> bool:
+        """Whether something else is mounted over what the view has at a path."""
+        return path in self._covered or not self._covered.isdisjoint(parents(path))
 
     def refuse_to_lose(self, name: str) -> None:
         """Raise ``UnappliedChangesError`` where the end of the session of that name would lose changes."""
         if self.has_changes():
             raise UnappliedChangesError(
                 f"The session {name!r} has changed its view of the repository, and would lose that.",
-                next_step=f"`%sandbox diff {name}` shows it; apply what you want, then run `%sandbox discard {name}`.",
+                next_step=f"`%sandbox diff --session {name}` shows it; apply what you want, and discard the rest: "
+                f"`%sandbox discard --session {name}`.",
             )
 
     def close(self) -> None:
         """Remove it with all that was not applied; the session's container is gone."""
         with self._lock:
             self._closed = True
-            overlay, self._overlay, self.copy = self._overlay, None, None
-        if overlay:
-            overlay.remove(self._engine)
+        self._remove()
+
+    def _remove(self) -> None:
+        with self._lock:
+            place, self._place = self._place, None
+        if place:
+            place.remove(self._engine)
+
+
+def _why_no_overlay(spec: ContainerSpec, capabilities: EngineCapabilities, repository: Path) -> str:
+    if not capabilities.overlays:
+        return f"the {capabilities.name} engine can't mount an overlay of this machine's folders"
+    if capabilities.overlay_owner not in ("", spec.user):
+        return f"the {capabilities.name} engine gives the root of an overlay to root, and the code runs as {spec.user}"
+    return why_unfit(repository)
+
+
+def _mounted_over(spec: ContainerSpec) -> frozenset[str]:
+    """Return which paths of the repository are masked, or have something of their own mounted there."""
+    targets = [
+        *(each.path for each in spec.masks),
+        *(each.target for each in spec.mounts),
+        *(each.target for each in spec.volumes),
+    ]
+    start = WORKSPACE + "/"
+    return frozenset(each.removeprefix(start) for each in targets if each.startswith(start))
+
+
+def _no_view(name: str, mode: str) -> ConfigurationError:
+    if mode == "overlay":
+        return ConfigurationError(
+            f"The session {name!r} has not started, so nothing has changed.", next_step="Run a cell in it."
+        )
+    return ConfigurationError(
+        f"The session {name!r} has no view of its own of the repository: it was made with --repo {mode}.",
+        next_step=f"Make one: %%sandbox {name} --fresh --repo overlay.",
+    )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from podman_service import podman_service
 from sandboxes import opened
@@ -28,6 +29,12 @@ from chorus_nb.sandbox import Sandbox
 CURE = "These tests need a Docker Engine: run `scripts/ensure_engine.sh`."
 SYSTEM_PYTHON = "/usr/bin/python3"
 
+# On a machine that stalls, how long an example takes says nothing.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def user_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -35,6 +42,19 @@ def user_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
+
+
+@pytest.fixture
+def own_git(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the git settings of whoever runs the tests out of them; return the file that holds in their place."""
+    file = tmp_path_factory.mktemp("git") / "gitconfig"
+    file.write_text(
+        "[user]\nname = Ann Example\nemail = ann@example.org\n[init]\ndefaultBranch = main\n"
+        '[protocol "file"]\nallow = always\n'
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(file))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    return file
 
 
 @pytest.fixture(scope="session")

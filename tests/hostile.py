@@ -48,7 +48,7 @@ USAGE = {**FIGURES, "duration_s": 0.1, "pids_peak": 3}
 GENUINE: Mapping[str, dict[str, Any]] = {
     "agent_info": REPORT,
     "worker_ready": {"implementation": "ipython"},
-    "worker_exit": {"reason": "ended", "signal": 9, "exit_code": None},
+    "worker_exit": {"reason": "ended", "signal": 9, "exit_code": None, "generation": 1},
     "resource_sample": SAMPLE,
     "resource_usage": USAGE,
     "usage_reply": SAMPLE,

@@ -68,6 +68,8 @@ _FILES = ("paths", "trees", "files")
 _TEMPLATE = ("wire", "posix", "streams", "asking", "comms", "loop", *_SHELLS, "worker", *_FILES, "template")
 _PROXY = ("pump", "proxy_head", "proxy")
 """What the template has only where the sandbox has a network by the pipe."""
+_GIT = ("git_helper",)
+"""What the supervisor has only where git in the sandbox may ask for credentials."""
 _VALUES = ("values", "encoding", "decoding", "arrays", "arrow_stream", "tables", "frames", "pictures")
 _LATE = (*_VALUES, "pieces", "variables")
 """What the template's forks make when it is first needed: most never need it, and it would be late for all."""
@@ -80,7 +82,7 @@ _OPTIONAL = ("ipython_introspection", "ipython_shell")
 def modules() -> Dict[str, Dict[str, Any]]:
     """Return, on the host, source and code of every module of the agent, by its short name."""
     made = {}
-    for name in dict.fromkeys(("boot",) + _SUPERVISOR + _TEMPLATE + _PROXY + _LATE):
+    for name in dict.fromkeys(("boot",) + _SUPERVISOR + _TEMPLATE + _PROXY + _GIT + _LATE):
         source = _source(name)
         code = binascii.b2a_base64(marshal.dumps(_compile(name, source))).decode()
         made[name] = {"source": source, "code": code, "optional": name in _OPTIONAL}
@@ -94,9 +96,11 @@ def _source(name: str) -> str:
 
 def payload(config: Dict[str, Any]) -> bytes:
     """Return, on the host, what to write to the program's standard input so that it becomes the supervisor."""
-    template = _TEMPLATE[:-1] + (_PROXY if config.get("egress") else ()) + _TEMPLATE[-1:]
-    roles = {"supervisor": _SUPERVISOR, "template": template}
-    needed = {name: modules()[name] for name in ("boot", *_SUPERVISOR, *template, *_LATE)}
+    egress = config.get("egress") or {}
+    template = _TEMPLATE[:-1] + (_PROXY if egress else ()) + _TEMPLATE[-1:]
+    supervisor = (_GIT if egress.get("git_credentials") else ()) + _SUPERVISOR
+    roles = {"supervisor": supervisor, "template": template}
+    needed = {name: modules()[name] for name in ("boot", *supervisor, *template, *_LATE)}
     return frame(
         "supervisor", {"modules": needed, "roles": roles, "late": _LATE, "version": _version(), "config": config}
     )

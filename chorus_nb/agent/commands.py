@@ -1,9 +1,10 @@
 """Executions as the supervisor keeps account of them, and commands: programs run beside the worker."""
 
 import os
+import selectors
 import signal
 import subprocess
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from .cgroup import Cgroup, Meter
 from .posix import prefer_for_oom_kill
@@ -104,6 +105,76 @@ class Command(Execution):
         code = -os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else os.WEXITSTATUS(self.status)
         self.process.returncode = code  # We reaped it; Popen must not try.
         return {"status": "ok", "exit_code": code, "killed": self.killed}
+
+
+class Commands:
+    """The commands that run.
+
+    Parameters
+    ----------
+    cgroup, working_dir
+        What they use is read there, and they begin here.
+    sources
+        What listens to their output.
+    send : callable
+        Sends the host a message: type, content, and which request it answers.
+    read : callable
+        Passes on what is in one of the pipes of a command; tells whether anything was.
+
+    Attributes
+    ----------
+    running : dict
+        By the id of their request.
+    """
+
+    def __init__(
+        self,
+        cgroup: Cgroup,
+        working_dir: str,
+        sources: selectors.BaseSelector,
+        send: Callable[[str, Dict[str, Any], str], None],
+        read: Callable[[TextPipes, str, Execution], bool],
+    ) -> None:
+        self.running: Dict[str, Command] = {}
+        self._cgroup = cgroup
+        self._working_dir = working_dir
+        self._sources = sources
+        self._send = send
+        self._read = read
+
+    def start(self, request: Message) -> None:
+        """Start one; where it can't be, say why as a shell does."""
+        msg_id = request.msg_id
+        try:
+            command = Command(request, self._cgroup, self._working_dir)
+        except (OSError, ValueError) as error:
+            self._send("stream", {"name": "stderr", "text": "%s\n" % error}, msg_id)
+            self._send("resource_usage", Execution(msg_id, self._cgroup, 0).usage(), msg_id)
+            self._send("command_reply", not_started(error), msg_id)
+            return
+        self.running[msg_id] = command
+        command.pipes.listen(self._sources, lambda name: self._read(command.pipes, name, command))
+
+    def child_ended(self, pid: int, status: int) -> None:
+        """Note the end of a process, which may be one of them."""
+        for command in self.running.values():
+            if command.process.pid == pid:
+                command.status = status
+
+    def settle(self) -> None:
+        """Finish those that have ended, once everything they said has been passed on."""
+        for command in [command for command in self.running.values() if command.status is not None]:
+            self._finish(command)
+
+    def _finish(self, command: Command) -> None:
+        command.signal(signal.SIGKILL)
+        for name in ("stdout", "stderr"):
+            while self._read(command.pipes, name, command):
+                pass
+        command.pipes.close()
+        del self.running[command.msg_id]
+        self._send("resource_usage", command.usage(), command.msg_id)
+        self._send("command_reply", command.reply(), command.msg_id)
 
 
 def not_started(error: Exception) -> Dict[str, Any]:

@@ -33,12 +33,21 @@ def listen(config: Dict[str, Any]) -> Optional[socket.socket]:
     listener = _bound(PORT) or _bound(0)
     if listener is None:
         return None  # Programs find no proxy, and no network.
-    url = "http://127.0.0.1:%d" % listener.getsockname()[1]
-    for name, value in (("http_proxy", url), ("https_proxy", url), ("no_proxy", config["egress"]["no_proxy"])):
+    port = listener.getsockname()[1]
+    if config["egress"]["proxy"]:
+        _tell_of_proxy("http://127.0.0.1:%d" % port, config["egress"]["no_proxy"])
+    if config["egress"]["git_credentials"]:
+        from . import git_helper  # It is not there where nobody asked for it.
+
+        git_helper.announce(port, os.environ)
+    return listener
+
+
+def _tell_of_proxy(url: str, no_proxy: str) -> None:
+    for name, value in (("http_proxy", url), ("https_proxy", url), ("no_proxy", no_proxy)):
         # Programs disagree on the spelling.
         os.environ.setdefault(name, value)
         os.environ.setdefault(name.upper(), value)
-    return listener
 
 
 def _bound(port: int) -> Optional[socket.socket]:

@@ -39,7 +39,8 @@ def locks_report(status: Dict[str, str], paths: List[str]) -> Dict[str, Any]:
 
 def _text(path: str) -> str:
     try:
-        with open(path, errors="replace") as file:
+        # A name may have any other end of a line in it, in mountinfo as well.
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
             return file.read().strip("\0\n")
     except OSError:
         return ""  # No such module, or none that is active.

@@ -88,5 +88,6 @@ def describe(name: bytes, folder: Optional[int], follow: bool = False) -> Dict[s
         "size_bytes": status.st_size,
         "mode": stat.S_IMODE(status.st_mode),
         "modified_ns": status.st_mtime_ns,
+        "changed_ns": status.st_ctime_ns,
         "target": text(os.readlink(name, dir_fd=folder)) if kind == "link" else "",
     }

@@ -22,7 +22,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from . import boot, egress, posix, syscalls
 from .cgroup import Cgroup
-from .commands import Command, Execution, not_started
+from .commands import Commands, Execution
 from .file_requests import FileRequests
 from .forks import DisconnectedError, Fork, Template
 from .late import Late
@@ -67,8 +67,9 @@ class Supervisor:
         self.lookups = Lookups(self.host.put)
         self.decoder = Decoder()
         self.execution: Optional[Execution] = None
+        self.generation = 0  # Of the workers: how many have ended by themselves, or with a cell. The host is told.
         self.late = Late(self.host.put_later)
-        self.commands: Dict[str, Command] = {}
+        self.commands = Commands(self.cgroup, config["working_dir"], self.sources, self.send, self._read_pipe)
         self.files: Optional[Fork] = None
         self.file_requests = FileRequests(self.host.put)
         self.next_sample_s = 0.0
@@ -114,7 +115,7 @@ class Supervisor:
             key.data()
 
     def _timeout(self) -> Optional[float]:
-        due_s = [self.next_sample_s] if self.execution or self.commands else []
+        due_s = [self.next_sample_s] if self.execution or self.commands.running else []
         if self.host.due_s is not None:
             due_s.append(self.host.due_s)
         return max(0.0, min(due_s) - time.monotonic()) if due_s else None
@@ -123,7 +124,7 @@ class Supervisor:
         now = time.monotonic()
         if now < self.next_sample_s:
             return
-        running: List[Execution] = list(self.commands.values())
+        running: List[Execution] = list(self.commands.running.values())
         for execution in running + ([self.execution] if self.execution else []):
             figures = execution.meter.sample()
             if not self.host.full:
@@ -165,6 +166,10 @@ class Supervisor:
         self.send("error", {"ename": "UnknownRequest", "evalue": message.msg_type, "traceback": []}, message.msg_id)
 
     def _on_execute_request(self, message: Message, frame: bytes) -> None:
+        if message.content["generation"] != self.generation:
+            # It is for a process that has ended, and this one has none of its variables.
+            self.send("worker_exit", {"reason": "replaced", "generation": self.generation}, message.msg_id)
+            return
         # First on its way, then the meter: it has taken its first reading before the worker has even woken up.
         self.lookups.send(self.worker, frame)
         self.execution = Execution(message.msg_id, self.cgroup, message.content["max_output_bytes"])
@@ -179,8 +184,8 @@ class Supervisor:
 
     def _on_interrupt_request(self, message: Message, frame: bytes) -> None:
         target = message.content["execution_id"]
-        if target in self.commands:
-            self.commands[target].interrupt()
+        if target in self.commands.running:
+            self.commands.running[target].interrupt()
         elif self.execution and self.execution.msg_id == target and self.worker.pid:
             self.execution.forget_questions()
             # Before the cell begins a signal is not heard; while it runs a message is not read.
@@ -195,8 +200,8 @@ class Supervisor:
 
     def _on_kill_request(self, message: Message, frame: bytes) -> None:
         target = message.content["execution_id"]
-        if target in self.commands:
-            self.commands[target].kill()
+        if target in self.commands.running:
+            self.commands.running[target].kill()
         elif self.execution and self.execution.msg_id == target:
             self.execution.killed = True
             self._kill_all_but_template()
@@ -214,18 +219,7 @@ class Supervisor:
         self._replace_worker()
 
     def _on_command_request(self, message: Message, frame: bytes) -> None:
-        try:
-            command = Command(message, self.cgroup, self.config["working_dir"])
-        except (OSError, ValueError) as error:
-            self._command_failed(message, error)
-            return
-        self.commands[message.msg_id] = command
-        command.pipes.listen(self.sources, lambda name: self._read_pipe(command.pipes, name, command))
-
-    def _command_failed(self, message: Message, error: Exception) -> None:
-        self.send("stream", {"name": "stderr", "text": "%s\n" % error}, message.msg_id)
-        self.send("resource_usage", Execution(message.msg_id, self.cgroup, 0).usage(), message.msg_id)
-        self.send("command_reply", not_started(error), message.msg_id)
+        self.commands.start(message)
 
     def _to_files(self, message: Message, frame: bytes) -> None:
         self.file_requests.asked(message.msg_id)
@@ -386,9 +380,7 @@ class Supervisor:
         for child in (self.worker, self.files, self.egress.process):
             if child is not None and child.pid == pid:
                 child.status = status
-        for command in self.commands.values():
-            if command.process.pid == pid:
-                command.status = status
+        self.commands.child_ended(pid, status)
 
     def _settle(self) -> None:
         """Finish what has ended, once everything it said has been passed on."""
@@ -397,20 +389,9 @@ class Supervisor:
         for child in (self.files, self.egress.process):
             if child is not None and child.status is not None:
                 self._drop(child)
-        for command in [command for command in self.commands.values() if command.status is not None]:
-            self._finish_command(command)
+        self.commands.settle()
         if self.worker.status is not None:
             self._finish_worker(self.worker.status)
-
-    def _finish_command(self, command: Command) -> None:
-        command.signal(signal.SIGKILL)
-        for name in ("stdout", "stderr"):
-            while self._read_pipe(command.pipes, name, command):
-                pass
-        command.pipes.close()
-        del self.commands[command.msg_id]
-        self.send("resource_usage", command.usage(), command.msg_id)
-        self.send("command_reply", command.reply(), command.msg_id)
 
     def _finish_worker(self, status: int) -> None:
         self._kill_all_but_template()
@@ -433,7 +414,9 @@ class Supervisor:
             reason = "killed"
         elif usage.get("oom_kills") and how.get("signal") == signal.SIGKILL:
             reason = "out_of_memory"
-        self.send("worker_exit", dict(how, reason=reason), execution.msg_id if execution else "")
+        self.generation += 1
+        content = dict(how, reason=reason, generation=self.generation)
+        self.send("worker_exit", content, execution.msg_id if execution else "")
         self.execution = None
 
     def _end(self) -> None:
@@ -448,6 +431,7 @@ def main(carried: Dict[str, Any]) -> None:
     stdin, stdout = posix.take_standard_streams()
     undumpable = posix.set_dumpable(False)
     posix.adopt_orphans()
+    os.umask(int(carried["config"]["umask"], 8))
     listener = egress.listen(carried["config"])
     template = Template.forked(carried, [stdin, stdout] + ([listener.fileno()] if listener else []))
     gc.enable()

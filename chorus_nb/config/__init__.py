@@ -5,7 +5,9 @@ and kept as plain numbers with their unit in the name. A value that can't be had
 :class:`~chorus_nb.errors.ConfigurationError`, which names the option, what was given and what is allowed.
 """
 
+from .git import GitPolicy
 from .limits import SMALLEST_MEMORY_BYTES, ResourceLimits
+from .mounts import MountPolicy
 from .network import NetworkPolicy
 from .option import Option
 from .output import OutputMode, OutputPolicy
@@ -23,6 +25,8 @@ __all__ = [
     "RULES",
     "SECTIONS",
     "SMALLEST_MEMORY_BYTES",
+    "MountPolicy",
+    "GitPolicy",
     "NetworkPolicy",
     "Option",
     "OutputMode",

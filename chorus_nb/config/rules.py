@@ -44,7 +44,7 @@ NO_KERNEL_FOLDER = Rule(
     "no mount over the kernel's folders", "the engine's locks in /proc, /sys and /dev would be covered"
 )
 
-NO_OTHER_MOUNT = Rule("no mount but the repository", "each folder more is a way out of the sandbox and into it")
+NO_HOST_VOLUME = Rule("no folder of this machine as a volume", "a volume is the engine's own, and outlives the sandbox")
 
 RULES = (
     NO_PRIVILEGED_MODE,
@@ -55,14 +55,13 @@ RULES = (
     NO_WAY_OUT,
     NO_HOST_DEVICE,
     NO_KERNEL_FOLDER,
-    NO_OTHER_MOUNT,
+    NO_HOST_VOLUME,
 )
 """Every rule there is."""
 
 REFUSED: Mapping[str, Rule] = {
     "privileged": NO_PRIVILEGED_MODE,
     **dict.fromkeys(("pid", "pid_mode", "ipc", "ipc_mode", "uts", "uts_mode", "cgroupns"), NO_HOST_NAMESPACE),
-    **dict.fromkeys(("volume", "volumes", "mount", "mounts"), NO_OTHER_MOUNT),
 }
 """Options of Docker that a sandbox does not have, because what they could be set to is refused."""
 

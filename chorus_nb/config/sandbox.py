@@ -11,7 +11,9 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from ..errors import ConfigurationError, PolicyRefusedError
+from .git import GitPolicy
 from .limits import ResourceLimits
+from .mounts import MountPolicy
 from .network import NetworkPolicy
 from .option import Option, Policy, free, options_of
 from .output import OutputPolicy
@@ -44,6 +46,8 @@ class SandboxConfig(Policy):
     network: NetworkPolicy = NetworkPolicy()
     security: SecurityPolicy = SecurityPolicy()
     repository: RepositoryMount = RepositoryMount()
+    mounts: MountPolicy = MountPolicy()
+    git: GitPolicy = GitPolicy()
     output: OutputPolicy = OutputPolicy()
     environment: Annotated[Mapping[_Name, _Value], Option("env", _NAMES_AND_TEXTS, many=True)] = Field(
         default_factory=dict

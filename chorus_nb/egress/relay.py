@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -14,9 +14,9 @@ from ..agent.wire import Message
 from ..config import NetworkPolicy
 from ..config.hosts import AllowList
 from ..errors import AgentProtocolError
-from .dial import DialError, check_name
+from .dial import DialError, check_name, dial
 from .traffic import Counter, HostTraffic, total
-from .tunnel import Tell, Tunnel
+from .tunnel import Connect, Tell, Tunnel
 
 _MAX_HOST_CHARS = 1000
 _MAX_NUMBER = 2**53
@@ -32,10 +32,14 @@ class Egress:
         In another mode than ``allowlist`` a message about connections is an error of the sandbox.
     tell : Tell
         Sends a message to the sandbox.
+    services : mapping of str to Connect
+        What is answered here, by the names that a sandbox asks for it; then such a message is none in any mode.
     """
 
-    def __init__(self, network: NetworkPolicy, tell: Tell) -> None:
-        self._allowed = AllowList(network.allow) if network.allow is not None else None
+    def __init__(self, network: NetworkPolicy, tell: Tell, services: Mapping[str, Connect] | None = None) -> None:
+        self._services = dict(services or {})
+        self._has_proxy = network.allow is not None
+        self._allowed = AllowList(network.allow or ()) if self._has_proxy or self._services else None
         self._tell = tell
         self._counter = Counter()
         self._before: tuple[HostTraffic, ...] = ()
@@ -64,7 +68,7 @@ class Egress:
 
     def counted(self, message: Message) -> Message:
         """Return a message with figures, with the bytes of the connections added to those of the interfaces."""
-        if self._allowed is None or message.msg_type not in ("resource_sample", "resource_usage", "usage_reply"):
+        if not self._has_proxy or message.msg_type not in ("resource_sample", "resource_usage", "usage_reply"):
             return message
         counts = self.since_begin() if message.msg_type == "resource_usage" else self.traffic
         content = dict(message.content)
@@ -108,14 +112,21 @@ class Egress:
         assert isinstance(port, int)
         self._latest = number
         try:
-            tunnel = Tunnel(number, check_name(allowed, host, port), port, self._tell, self._counter)
+            tunnel, connect = self._way_to(allowed, number, host, port)
             if len(self._tunnels) >= MAX_CONNECTIONS:
                 raise DialError(503, "There are too many connections at one time.")
         except DialError as error:
             self._refuse(Tunnel(number, _shown(host), port, self._tell, self._counter), error)
             return
         self._tunnels[number] = tunnel
-        self._running_loop().start(tunnel, allowed, lambda: self._tunnels.pop(number, None))
+        self._running_loop().start(tunnel, connect, lambda: self._tunnels.pop(number, None))
+
+    def _way_to(self, allowed: AllowList, number: int, host: str, port: int) -> tuple[Tunnel, Connect]:
+        """Return a connection and who makes it. Raises ``DialError`` for one that may not be."""
+        if service := self._services.get(host):
+            return Tunnel(number, host, port, self._tell, Counter()), service  # No traffic of the network's.
+        name = check_name(allowed, host, port)
+        return Tunnel(number, name, port, self._tell, self._counter), lambda: dial(allowed, name, port)
 
     def _refuse(self, tunnel: Tunnel, error: DialError) -> None:
         tunnel.count_refusal(error)
@@ -216,11 +227,11 @@ class _Loop:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def start(self, tunnel: Tunnel, allowed: AllowList, on_end: Callable[[], object]) -> None:
+    def start(self, tunnel: Tunnel, connect: Connect, on_end: Callable[[], object]) -> None:
         """Have the thread run a connection."""
 
         def begin() -> None:
-            task = self._tasks[tunnel.number] = self._loop.create_task(tunnel.run(allowed))
+            task = self._tasks[tunnel.number] = self._loop.create_task(tunnel.run(connect))
             task.add_done_callback(lambda _: (self._tasks.pop(tunnel.number, None), on_end()))
 
         self.call(begin)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..agent.proxy import PIECE_BYTES, WINDOW_BYTES
-from ..config.hosts import AllowList
-from .dial import DialError, RefusedError, dial
+from .dial import DialError, RefusedError
 from .traffic import Counter
 
 Tell = Callable[[str, dict[str, Any], tuple[bytes, ...]], None]
 """Sends a message to the sandbox: its type, content and buffers. It may wait for the sandbox to read it."""
+
+Connect = Callable[[], Awaitable[socket.socket]]
+"""Makes the connection. Raises :class:`DialError`."""
 
 
 class Tunnel:
@@ -80,10 +82,10 @@ class Tunnel:
 
     # Its life
 
-    async def run(self, allowed: AllowList) -> None:
-        """Dial, and carry bytes until both sides have ended, or one of them fails."""
+    async def run(self, connect: Connect) -> None:
+        """Connect, and carry bytes until both sides have ended, or one of them fails."""
         try:
-            connection = await dial(allowed, self.host, self.port)
+            connection = await connect()
         except DialError as error:
             self.count_refusal(error)
             self.refuse(error)

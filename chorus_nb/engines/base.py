@@ -16,7 +16,7 @@ The life of a sandbox, from here::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -56,6 +56,14 @@ class Volume:
     name: str = ""
     read_only: bool = False
     driver_options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A path in a mounted folder at which nothing is to be seen: the null device, or an empty folder, lies over it."""
+
+    path: str
+    is_folder: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,10 @@ class ContainerSpec:
     """The JSON text of the profile, where ``security.seccomp`` names a file."""
     host: EngineHost = EngineHost()
     volumes: tuple[Volume, ...] = ()
+    masks: tuple[Mask, ...] = ()
+    umask: str = "022"
+    git_credentials: bool = False
+    """Whether git in it may ask the host for credentials, by the proxy of the agent."""
 
     @property
     def keeper_user(self) -> str:
@@ -171,6 +183,8 @@ class EngineCapabilities:
     """Where its containers run."""
     overlays: bool = False
     """Whether a volume can be an overlay of folders that this process has on this machine."""
+    overlay_owner: str = ""
+    """``UID:GID`` of the only user whose overlay it can mount; empty for any."""
     details: Mapping[str, str] = field(default_factory=dict)
     """Versions and drivers, for people."""
 
@@ -295,6 +309,37 @@ class Engine(ABC):
     def owned(self) -> list[tuple[str, Mapping[str, str]]]:
         """Return id and labels of every container that carries :data:`OWNER_LABEL`, in any state."""
 
+    def make_volume(
+        self, name: str, labels: Mapping[str, str], user: str, image: ResolvedImage, archive: Iterable[bytes]
+    ) -> None:
+        """Make a volume that is kept under a name until it is removed, for ``user`` and with what is in an archive.
+
+        Parameters
+        ----------
+        name : str
+        labels : mapping of str to str
+        user : str
+            ``UID:GID``, who owns its root.
+        image : ResolvedImage
+            Any: nothing of it is run.
+        archive : iterable of bytes
+            A tar archive of what to put into it.
+
+        Raises
+        ------
+        EngineError
+            Nothing is left of it.
+        """
+        raise NotImplementedError  # Of an engine without mounts nobody asks it, nor the next two.
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume that no container has. One that is gone already is fine. Raises ``EngineError``."""
+        raise NotImplementedError
+
+    def owned_volumes(self) -> list[tuple[str, Mapping[str, str]]]:
+        """Return name and labels of every volume that carries :data:`OWNER_LABEL`. Raises ``EngineError``."""
+        return []
+
     def empty_work(self, volume: Volume) -> None:
         """Mount an overlay and unmount it again: its kernel empties the overlay's work folder, which only root can.
 
@@ -311,5 +356,11 @@ class Engine(ABC):
 
 OWNER_LABEL = "chorus-nb.owner"
 """``MACHINE/BOOT-ID/PID-NAMESPACE/PID/START-TIME`` of the process that the container belongs to."""
+
+VOLUME_LABEL = "chorus-nb.volume"
+"""On volumes that outlive a session: the name that the user has given one."""
+
+VOLUME_PREFIX = "chorus-nb-"
+"""What such a volume's name begins with in the engine."""
 
 SESSION_LABEL = "chorus-nb.session"

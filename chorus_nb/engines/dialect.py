@@ -37,6 +37,10 @@ class Dialect:
         Options that it can't be asked for, and why.
     any_runtime : bool
         Whether a container may name another runtime than the engine's own.
+    mounts_volumes : bool
+        Whether a volume that it is to mount itself can be asked for with the container.
+    overlay_owner : str
+        ``UID:GID`` that it gives the root of any overlay to; empty where it leaves that alone.
     translate : callable
         Writes a request of Docker's in the words of this engine. Raises for what this engine would drop.
     """
@@ -46,6 +50,8 @@ class Dialect:
     command: str
     unsupported: Mapping[str, str] = field(default_factory=dict)
     any_runtime: bool = True
+    mounts_volumes: bool = True
+    overlay_owner: str = ""
     translate: Callable[[Body, bool], Body] = lambda body, local: body
 
 
@@ -157,4 +163,10 @@ def _podman_tmpfs(path: str, options: str, user: str) -> str:
 
 
 DOCKER = Dialect("docker", "Docker Engine", "docker")
-PODMAN = Dialect("podman", "Podman engine", "podman", _PODMAN_LACKS, any_runtime=False, translate=_podman)
+PODMAN = Dialect(
+    *("podman", "Podman engine", "podman", _PODMAN_LACKS),
+    any_runtime=False,
+    mounts_volumes=False,
+    overlay_owner="0:0",
+    translate=_podman,
+)

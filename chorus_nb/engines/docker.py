@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any
@@ -36,9 +36,10 @@ from .docker_calls import again_if_it_fails, gone_is_fine, translated
 from .docker_container import DockerContainer
 from .docker_limits import missing_limits, quota_body, refuse_limits
 from .docker_locks import host_of, refuse_idle_capabilities, refuse_missing_locks
-from .docker_volumes import mount_once
+from .docker_volumes import fill_volume, mount_once, with_names
 from .endpoint import Endpoint, connect, find_endpoint
 from .mirror import IMAGE_LABEL, Mirror, MirrorImage, build_image, find_mirror
+from .named_volumes import make_missing_volumes
 
 REMOVE_TIMEOUT_S = 20.0
 
@@ -85,6 +86,7 @@ class DockerEngine(Engine):
             mirror=not reason,
             repository_mounts=True,
             overlays=self._has_overlays(),
+            overlay_owner=self.dialect.overlay_owner,
             unsupported=dialect.unsupported,
             runtimes=tuple(sorted(info.get("Runtimes") or ())) if dialect.any_runtime else (),
             host=self.host(),
@@ -102,8 +104,17 @@ class DockerEngine(Engine):
     def create(self, spec: ContainerSpec) -> Container:
         self._refuse_what_it_lacks(spec)
         self._make_up_for_removals()
-        container = DockerContainer(self, spec)
-        container.create()
+        make_missing_volumes(self, spec)
+        volumes: list[str] = []
+        if not self.dialect.mounts_volumes:
+            with self.translated("make a volume"):
+                spec, volumes = with_names(self.client, spec)
+        container = DockerContainer(self, spec, volumes)
+        try:
+            container.create()
+        except BaseException:
+            container.remove_volumes()
+            raise
         return container
 
     def owned(self) -> list[tuple[str, Mapping[str, str]]]:
@@ -155,6 +166,21 @@ class DockerEngine(Engine):
 
         with self.translated("remove the container"):
             return again_if_it_fails(ask)
+
+    def make_volume(
+        self, name: str, labels: Mapping[str, str], user: str, image: ResolvedImage, archive: Iterable[bytes]
+    ) -> None:
+        with self.translated("make a volume"):
+            fill_volume(self.client, image.reference, name, labels, user, archive)
+
+    def remove_volume(self, name: str) -> None:
+        with self.translated("remove a volume"), gone_is_fine():
+            again_if_it_fails(partial(self.client.remove_volume, name))
+
+    def owned_volumes(self) -> list[tuple[str, Mapping[str, str]]]:
+        with self.translated("list volumes"):
+            found = again_if_it_fails(partial(self.client.volumes, filters={"label": OWNER_LABEL}))
+        return [(str(each["Name"]), dict(each.get("Labels") or {})) for each in found.get("Volumes") or ()]
 
     def empty_work(self, volume: Volume) -> None:
         with self.translated("mount an overlay"):
@@ -284,7 +310,7 @@ class DockerEngine(Engine):
 
     def _has_overlays(self) -> bool:
         """Where users are mapped, the files of an overlay are nobody's in the container."""
-        return self.dialect is DOCKER and not self._why_no_mirror() and "userns" not in self.host().security_modules
+        return not self._why_no_mirror() and "userns" not in self.host().security_modules
 
     def _refuse_what_it_lacks(self, spec: ContainerSpec) -> None:
         refuse_limits(spec.limits, self.info(), self.endpoint.address, local=not self._why_no_mirror())
@@ -310,14 +336,7 @@ class DockerEngine(Engine):
 
     def _resolve_mirror(self) -> ResolvedImage:
         mirror, image = self._find_mirror()
-        if self._inspect_image(image.reference) is None:
-            with self.translated("load the empty image"):
-                answers = again_if_it_fails(lambda: list(self.client.load_image(image.archive)))
-            if self._inspect_image(image.reference) is None:
-                raise ImageError(
-                    f"The {self.title} did not load the empty image of the mirror: {answers}.",
-                    next_step="The engine's log may say more; or choose an image, such as --image python:3-slim.",
-                )
+        self.load_image(image)
         return ResolvedImage(
             reference=image.reference,
             interpreters=(mirror.interpreter,),
@@ -325,6 +344,18 @@ class DockerEngine(Engine):
             environment=mirror.environment,
             world_readable=mirror.world_readable,
         )
+
+    def load_image(self, image: MirrorImage) -> None:
+        """Have the engine take one of this package's empty images, where it has not yet. Raises ``ImageError``."""
+        if self._inspect_image(image.reference) is not None:
+            return
+        with self.translated("load the empty image"):
+            answers = again_if_it_fails(lambda: list(self.client.load_image(image.archive)))
+        if self._inspect_image(image.reference) is None:
+            raise ImageError(
+                f"The {self.title} did not load the empty image of the mirror: {answers}.",
+                next_step="The engine's log may say more; or choose an image, such as --image python:3-slim.",
+            )
 
     def _find_mirror(self) -> tuple[Mirror, MirrorImage]:
         with self._lock:

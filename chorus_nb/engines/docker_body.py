@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..config import NetworkPolicy
-from .base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount, Volume
+from .base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mask, Mount, Volume
 from .docker_limits import limits_body
 from .docker_locks import locks_of
 from .owner import owner_label
@@ -44,7 +45,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "Init": spec.keeper,  # The agent reaps; an init before it would hide it.
         "IpcMode": "private",
         "LogConfig": {"Type": "none"},  # Logging would write every byte of the stream to the disk.
-        "Mounts": [*map(_mount, spec.mounts), *map(volume_body, spec.volumes)],
+        "Mounts": [*map(_mount, spec.mounts), *map(volume_body, spec.volumes), *map(_mount, _over_files(spec.masks))],
         **_network(spec.network),
         "Tmpfs": _tmpfs(spec),
         **limits_body(spec.limits),
@@ -89,6 +90,10 @@ def volume_body(volume: Volume) -> dict[str, Any]:
     }
 
 
+def _over_files(masks: Iterable[Mask]) -> Iterator[Mount]:
+    return (Mount("/dev/null", mask.path) for mask in masks if not mask.is_folder)
+
+
 def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
     """Give the folders that take writes. Programs may be run there: pip installs compiled modules into the home."""
     uid, _, gid = spec.user.partition(":")
@@ -102,7 +107,8 @@ def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
         folder.path: _options(folder.size_bytes or room, own, folder.executable)
         for folder in spec.security.tmpfs_folders
     }
-    return {**empty, **folders, **asked}
+    masks = {mask.path: "ro,noexec,nosuid,nodev,size=4096,mode=0555" for mask in spec.masks if mask.is_folder}
+    return {**empty, **folders, **asked, **masks}
 
 
 def _options(size_bytes: int, owner: str, executable: bool = True) -> str:

@@ -30,8 +30,9 @@ _NO_SOURCE = re.compile(r"bind source path does not exist: (?P<path>\S+)")
 class DockerContainer(Container):
     """A container of a :class:`DockerEngine`. ``id`` and ``stream`` are final once :meth:`start` has returned."""
 
-    def __init__(self, engine: DockerEngine, spec: ContainerSpec) -> None:
+    def __init__(self, engine: DockerEngine, spec: ContainerSpec, volumes: Sequence[str] = ()) -> None:
         self._engine = engine
+        self._volumes = volumes
         self._spec = spec
         self._interpreters = list(spec.image.interpreters)
         self._refusals: list[str] = []
@@ -177,6 +178,13 @@ class DockerContainer(Container):
     def remove(self) -> None:
         self.stream.close()
         self._engine.remove_id(self.id)
+        self.remove_volumes()
+
+    def remove_volumes(self) -> None:
+        """Remove what was made for it alone, and what its engine does not remove with it."""
+        for name in self._volumes:
+            with suppress(EngineError):  # Whoever sweeps makes up for it.
+                self._engine.remove_volume(name)
 
     def abandon(self) -> None:
         self.stream.close()

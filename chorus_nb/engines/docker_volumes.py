@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from ..errors import VolumeMountError
-from .base import OWNER_LABEL, Volume
+from .base import OWNER_LABEL, SESSION_LABEL, ContainerSpec, Volume
 from .docker_body import volume_body
 from .owner import owner_label
+
+_TOP = "/volume"
 
 
 def mount_refused(words: str) -> VolumeMountError | None:
@@ -21,18 +27,70 @@ def mount_refused(words: str) -> VolumeMountError | None:
     )
 
 
+def with_names(client: Any, spec: ContainerSpec) -> tuple[ContainerSpec, list[str]]:
+    """Make the volumes that the engine is to mount itself, for one that makes none of these with a container: Podman.
+
+    Returns
+    -------
+    tuple
+        The container with these volumes, and their names: they are to be removed after the container.
+    """
+    volumes, names = [], list[str]()
+    for volume in spec.volumes:
+        if volume.driver_options and not volume.name:
+            names.append(f"chorus-nb-{secrets.token_hex(8)}")
+            labels = {OWNER_LABEL: owner_label(), SESSION_LABEL: spec.session_name}
+            client.create_volume(name=names[-1], driver_opts=dict(volume.driver_options), labels=labels)
+            volume = replace(volume, name=names[-1], driver_options={})
+        volumes.append(volume)
+    return replace(spec, volumes=tuple(volumes)), names
+
+
+def fill_volume(
+    client: Any, image: str, name: str, labels: Mapping[str, str], user: str, archive: Iterable[bytes]
+) -> None:
+    """Make a named volume and unpack an archive into it, by way of a container that is never started.
+
+    Not in the container of the session, as engines take nothing into a file system that is read-only.
+    """
+    client.create_volume(name=name, labels=dict(labels))
+    try:
+        # In a folder of the root: an archive's own top sets no owner, a folder in it does, also of what is mounted.
+        mount = {"Type": "volume", "Source": name, "Target": _TOP, "VolumeOptions": {"NoCopy": True}}
+        with _never_started(client, image, [mount], user) as container:
+            client.put_archive(container, "/", _owned_top(user))
+            client.put_archive(container, _TOP, archive)
+    except BaseException:
+        client.remove_volume(name)
+        raise
+
+
+def _owned_top(user: str) -> bytes:
+    top = tarfile.TarInfo(_TOP.strip("/"))
+    top.type, top.mode = tarfile.DIRTYPE, 0o755
+    top.uid, top.gid = map(int, user.split(":"))
+    return top.tobuf() + bytes(2 * tarfile.BLOCKSIZE)
+
+
 def mount_once(client: Any, image: str, volume: Volume) -> None:
     """Mount a volume and unmount it: the engine does both to read a file of a container that was never started."""
+    with _never_started(client, image, [volume_body(volume)]) as container:
+        pieces, _ = client.get_archive(container, volume.target)
+        for _ in pieces:
+            pass
+
+
+@contextmanager
+def _never_started(client: Any, image: str, mounts: list[dict[str, Any]], user: str = "") -> Iterator[str]:
     body = {
         "Image": image,
+        "User": user,  # Whom Podman gives a new volume to.
         "Cmd": ["none"],
-        "Labels": {OWNER_LABEL: owner_label()},
-        "HostConfig": {"NetworkMode": "none", "Mounts": [volume_body(volume)]},
+        "Labels": {OWNER_LABEL: owner_label(), SESSION_LABEL: ""},
+        "HostConfig": {"NetworkMode": "none", "Mounts": mounts},
     }
     made = client.create_container_from_config(body, name=f"chorus-nb-{secrets.token_hex(8)}")["Id"]
     try:
-        pieces, _ = client.get_archive(made, volume.target)
-        for _ in pieces:
-            pass
+        yield made
     finally:
         client.remove_container(made, force=True, v=True)

@@ -35,7 +35,6 @@ class ChangedMeanwhileError(ChorusError, RuntimeError):
     """
 
     category = "file"
-    retryable = True
 
     def __init__(self, message: str, *, path: str, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)

@@ -141,7 +141,112 @@ const ACTIONS = {
   remove: "Remove",
 };
 
-function createRow(name, act) {
+// ---- the changes of a session
+
+const SURE_MS = 4000;
+
+// What can't be taken back wants to be pressed twice.
+function sureButton(label, description, onClick) {
+  const node = button(label, description, () => {
+    if (node.dataset.sure) { calm(); onClick(); return; }
+    node.dataset.sure = "yes";
+    node.textContent = "Really?";
+    setTimeout(calm, SURE_MS);
+  });
+  const calm = () => { delete node.dataset.sure; node.textContent = label; };
+  node.dataset.action = "discard";
+  return node;
+}
+
+function createPicture(label, picture) {
+  const side = element("figure", "chorus-picture");
+  side.appendChild(element("figcaption", "", `${label}: ${picture ? picture.description : "none"}`));
+  if (picture && /^data:image\/(png|svg\+xml);base64,/.test(picture.uri)) {
+    const image = side.appendChild(element("img"));
+    image.src = picture.uri;
+    image.alt = label;
+  }
+  return side;
+}
+
+function createDifference(shown) {
+  const node = element("div", "chorus-difference");
+  if (shown.remarks) node.appendChild(element("div", "chorus-facts", shown.remarks));
+  const [before, after] = shown.pictures ?? [null, null];
+  if (before || after) {
+    const pair = node.appendChild(element("div", "chorus-pictures"));
+    pair.append(createPicture("before", before), createPicture("after", after));
+  }
+  const lines = element("pre", "chorus-lines");
+  for (const [kind, text] of shown.lines ?? []) {
+    lines.appendChild(element("span", "chorus-line", text || " ")).dataset.kind = kind;
+  }
+  if (lines.firstChild) node.appendChild(lines);
+  return node;
+}
+
+function createFile(file, shown, act) {
+  const node = element("li", "chorus-file");
+  const line = node.appendChild(element("div", "chorus-file-line"));
+  line.appendChild(element("span", "chorus-file-name", file.name)).title = file.name;
+  const isShown = shown?.key === file.key;
+  const show = button(isShown ? "Hide" : "Diff", `Show ${file.name}`, () => act(isShown ? "hide" : "show", file.key));
+  show.setAttribute("aria-expanded", String(isShown));
+  const apply = button("Apply", `Apply ${file.name}`, () => act("apply", file.key));
+  line.append(show, apply, sureButton("Discard", `Discard ${file.name}`, () => act("discard", file.key)));
+  const warning = file.warning || (isShown && shown.warning);
+  if (warning) {
+    apply.disabled = Boolean(file.warning);
+    node.appendChild(element("div", "chorus-warning", warning));
+  }
+  if (isShown) node.appendChild(createDifference(shown));
+  return node;
+}
+
+function createChanges(name, act) {
+  const node = element("div", "chorus-changes");
+  const line = node.appendChild(element("div", "chorus-file-line"));
+  line.appendChild(element("span", "chorus-file-name", "Changes to the repository"));
+  const all = [
+    button("Look again", `Look again for changes of ${name}`, () => act("look", null)),
+    button("Apply all", `Apply all changes of ${name}`, () => act("apply", null)),
+    sureButton("Discard all", `Discard all changes of ${name}`, () => act("discard", null)),
+  ];
+  line.append(...all);
+  const note = node.appendChild(element("div", "chorus-facts"));
+  note.setAttribute("role", "status");
+  const problem = node.appendChild(element("div", "chorus-error"));
+  problem.setAttribute("role", "alert");
+  const list = node.appendChild(element("ul", "chorus-files"));
+  list.setAttribute("aria-label", `Changes of ${name}`);
+  const more = node.appendChild(element("div", "chorus-facts"));
+  let drawn;
+  let pressed = "";
+  node.addEventListener("click", (event) => { pressed = event.target.getAttribute("aria-label") ?? ""; });
+  return {
+    node,
+    update(changes) {
+      node.hidden = !changes;
+      if (!changes || drawn === changes) return;
+      drawn = changes;
+      setText(note, changes.pending ? `${changes.pending} …` : changes.note);
+      setText(problem, changes.problem);
+      setText(more, changes.more);
+      list.replaceChildren(...changes.files.map((file) => createFile(file, changes.shown, act)));
+      const none = Boolean(changes.pending) || !changes.files.length;
+      all[0].disabled = Boolean(changes.pending);
+      all[1].disabled = all[2].disabled = none;
+      const buttons = [...node.querySelectorAll("button")];
+      if (changes.pending) for (const each of buttons) each.disabled = true;
+      // What was pressed is made anew, and whoever has no mouse is to go on from there.
+      else if (!document.activeElement || document.activeElement === document.body) {
+        buttons.find((each) => pressed && each.getAttribute("aria-label") === pressed)?.focus();
+      }
+    },
+  };
+}
+
+function createRow(name, act, actOnChanges) {
   const node = element("li", "chorus-row");
   const strip = createStrip();
   const line = element("div", "chorus-row-line");
@@ -151,12 +256,22 @@ function createRow(name, act) {
     buttons[action] = line.appendChild(button(label, `${label} ${name}`, () => act(action, name)));
     buttons[action].dataset.action = action;
   }
+  let open = false;
+  const look = line.appendChild(
+    button("Changes", `Changes of ${name}`, () => actOnChanges(open ? "close" : "look", name, null)),
+  );
+  look.dataset.action = "changes";
+  const changes = createChanges(name, (action, key) => actOnChanges(action, name, key));
   const error = element("div", "chorus-error");
   error.setAttribute("role", "alert");
-  node.append(strip.node, line, error);
+  node.append(strip.node, line, error, changes.node);
   return {
     node,
-    update(row) {
+    update(row, changed) {
+      open = Boolean(changed);
+      look.hidden = !row.has_view;
+      look.setAttribute("aria-expanded", String(open));
+      changes.update(changed);
       strip.update(row.figures);
       setText(facts, row.facts);
       facts.title = row.facts;
@@ -178,17 +293,19 @@ function renderPanel(model, el) {
     const busy = model.get("rows").some((row) => row.name === name && row.figures.state === "busy");
     if (action === "interrupt" && busy) interruptUnlessHeard(model, el, id);
   };
+  const actOnChanges = (action, name, key) => send(model, { type: "changes", action, name, key });
   const shown = new Map();
   return () => {
     const rows = model.get("rows");
+    const changes = model.get("changes");
     const names = new Set(rows.map((row) => row.name));
     for (const [name, row] of shown) {
       if (!names.has(name)) { row.node.remove(); shown.delete(name); }
     }
     rows.forEach((row, i) => {
-      if (!shown.has(row.name)) shown.set(row.name, createRow(row.name, act));
+      if (!shown.has(row.name)) shown.set(row.name, createRow(row.name, act, actOnChanges));
       const { node, update } = shown.get(row.name);
-      update(row);
+      update(row, Object.hasOwn(changes, row.name) ? changes[row.name] : null);
       // Moving a node takes the focus from its buttons: only where the order changed.
       if (list.children[i] !== node) list.insertBefore(node, list.children[i] ?? null);
     });
@@ -202,7 +319,7 @@ export default {
     el.classList.add("chorus-nb");
     const isPanel = model.get("kind") === "panel";
     const draw = isPanel ? renderPanel(model, el) : renderStrip(model, el);
-    const event = isPanel ? "change:rows change:problem" : "change:figures";
+    const event = isPanel ? "change:rows change:problem change:changes" : "change:figures";
     model.on(event, draw);
     draw();
     return () => model.off(event, draw);

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import traitlets
 
+from chorus_nb.panel.changes import ChangesPanel, Discard, ReviewOf
 from chorus_nb.panel.figures import Meter
 from chorus_nb.panel.format import format_bytes, format_duration, printable
 from chorus_nb.panel.gauge import has_kernel
@@ -35,6 +36,8 @@ class SessionRow:
         Seconds since its container started; None while it has none.
     sample
         Its latest reading; None while it has no container.
+    has_view
+        Whether it has a view of the repository of its own, which may be different.
     """
 
     name: str
@@ -47,6 +50,7 @@ class SessionRow:
     repository_mode: str
     uptime_s: float | None
     sample: ResourceSample | None
+    has_view: bool = False
 
     @property
     def actions(self) -> tuple[str, ...]:
@@ -78,12 +82,21 @@ class SessionsPanel(PromptWidget):
     act
         Called with an action of `ACTIONS` and a session's name, on a thread of its own; what it raises is shown in the
         session's row. One action at a time per session.
+    review_of, discard
+        As of `ChangesPanel`, for the sessions that have a view of their own; called on threads likewise.
     """
 
     rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     problem = traitlets.Unicode().tag(sync=True)
+    changes: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, source: Callable[[], Sequence[SessionRow]], act: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        source: Callable[[], Sequence[SessionRow]],
+        act: Callable[[str, str], None],
+        review_of: ReviewOf | None = None,
+        discard: Discard | None = None,
+    ) -> None:
         self._source = source
         self._act = act
         self._lock = threading.Lock()
@@ -92,6 +105,7 @@ class SessionsPanel(PromptWidget):
         self._meters: dict[str, Meter] = {}
         self._pending: dict[str, str] = {}
         self._errors: dict[str, str] = {}
+        self._changes = ChangesPanel(review_of, discard, self._show_changes) if review_of and discard else None
         super().__init__(kind="panel")
         self.refresh()
         if has_kernel() and self.comm is not None:
@@ -112,10 +126,14 @@ class SessionsPanel(PromptWidget):
                 del self._meters[gone]
                 self._errors.pop(gone, None)
             self.rows = [self._row(row) for row in rows]
+        if self._changes:
+            self._changes.follow({row.name: row.state for row in rows if row.has_view})
 
     def handle(self, content: dict[str, Any]) -> None:
         """Do what a button asks, if both the action and the session are known and the session is free."""
         action, name = content.get("action"), content.get("name")
+        if content.get("type") == "changes":
+            self._handle_changes(action, name, content.get("key"))
         if content.get("type") != "action" or action not in ACTIONS or not isinstance(name, str):
             return
         with self._lock:
@@ -131,6 +149,15 @@ class SessionsPanel(PromptWidget):
             if error:
                 self._errors[name] = error
         self.refresh()
+
+    def _handle_changes(self, action: object, name: object, key: object) -> None:
+        with self._lock:
+            row = self._known.get(name) if isinstance(name, str) else None
+        if self._changes and row and row.has_view:
+            self._changes.handle(action, row.name, key)
+
+    def _show_changes(self, changes: dict[str, Any]) -> None:
+        self.changes = changes
 
     def close(self) -> None:
         """Close the widget and end its thread."""
@@ -179,6 +206,7 @@ class SessionsPanel(PromptWidget):
             "name": row.name,
             "figures": figures.as_json(),
             "facts": row.facts,
+            "has_view": row.has_view,
             "actions": [] if pending else list(row.actions),
             "error": self._errors.get(row.name, ""),
         }

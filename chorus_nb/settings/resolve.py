@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import OPTIONS, unknown_option
+from ..config.mounts import at_home
 from ..config.option import free
 from ..errors import ConfigurationError, PolicyLoosenedError
 from ..options import flag
@@ -288,22 +289,29 @@ def _inside(path: object, folder: Path, section: Section) -> Path:
 
 
 def _at_home(options: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return options with a path that is relative to the repository, not to where the notebook is."""
-    path = options.get("repo_path")
-    return {**options, "repo_path": folder / Path(path).expanduser()} if isinstance(path, str) else options
+    """Return options with paths that are relative to the repository, not to where the notebook is."""
+    found = dict(options)
+    if isinstance(path := options.get("repo_path"), str):
+        found["repo_path"] = folder / Path(path).expanduser()
+    if mounts := options.get("mount"):
+        found["mount"] = [at_home(each, folder) for each in ([mounts] if isinstance(mounts, str) else mounts)]
+    return found
 
 
 def refuse_open_configuration(settings: Settings, repository: Path) -> None:
     """Raise where code in the sandbox could write the user's own configuration, and so what the next one may do."""
-    if settings.config.repository.mode != "rw":
-        return
-    folder = (settings.config.repository.path or repository).resolve()
-    for path in (user_file(), trust_file()):
-        if path.resolve().is_relative_to(folder) or path.parent.resolve().is_relative_to(folder):
-            raise ConfigurationError(
-                f"The sandbox could write {path}, your own configuration, which lies in {folder}.",
-                next_step="Use --repo ro, or another folder with --repo-path.",
-            )
+    config = settings.config
+    written = [
+        *config.mounts.writable,
+        *([config.repository.path or repository] if config.repository.mode == "rw" else []),
+    ]
+    for folder in (each.resolve() for each in written):
+        for path in (user_file(), trust_file()):
+            if path.resolve().is_relative_to(folder) or path.parent.resolve().is_relative_to(folder):
+                raise ConfigurationError(
+                    f"The sandbox could write {path}, your own configuration, which lies in {folder}.",
+                    next_step="Let it only read there, or use another folder.",
+                )
 
 
 def _tilde(path: Path | None) -> str:

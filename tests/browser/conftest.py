@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 from .lab import CHROMIUM_ARGS, NotebookPage, find_chromium, write_notebook
@@ -25,6 +25,9 @@ NotebookOpener = Callable[[Path], NotebookPage]
 HERE = Path(__file__).parent
 CALL_REPORT = pytest.StashKey[pytest.TestReport]()
 LOAD = "%load_ext chorus_nb"
+
+# For everything that is waited for: what takes a tenth of a second here may take many on a machine that stalls.
+expect.set_options(timeout=30_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,6 +25,13 @@ def containers_of_process(pid: int) -> list[str]:
     return [container.id for container in found if Owner(*container.labels[OWNER_LABEL].split("/")).pid == str(pid)]
 
 
+def make_file(session: str, path: str) -> None:
+    """Make an empty file in the sandbox of a session, for a cell that waits until it has been seen."""
+    (container,) = containers_of(session)
+    exit_code, output = docker.from_env().containers.get(container).exec_run(["/bin/touch", path])
+    assert exit_code == 0, output
+
+
 def remove_by_hand(session: str) -> None:
     """Remove the container of a session, as ``docker rm --force`` does."""
     (container,) = containers_of(session)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from .server import LabServer
 
@@ -253,6 +254,57 @@ class NotebookPage:
         """Change JupyterLab's theme, to ``"JupyterLab Light"`` or ``"JupyterLab Dark"``."""
         self._script("await window.jupyterapp.commands.execute('apputils:change-theme', {theme: argument});", name)
         self.page.wait_for_selector(f'body[data-jp-theme-name="{name}"]', state="attached")
+
+    def type_at_end(self, index: int, text: str) -> None:
+        """Write at the end of a cell, and wait until it is there."""
+        self._go_to_end(index)
+        self.page.keyboard.type(text)
+        expect(self.cell(index).locator(".cm-content")).to_contain_text(text)
+
+    def press_until_shown(self, index: int, key: str, shown: Locator, text: str) -> None:
+        """Press a key at the end of a cell until the page shows what the kernel says of the name there.
+
+        A person presses it again, too: an answer that comes too late for the front end is not shown.
+        """
+        give_up_at_s = time.monotonic() + CELL_TIMEOUT_S
+        while True:
+            self.page.keyboard.press(key)
+            try:
+                expect(shown).to_contain_text(text, timeout=10_000)
+                return
+            except AssertionError:
+                if time.monotonic() > give_up_at_s:
+                    raise
+            self.page.keyboard.press("Escape")
+            self._go_to_end(index)
+
+    def complete(self, index: int, text: str, *matches: str) -> Locator:
+        """Write at the end of a cell, press Tab, and return the list once all of the matches are in it."""
+        self.type_at_end(index, text)
+        shown = self.page.locator(".jp-Completer:visible")
+        for match in matches:
+            if shown.count() == 0 or match not in shown.inner_text():
+                self.press_until_shown(index, "Tab", shown, match)
+        return shown
+
+    def choose(self, index: int, match: str) -> None:
+        """Take the first completion, and wait until it is in the cell."""
+        self.page.keyboard.press("Enter")
+        expect(self.page.locator(".jp-Completer:visible")).to_have_count(0)
+        expect(self.cell(index).locator(".cm-content")).to_contain_text(match)
+
+    def inspect(self, index: int, text: str) -> None:
+        """Press Shift-Tab at the end of a cell until the description there has a text, and close it again."""
+        tooltip = self.page.locator(".jp-Tooltip")
+        self.press_until_shown(index, "Shift+Tab", tooltip, text)
+        self.page.keyboard.press("Escape")
+        expect(tooltip).to_have_count(0)
+
+    def _go_to_end(self, index: int) -> None:
+        editor = self.cell(index).locator(".cm-content")
+        editor.click()
+        expect(editor).to_be_focused()
+        self.page.keyboard.press("Control+End")
 
     def click_menu(self, menu: str, entry: str) -> None:
         """Open a menu of the menu bar and click the first entry whose label contains `entry`."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator
 
 from .conftest import NotebookFactory, NotebookOpener
-from .containers import remove_by_hand
+from .containers import make_file, remove_by_hand
 from .lab import LOWEST_CONTRAST, NotebookPage
 from .server import LabServer
 
@@ -52,7 +51,7 @@ COUNT_LIVE_STRIPS = """() => {
 
 
 # Whether a cell that clears its output shows the live strip and some of what it prints.
-BOTH_SHOW = "area => area.querySelector('.chorus-strip') && /step [5-9]/.test(area.innerText)"
+BOTH_SHOW = "area => area.querySelector('.chorus-strip') && /step \\d*[5-9]/.test(area.innerText)"
 
 
 def strip(page: NotebookPage, index: int) -> Locator:
@@ -145,7 +144,6 @@ def test_stop_interrupts_a_busy_cell_and_keeps_its_state(cells: NotebookFactory,
     page = cells([BUSY, "%%sandbox\nkept + 1"])
     live = start_busy_cell(page)
 
-    stopped = time.monotonic()
     if how == "strip":
         press_stop(live)
     elif how == "toolbar":
@@ -154,8 +152,7 @@ def test_stop_interrupts_a_busy_cell_and_keeps_its_state(cells: NotebookFactory,
         page.click_menu("Kernel", "Interrupt Kernel")
     page.wait_finished()
 
-    # The cell yields within half a second. That it was not killed after the grace time, `kept` tells.
-    assert time.monotonic() - stopped < 10
+    # It would have gone on for a minute. That it was not killed after the grace time, `kept` tells.
     assert page.outputs(0).error_names == ["ExecutionInterruptedError"]
     assert "KeyboardInterrupt" in page.outputs(0).text
     assert "started" in page.outputs(0).text
@@ -172,9 +169,11 @@ def test_a_click_on_stop_never_reaches_the_next_cell(cells: NotebookFactory) -> 
 
 
 def test_picture_remains_after_save_and_reload(cells: NotebookFactory) -> None:
-    page = cells(["%%sandbox\nimport time\ntime.sleep(1.5)\nprint('hello')"])
+    waits = "import os, time\nwhile not os.path.exists('/tmp/seen'): time.sleep(0.02)"
+    page = cells([f"%%sandbox pictured\n{waits}\ntime.sleep(0.5)\nprint('hello')"])
     page.run_all()
     strip(page, 0).wait_for()
+    make_file("pictured", "/tmp/seen")
     page.wait_finished()
     assert strip(page, 0).count() == 0, "the picture took its place"
 
@@ -183,8 +182,8 @@ def test_picture_remains_after_save_and_reload(cells: NotebookFactory) -> None:
     assert len(strips) == 1
     assert set(strips[0].data) == {"text/plain", "image/png"}, "no widget view, no figures in the text"
     assert base64.b64decode(strips[0].data["image/png"]).startswith(PNG_SIGNATURE)
-    assert strips[0].metadata.chorus_nb.usage.duration_s > 1, "the figures are in the metadata"
-    assert "default" in strips[0].metadata["image/png"].alt
+    assert strips[0].metadata.chorus_nb.usage.duration_s > 0.5, "the figures are in the metadata"
+    assert "pictured" in strips[0].metadata["image/png"].alt
     assert WIDGET_VIEW not in page.path.read_text()
     assert "widgets" not in saved.metadata
 
@@ -210,31 +209,40 @@ def test_quick_cells_do_not_flicker(cells: NotebookFactory) -> None:
     page = cells([f"%%sandbox\n{number}" for number in range(6)])
     page.execute_cell(0)
     page.page.evaluate(COUNT_LIVE_STRIPS)
-    page.execute_all()
+    live = []
+    # On a loaded machine one or the other cell is not quick: where all are, as in one of these runs, none has a strip.
+    while not live or (live[-1] > 0 and len(live) < 10):
+        page.page.evaluate("window.liveStrips = 0")
+        page.execute_all()
+        live.append(page.page.evaluate("window.liveStrips"))
 
-    # None is the aim; on a loaded machine one or the other cell of this run is not quick.
-    assert page.page.evaluate("window.liveStrips") <= 2
+    assert min(live) == 0, live
     for number in range(6):
         assert page.outputs(number).mime_types == [{"text/plain", "image/png"}, {"text/plain"}]
 
 
 def test_clear_output_keeps_the_strip_and_the_last_output(cells: NotebookFactory) -> None:
-    loop = """%%sandbox
-import time
+    loop = """%%sandbox cleared
+import itertools, os, time
 from IPython.display import clear_output
-for step in range(12):
+for step in itertools.count():
     clear_output(wait=step % 2 == 0)
     print(f"step {step}")
     time.sleep(0.2)
+    if step % 2 and os.path.exists("/tmp/seen"):
+        break
+clear_output(wait=True)
+print("the last step")
 """
     page = cells([loop])
     page.run_cell(0)
     page.page.wait_for_function(BOTH_SHOW, arg=page.output_area(0).element_handle())
+    make_file("cleared", "/tmp/seen")
     page.wait_finished()
 
     shown = page.outputs(0)
     assert shown.mime_types == [{"text/plain", "image/png"}, set()]
-    assert shown.items[1]["text"] == "step 11\n"
+    assert shown.items[1]["text"] == "the last step\n"
 
 
 def test_completion_knows_the_options(cells: NotebookFactory) -> None:

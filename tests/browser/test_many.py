@@ -7,19 +7,17 @@ import re
 from playwright.sync_api import expect
 
 from .conftest import NotebookFactory
-from .containers import containers_of
+from .containers import containers_of, make_file
 from .lab import LOWEST_CONTRAST, NotebookPage
 
-APPEARS_MS = 30_000
-
 COLOURS = """%%sandbox left,right
-import sys, time
+import os, sys, time
 import pandas as pd
 import matplotlib.pyplot as plt
 colours = " ".join(f"\\x1b[3{n}mcolour {n}\\x1b[0m" for n in (1, 4))
 print(colours, "<img src=x onerror='window.pwned = 1'>", flush=True)
 print("to stderr", file=sys.stderr, flush=True)
-time.sleep(2)
+while not os.path.exists("/tmp/seen"): time.sleep(0.02)
 plt.figure(figsize=(3, 2)); plt.plot([1, 3, 2]); plt.show()
 pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
 """
@@ -29,9 +27,11 @@ def test_columns_are_live_labelled_and_readable_in_both_themes(cells: NotebookFa
     page = cells([COLOURS, "_['left'].data['text/plain'].count('x'), list(_)"])
     page.run_cell(0)
     area = page.output_area(0)
-    expect(area.locator("th")).to_have_text(["left", "right"], timeout=APPEARS_MS)
+    expect(area.locator("th")).to_have_text(["left", "right"])
     expect(area.get_by_text("colour 4").first).to_be_visible()
     assert page.is_busy(0), "shown while it runs"
+    for session in ("left", "right"):
+        make_file(session, "/tmp/seen")
     page.wait_finished()
 
     expect(area.locator("td img")).to_have_count(2)
@@ -65,17 +65,17 @@ def test_columns_stay_in_the_saved_notebook(cells: NotebookFactory) -> None:
 def test_the_stop_button_stops_every_column(cells: NotebookFactory) -> None:
     page = cells(["%%sandbox left,right\nimport time\nprint('begun', flush=True)\ntime.sleep(600)"])
     page.run_cell(0)
-    expect(page.output_area(0).get_by_text("begun")).to_have_count(2, timeout=APPEARS_MS)
+    expect(page.output_area(0).get_by_text("begun")).to_have_count(2)
     page.interrupt()
     page.wait_finished()
     assert page.outputs(0).items[-1]["evalue"].count("KeyboardInterrupt") == 2
 
 
 BACKGROUND = """%%sandbox behind --bg
-import time
+import os, time
 for n in range(30):
     print("step", n, flush=True)
-    time.sleep(0.1)
+    while n == 5 and not os.path.exists("/tmp/seen"): time.sleep(0.02)
 "done at last"
 """
 
@@ -83,10 +83,11 @@ for n in range(30):
 def test_a_background_cell_goes_on_in_its_own_output(cells: NotebookFactory) -> None:
     page = cells([BACKGROUND, "job = _\n'elsewhere'", "str(job.result()), job.status"])
     page.execute_cell(0)
-    expect(page.output_area(0).get_by_text("step 3")).to_be_visible(timeout=APPEARS_MS)
+    expect(page.output_area(0).get_by_text("step 3")).to_be_visible()
     assert "elsewhere" in page.execute_cell(1).text
     assert not re.search("step", page.outputs(1).text)
     expect(page.output_area(0).locator(".chorus-strip")).to_be_visible()
+    make_file("behind", "/tmp/seen")
     assert page.execute_cell(2).text.endswith("""("'done at last'", 'done')""")
     expect(page.output_area(0)).to_contain_text("step 29")
     expect(page.output_area(0)).to_contain_text("'done at last'")
@@ -98,7 +99,7 @@ def test_a_background_cell_goes_on_in_its_own_output(cells: NotebookFactory) -> 
 def test_the_button_of_a_background_strip_stops_it_after_its_cell(cells: NotebookFactory) -> None:
     page = cells(["%%sandbox behind --bg\nimport time; time.sleep(600)", "_.exception().ename"])
     page.execute_cell(0)
-    page.output_area(0).get_by_role("button", name="Stop").click(timeout=APPEARS_MS)
+    page.output_area(0).get_by_role("button", name="Stop").click()
     assert "KeyboardInterrupt" in page.execute_cell(1).text
     expect(page.output_area(0)).to_contain_text("KeyboardInterrupt")
 
@@ -108,9 +109,9 @@ def test_the_button_of_a_queued_cell_takes_it_out_of_the_queue_alone(cells: Note
     page = cells([first, "job = _", "%%sandbox behind\n1", "job.status, job.cancel()", "job.wait(30)"])
     page.execute_cell(0)
     page.execute_cell(1)
-    expect(page.output_area(0).get_by_text("begun")).to_be_visible(timeout=APPEARS_MS)
+    expect(page.output_area(0).get_by_text("begun")).to_be_visible()
     page.run_cell(2)
-    page.output_area(2).get_by_role("button", name="Stop").click(timeout=APPEARS_MS)
+    page.output_area(2).get_by_role("button", name="Stop").click()
     page.wait_finished()
     assert page.outputs(2).error_names == ["ExecutionInterruptedError"]
     assert "('running', True)" in page.execute_cell(3).text
@@ -140,13 +141,8 @@ def test_the_mode_runs_every_cell_in_the_sandbox(cells: NotebookFactory) -> None
     assert "/workspace" not in page.outputs(2).text
     assert names(page, 2) == []
 
-    page.cell(3).locator(".cm-content").click()
-    page.page.keyboard.press("Control+End")
-    page.page.keyboard.type("_in_sand")
-    page.page.keyboard.press("Tab")
-    expect(page.page.locator(".jp-Completer:visible")).to_contain_text("only_in_sandbox")
-    page.page.keyboard.press("Enter")
-    expect(page.cell(3).locator(".cm-content")).to_contain_text("only_in_sandbox")
+    page.complete(3, "_in_s", "only_in_sandbox")
+    page.choose(3, "only_in_sandbox")
 
     assert page.execute_cell(4).text.strip().endswith("('/workspace', False)")
     page.execute_cell(5)

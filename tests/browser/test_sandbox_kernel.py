@@ -58,14 +58,9 @@ def test_a_notebook_on_the_sandbox_kernel_is_used_as_any_other(
     page.wait_finished()
     assert "Hello, Ada" in page.outputs(INPUT).text
 
-    page.cell(TAB).locator(".cm-content").click()
-    page.page.keyboard.type("only_in")
-    page.page.keyboard.press("Tab")
-    expect(page.page.locator(".jp-Completer:visible")).to_contain_text("only_in_there")
-    page.page.keyboard.press("Enter")
-    page.page.keyboard.press("Shift+Tab")
-    expect(page.page.locator(".jp-Tooltip")).to_contain_text("/workspace")
-    page.page.keyboard.press("Escape")
+    page.complete(TAB, "only_in", "only_in_there")
+    page.choose(TAB, "only_in_sandbox")
+    page.inspect(TAB, "/workspace")
 
     page.run_cell(LONG)
     expect(page.output_area(LONG)).to_contain_text("begun")

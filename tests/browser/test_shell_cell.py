@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from playwright.sync_api import expect
 
 from .conftest import NotebookFactory
@@ -16,13 +14,10 @@ def test_a_script_shows_what_it_does_and_stops(cells: NotebookFactory, image_wit
     page = cells([f"%%sandbox {options}\n{PROGRESS}", f"%%sandbox {options}\necho some words\nls /no/such; exit 3"])
     page.run_cell(0)
     area = page.output_area(0)
-    expect(area).to_contain_text("step 5", timeout=30_000)
+    expect(area).to_contain_text("step 5")
     expect(area.locator(".chorus-strip")).to_contain_text("64")
-    asked_at_s = time.monotonic()
     area.locator(".chorus-strip").get_by_role("button").click()
     page.wait_finished()
-    # Half a second, as promised, and more for a machine that does other things too.
-    assert time.monotonic() - asked_at_s < 5
     assert page.outputs(0).error_names == ["ExecutionInterruptedError"]
     outputs = page.execute_cell(1)
     assert outputs.error_names == ["CommandError"]

@@ -7,6 +7,7 @@ import re
 from playwright.sync_api import Locator, expect
 
 from .conftest import NotebookFactory
+from .containers import make_file
 from .lab import NotebookPage
 from .test_hostile_output import OVERLAID, areas, attack, calls, read_vectors  # noqa: F401  (calls is a fixture)
 
@@ -146,11 +147,19 @@ def draw(n=1):
 
 
 def test_a_progress_bar_fills_while_the_cell_runs(cells: NotebookFactory) -> None:
-    code = "import time\nfrom tqdm.auto import tqdm\nfor _ in tqdm(range(40), desc='steps'):\n    time.sleep(0.1)"
-    page = cells([f"%%sandbox\n{code}"])
+    code = """%%sandbox filling
+import os, time
+from tqdm.auto import tqdm
+for step in tqdm(range(40), desc='steps'):
+    time.sleep(0.05)
+    while step == 25 and not os.path.exists("/tmp/seen"):
+        time.sleep(0.02)
+"""
+    page = cells([code])
     page.run_all()
     expect(page.output_area(0)).to_contain_text(re.compile(r"steps:\s+\d\d%"))
     assert page.is_busy(0)
+    make_file("filling", "/tmp/seen")
     page.wait_finished()
     expect(page.output_area(0)).to_contain_text("40/40")
     assert page.output_area(0).locator(".jupyter-widgets .progress-bar-success, .progress-bar-success").count() == 1

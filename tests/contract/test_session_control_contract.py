@@ -36,8 +36,8 @@ from chorus_nb.execution import GRACE_S
 from chorus_nb.sandbox import Sandbox
 from chorus_nb.session import Session
 
-PROMPT_S = 2.5
-"""Far above the half second that is wanted, for a busy machine, and below the grace time, after which one is killed."""
+PROMPT_S = 10
+"""Far above the half second that is wanted, for a busy machine. That nothing was killed meanwhile, its state tells."""
 
 
 STUBBORN = """
@@ -243,6 +243,31 @@ def test_a_process_that_ends_between_cells_is_told_once(sandbox: Sandbox) -> Non
     with pytest.raises(WorkerDiedError, match="while no cell was running"):
         sandbox.run("1")
     assert value(sandbox, "2") == "2"
+
+
+@pytest.mark.parametrize("then", ["start", "_watch.cell_begins"], ids=["before it is addressed", "before it is sent"])
+def test_a_cell_whose_process_ends_just_then_does_not_run(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    sandbox.files.write("ran", b"")
+    path = value(sandbox, "import os; os.path.abspath('go')").strip("'")
+    ends = f"x = 1\nwhile not os.path.exists({path!r}): time.sleep(0.01)\nos.remove({path!r})\nos._exit(3)"
+    sandbox.run(f"import threading, time\nthreading.Thread(target=exec, args=({ends!r}, globals())).start()")
+    session = sandbox._session
+    owner = session._watch if then.startswith("_watch") else session
+    name = then.rpartition(".")[2]
+    original, before = getattr(owner, name), session._notices.generation
+
+    def end_the_process() -> None:
+        original()
+        monkeypatch.undo()
+        sandbox.files.write(path, b"")
+        wait_until(lambda: session._notices.generation != before)
+
+    monkeypatch.setattr(owner, name, end_the_process)
+    with pytest.raises(WorkerDiedError, match="while no cell was running"):
+        sandbox.run("open('ran', 'w').write('it did')")
+    assert value(sandbox, "open('ran').read(), 'x' in globals()") == "('', False)"
 
 
 def test_closing_every_descriptor_costs_the_process_only(sandbox: Sandbox) -> None:

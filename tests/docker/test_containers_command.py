@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from sandboxes import container_of, opened
 from chorus_nb import cli
 from chorus_nb.engines.base import OWNER_LABEL, SESSION_LABEL
 from chorus_nb.engines.docker import DockerEngine
+from chorus_nb.engines.named_volumes import volumes_in_use
 from chorus_nb.engines.owner import owner_label
 
 pytestmark = pytest.mark.docker
@@ -46,6 +48,22 @@ def test_they_tell_the_living_from_the_dead(
         assert docker_engine.client.containers(all=True, filters={"ancestor": image}), image
     with opened(docker_engine) as sandbox:
         assert str(sandbox.run("6 * 7").result) == "42", "an engine that knew the image makes it again"
+
+
+def test_volumes_are_listed_and_go_only_where_that_is_asked_for(
+    docker_engine: DockerEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"test-{secrets.token_hex(4)}"
+    with opened(docker_engine, volume=f"{name}:/cache"):
+        assert cli.main(["ps"]) == 0
+        assert re.search(rf"^VOLUME .*\n(.*\n)*chorus-nb-{name} +in use$", capsys.readouterr().out, re.MULTILINE)
+    assert cli.main(["prune"]) == 0
+    assert name not in capsys.readouterr().out
+    assert cli.main(["ps"]) == 0
+    assert re.search(rf"^chorus-nb-{name} +free$", capsys.readouterr().out, re.MULTILINE)
+    assert cli.main(["prune", "--volumes"]) == 0
+    assert f"Removed the volume chorus-nb-{name}." in capsys.readouterr().out
+    assert f"chorus-nb-{name}" not in volumes_in_use(docker_engine)
 
 
 def test_without_an_engine_they_say_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

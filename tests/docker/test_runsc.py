@@ -78,3 +78,14 @@ def test_where_it_ignores_the_filter_of_system_calls_that_is_named(engine: Docke
     with pytest.raises(PolicyNotEnforcedError, match="seccomp") as caught, opened(engine, runtime=UNLOCKED):
         pass
     assert set(caught.value.controls) == {"seccomp", *RUNTIMES_LACK["runsc"]}
+
+
+def test_what_is_masked_is_empty_there_too(engine: DockerEngine, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("secret")
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "id_rsa").write_text("secret")
+    with opened(engine, runtime="runsc", user="0:0", memory="512m", repo="rw", repo_path=tmp_path) as sandbox:
+        assert value(sandbox, "import os; (open('.env').read(), os.listdir('.ssh'))") == "('', [])"
+        assert sandbox.run("os.unlink('.env')").error is not None
+        (control,) = [each for each in sandbox._session.controls if each.name == "masked files"]
+        assert (control.enforced, control.in_force) == ("1 file, 1 folder", True)

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ValidationError
 from chorus_nb.config import (
     OPTIONS,
     SMALLEST_MEMORY_BYTES,
+    GitPolicy,
+    MountPolicy,
     NetworkPolicy,
     OutputPolicy,
     RepositoryMount,
@@ -34,6 +36,8 @@ MODELS: list[type[BaseModel]] = [
     NetworkPolicy,
     SecurityPolicy,
     RepositoryMount,
+    MountPolicy,
+    GitPolicy,
     OutputPolicy,
 ]
 
@@ -136,6 +140,26 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("repo", "none", "none"),
     ("repo_path", "/srv/project", Path("/srv/project")),
     ("repo_path", None, None),
+    ("include", ["src/", "*.py", "!src/big/**"], ("src/", "*.py", "!src/big/**")),
+    ("include", "docs/**/*.md", ("docs/**/*.md",)),
+    ("exclude", ["/data", "a b", "\\#x", "[ab]?.c"], ("/data", "a b", "\\#x", "[ab]?.c")),
+    ("exclude", [], ()),
+    ("respect_gitignore", True, True),
+    ("respect_gitignore", "false", False),
+    ("show_secrets", ".env", (".env",)),
+    ("show_secrets", ["tests/**", "*.pem"], ("tests/**", "*.pem")),
+    ("umask", "077", "077"),
+    ("umask", "0002", "002"),
+    ("mount", "/srv/data:/data", ("/srv/data:/data:ro",)),
+    ("mount", ["/srv/b:/b:rw", "/srv/a:b:/workspace/a:ro"], ("/srv/a:b:/workspace/a:ro", "/srv/b:/b:rw")),
+    ("mount", (), ()),
+    ("volume", "cache:/cache", ("cache:/cache:rw",)),
+    ("volume", ["a.b-c_1:/home/sandbox/.cache:ro"], ("a.b-c_1:/home/sandbox/.cache:ro",)),
+    ("git_config", "init.defaultBranch, pull.rebase", ("init.defaultBranch", "pull.rebase")),
+    ("git_config", ["branch.my-topic.rebase", "http.proxy"], ("branch.my-topic.rebase", "http.proxy")),
+    ("git_config", [], ()),
+    ("git_credentials", True, True),
+    ("git_protect", "false", False),
     ("output", "trusted", "trusted"),
     ("max_output", "1k", 1024),
     ("max_transfer", "1k", 1024),
@@ -318,6 +342,38 @@ BAD: list[tuple[str, Any]] = [
     ("runtime", "a b"),
     ("repo", "write"),
     ("repo_path", 3),
+    *[
+        (name, value)
+        for name in ("include", "exclude", "show_secrets")
+        for value in ("", "  ", "#c", "!", "/", "a\\", "a\nb", "a\0b", "x" * 501, "a*b*c*d*e", "**/a/**/b/**/c/**/d", 3)
+    ],
+    ("exclude", ["x"] * 257),
+    ("show_secrets", "!.env"),
+    ("respect_gitignore", "maybe"),
+    *[("umask", value) for value in ("22", "0o22", "888", "1022", 22, "", "-22", None)],
+    *[
+        ("mount", f"/srv:{target}")
+        for target in ("", "data", "/", "/usr", "/usr/x", "/etc/x", "/lib", "/run/x", "/tmp", "/workspace", "/data/")
+    ],
+    *[("mount", value) for value in ("/srv", ":/data", "/srv:/home/sandbox", "/srv:/a/../b", "/srv:/a\n", "\0:/a", 3)],
+    ("mount", [f"/srv:/data{number}" for number in range(33)]),
+    *[("volume", value) for value in ("cache", "cache:", ":/cache", "-a:/c", "a b:/c", "x" * 65 + ":/c", "a:b:/c", 3)],
+    ("git_config", "user"),
+    ("git_config", "user.na me"),
+    ("git_config", ["user.na\nme"]),
+    ("git_config", "credential.helper"),
+    ("git_config", "http.extraHeader"),
+    ("git_config", "http.https://example.org/.ExtraHeader"),
+    ("git_config", "core.sshCommand"),
+    ("git_config", "alias.x"),
+    ("git_config", "url.https://token@example.org/.insteadOf"),
+    ("git_config", "gpg.ssh.program"),
+    ("git_config", "include.path"),
+    ("git_config", "sendemail.smtpPass"),
+    ("git_config", [1]),
+    ("git_config", None),
+    ("git_credentials", "maybe"),
+    ("git_protect", None),
     ("output", "raw"),
     ("max_output", 1023),
     ("max_transfer", 1023),
@@ -503,7 +559,7 @@ def test_models_are_frozen_closed_and_documented(model: type[BaseModel]) -> None
     with pytest.raises(ValidationError, match="Extra inputs"):
         model(nonsense=1)
     undocumented = [name for name, info in model.model_fields.items() if not info.description]
-    assert undocumented in ([], ["limits", "network", "security", "repository", "output"])
+    assert undocumented in ([], ["limits", "network", "security", "repository", "mounts", "git", "output"])
 
 
 def test_a_repository_path_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -51,12 +51,12 @@ def test_the_same_for_machines_without_the_values_of_variables(
 ) -> None:
     notebook = repository / "n.ipynb"
     notebook.write_text(json.dumps({"metadata": {"chorus": {"memory": "512m"}}}))
-    assert cli.main(["config", "--json", "--notebook", str(notebook), "--env", "TOKEN=secret"]) == 0
+    assert cli.main(["config", "--json", "--notebook", str(notebook), "--env", "TOKEN=hunter2"]) == 0
     out = capsys.readouterr().out
     document = json.loads(out)
     assert document["options"]["memory"] == {"value": "512m", "from": f"{notebook}, metadata 'chorus'"}
     assert document["options"]["env"]["value"] == "TOKEN"
-    assert "secret" not in out
+    assert "hunter2" not in out
     assert [each["state"] for each in document["files"]] == ["has no options", "has no options", "may tighten"]
 
 

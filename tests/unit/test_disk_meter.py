@@ -129,3 +129,25 @@ def test_a_layer_that_can_not_be_measured_is_an_error_at_once() -> None:
 def test_where_nothing_can_be_written_nothing_is_measured(folder: Path) -> None:
     assert meter(folder, repo="ro") is None
     assert meter(None, repo="none") is None
+
+
+def test_mounts_that_take_writes_count_once(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other, inside = tmp_path_factory.mktemp("other"), folder / "inside"
+    inside.mkdir()
+    (other / "one").write_bytes(b"")
+    mounts = [f"{other}:/other:rw", f"{inside}:/inside:rw", f"{other}/one:/one:rw", f"{folder}:/read"]
+    measure = meter(folder, repo="rw", mount=mounts)
+    assert measure is not None
+    (other / "new").write_bytes(os.urandom(MIB))
+    (inside / "new").write_bytes(os.urandom(MIB))
+    (other / "one").write_bytes(os.urandom(MIB))
+    assert 3 * MIB <= measure.added_bytes() < 3.5 * MIB
+    assert meter(folder, repo="ro", mount=f"{folder}:/read") is None
+
+
+def test_a_single_file_that_is_mounted_counts(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"")
+    measure = meter(None, repo="none", mount=f"{tmp_path}/one:/one:rw")
+    assert measure is not None
+    (tmp_path / "one").write_bytes(os.urandom(MIB))
+    assert MIB <= measure.added_bytes() < 1.5 * MIB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sandboxes import LOCKS, MOUNTINFO
 from chorus_nb.config import NetworkPolicy, ResourceLimits, SandboxConfig
 from chorus_nb.control import Control
 from chorus_nb.enforced import LocksReport, checked_paths, locks
-from chorus_nb.engines.base import ContainerSpec, EngineHost, ResolvedImage
+from chorus_nb.engines.base import ContainerSpec, EngineHost, Mask, Mount, ResolvedImage, Volume
 from chorus_nb.mountinfo import mount_at, mounts_of
 
 HOST = EngineHost(security_modules=frozenset({"seccomp"}), kernel_release="6.1.0")
@@ -344,3 +345,76 @@ def test_a_list_that_makes_no_sense_ends_nowhere_or_somewhere(text: str) -> None
 def test_names_with_spaces_are_read() -> None:
     (mount,) = mounts_of("1 0 0:1 / /a\\040b ro shared:1 - ext4 /dev/x rw,size=12k")
     assert (mount.path, mount.kind, mount.size_bytes) == ("/a b", "ext4", 12 * 1024)
+
+
+MASKED_MOUNTS = """\
+20 1 8:1 /home/x /data ro,relatime - ext4 /dev/sda rw
+21 20 0:4 /null /data/.env rw,nosuid - devtmpfs udev rw
+22 20 0:9 / /data/.ssh ro,nosuid - tmpfs tmpfs ro,size=4k
+23 20 0:4 /null /data/a\\040b\\012.key rw,nosuid - tmpfs tmpfs rw
+"""
+MASKS = (Mask("/data/.env", False), Mask("/data/.ssh", True), Mask("/data/a b\n.key", False))
+
+
+def with_masks() -> ContainerSpec:
+    return replace(spec_of(), mounts=(Mount("/home/x", "/data"),), masks=MASKS)
+
+
+def masks_control(text: str) -> Control:
+    return control("masked files", found(mountinfo=MOUNTINFO + text), with_masks())
+
+
+def test_masks_that_are_all_in_force() -> None:
+    assert masks_control(MASKED_MOUNTS) == Control("masked files", "2 files, 1 folder", "2 files, 1 folder", True)
+    assert missing(found(mountinfo=MOUNTINFO + MASKED_MOUNTS), with_masks()) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "instead"),
+    [
+        ("/null /data/.env", "/zero /data/.env"),
+        ("/null /data/.env", "/null /data/.envs"),
+        ("21 20 0:4 /null", "21 1 0:4 /null"),
+        ("/data/.env rw,nosuid - devtmpfs", "/data/.env rw,nosuid - ext4"),
+        ("/data/.ssh ro,nosuid - tmpfs tmpfs ro", "/data/.ssh rw,nosuid - tmpfs tmpfs rw"),
+        ("/data/.ssh ro,nosuid - tmpfs", "/data/.ssh ro,nosuid - ext4"),
+        ("/data/a\\040b\\012.key", "/data/a\\040b.key"),
+        ("20 1 8:1 /home/x /data", "20 1 8:1 /home/x /other"),
+        (MASKED_MOUNTS, MASKED_MOUNTS + "24 20 8:1 /y /data ro - ext4 /dev/sda rw\n"),
+        (MASKED_MOUNTS, MASKED_MOUNTS + "24 21 8:1 /y /data/.env ro - ext4 /dev/sda rw\n"),
+        (MASKED_MOUNTS, ""),
+    ],
+)
+def test_a_mask_that_is_not_in_force_is_named(part: str, instead: str) -> None:
+    assert MASKED_MOUNTS.count(part) == 1
+    lacking = masks_control(MASKED_MOUNTS.replace(part, instead))
+    assert not lacking.in_force
+    assert lacking.enforced.startswith("all but ")
+    assert "such as '/data/" in lacking.enforced
+
+
+def test_a_kernel_of_its_own_shows_no_more_than_that_a_mount_is_there() -> None:
+    lines = MASKED_MOUNTS.replace("0:4 /null", "0:4 /").replace("- devtmpfs udev", "- 9p none")
+    for release, in_force in (("4.4.0", True), ("6.1.0", False)):
+        report = found(mountinfo=MOUNTINFO + lines, kernel_release=release)
+        assert control("masked files", report, with_masks()).in_force is in_force
+    report = found(mountinfo=MOUNTINFO + lines.replace("/data/.env", "/data/x"), kernel_release="4.4.0")
+    assert not control("masked files", report, with_masks()).in_force
+
+
+@pytest.mark.parametrize(
+    ("line", "read_only", "text", "in_force"),
+    [
+        ("20 1 8:1 /x /data ro - ext4 /dev/sda rw", True, "read-only", True),
+        ("20 1 8:1 /x /data rw - ext4 /dev/sda rw", True, "writable", False),
+        ("20 1 8:1 /x /data rw - ext4 /dev/sda rw", False, "writable", True),
+        ("20 1 8:1 /x /data/y rw - ext4 /dev/sda rw", False, "none", False),
+    ],
+)
+def test_what_is_mounted_besides_is_compared(line: str, read_only: bool, text: str, in_force: bool) -> None:
+    report = found(mountinfo=f"{MOUNTINFO}{line}\n")
+    words = "read-only" if read_only else "writable"
+    expected = Control("mount /data", words, text, in_force)
+    assert control("mount /data", report, replace(spec_of(), mounts=(Mount("/x", "/data", read_only),))) == expected
+    named = Volume("/data", "chorus-nb-x", read_only)
+    assert control("mount /data", report, replace(spec_of(), volumes=(named,))) == expected

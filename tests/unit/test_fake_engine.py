@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def pipes_open_here() -> set[str]:
+    """Return this process's pipes, by names that no other pipe of this machine has."""
+    found = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return found
 
 
 def test_it_says_that_it_does_not_isolate(fake_engine: FakeEngine) -> None:
@@ -118,12 +128,23 @@ def test_exit_codes_are_counted_as_an_engine_does(fake_engine: FakeEngine, launc
     assert exit_code("import os; os.kill(os.getpid(), 9)") == 137
 
 
-def test_an_interpreter_that_is_not_there_leaves_nothing(fake_engine: FakeEngine) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+def test_an_interpreter_that_is_not_there_leaves_nothing(
+    fake_engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe, made = os.pipe, set()
+
+    def noted_pipe() -> tuple[int, int]:
+        ends = pipe()
+        made.add(os.readlink(f"/proc/self/fd/{ends[0]}"))
+        return ends
+
     image = replace(fake_engine.resolve("fake"), interpreters=("/no/such/python",))
-    container = fake_engine.create(make_spec(fake_engine, "pass", image=image))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pipe", noted_pipe)
+        container = fake_engine.create(make_spec(fake_engine, "pass", image=image))
+    assert made & pipes_open_here() == made != set()
     with pytest.raises(ImageUnsupportedError, match="/no/such/python"):
         container.start()
     container.remove()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not made & pipes_open_here()
     assert fake_engine.owned() == []

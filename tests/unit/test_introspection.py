@@ -160,6 +160,15 @@ def test_a_lookup_that_hangs_is_given_up_and_the_next_cell_runs(sandbox: Sandbox
     sandbox.run("child.kill(); child.wait()")
 
 
+def test_a_description_may_take_longer_than_completions(sandbox: Sandbox) -> None:
+    sandbox.run(
+        "class Late:\n    def __repr__(self):\n        import time; time.sleep(1.2); return 'at last'\nlate = Late()"
+    )
+    found = introspection.inspect(sandbox._session, "late", 4)
+    assert found is not None
+    assert "at last" in found.data["text/plain"]
+
+
 def test_a_cell_right_after_a_lookup_is_not_hit_by_its_interrupt(sandbox: Sandbox) -> None:
     for _ in range(3):
         assert introspection.complete(sandbox._session, "slow.", 5, timeout_s=0.3) is None

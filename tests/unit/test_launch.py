@@ -23,8 +23,10 @@ from chorus_nb.engines.base import (
     ContainerSpec,
     ContainerState,
     EngineCapabilities,
+    Mask,
     Mount,
     ResolvedImage,
+    Volume,
 )
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import (
@@ -74,6 +76,28 @@ def test_the_repository_is_mounted_as_asked(tmp_path: Path, mode: str, read_only
     assert spec.working_dir == WORKSPACE
 
 
+@pytest.mark.parametrize("mode", ["ro", "rw", "overlay"])
+def test_secrets_are_masked_in_every_mode(tmp_path: Path, mode: str) -> None:
+    (tmp_path / ".env").touch()
+    (tmp_path / ".ssh").mkdir()
+    assert spec_of(tmp_path, repo=mode).masks == (Mask(f"{WORKSPACE}/.env", False), Mask(f"{WORKSPACE}/.ssh", True))
+    assert spec_of(tmp_path, PLAIN, repo=mode).masks == ()
+
+
+def test_what_is_mounted_besides_the_repository(tmp_path: Path) -> None:
+    for name in ("repository", "data/.aws"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to("data")
+    spec = spec_of(
+        tmp_path / "repository", mount=[f"{tmp_path}/link:/data:rw", f"{tmp_path}/data:/srv/x"], volume="c:/c:ro"
+    )
+    source = str(tmp_path / "data")
+    assert spec.mounts[2:] == (Mount(source, "/srv/x"), Mount(source, "/data", read_only=False))
+    assert spec.volumes == (Volume("/c", "chorus-nb-c", read_only=True),)
+    assert spec.masks == (Mask("/srv/x/.aws", True), Mask("/data/.aws", True))
+    assert spec_of(tmp_path / "repository", umask="077").umask == "077"
+
+
 def test_no_repository_is_no_mount(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, repo="none")
     assert spec.mounts == (Mount("/usr", "/usr"),)
@@ -116,13 +140,18 @@ def test_the_payload_tells_the_agent_where_it_is(tmp_path: Path) -> None:
         "own_cgroup": True,
         "filter_syscalls": True,
         "paths": list(checked_paths(spec)),
+        "umask": "022",
     }
     assert not payload_of(spec, PLAIN)["config"]["own_cgroup"]
 
 
 def test_only_a_sandbox_with_an_allow_list_gets_a_proxy(tmp_path: Path) -> None:
     with_list = payload_of(spec_of(tmp_path, network="allowlist", allow=["127.0.0.1"]), MOUNTING)
-    assert with_list["config"]["egress"] == {"no_proxy": "localhost,::1"}
+    assert with_list["config"]["egress"] == {
+        "proxy": True,
+        "no_proxy": "localhost,::1",
+        "git_credentials": False,
+    }
     assert "proxy" in with_list["modules"]
     for network in ("none", "bridge"):
         without = payload_of(spec_of(tmp_path, network=network), MOUNTING)

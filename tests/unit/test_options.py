@@ -28,6 +28,11 @@ def test_they_make_a_configuration(parser: ArgumentParser, monkeypatch: pytest.M
     assert config.network.mode == "bridge"
 
 
+def test_what_is_true_or_false_is_turned_on_by_its_name(parser: ArgumentParser) -> None:
+    found = given(parser.parse_args(["--git-credentials", "--git-protect", "false", "--read-only-root"]))
+    assert found == {"git_credentials": "true", "git_protect": "false", "read_only_root": "true"}
+
+
 def test_nothing_given_is_nothing(parser: ArgumentParser) -> None:
     assert given(parser.parse_args([])) == {}
     assert as_arguments(parser.parse_args([])) == []

@@ -123,3 +123,13 @@ def test_root_is_used_only_where_the_files_leave_no_choice(
 def test_without_a_repository_root_becomes_nobody() -> None:
     assert sandbox_user(None, "none", 0, 0, True) == "65534:65534"
     assert sandbox_user(None, "none", 0, 0, False) == "0:0"
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_where_root_is_the_notebooks_user_the_code_is_root(uid: int, tmp_path: Path) -> None:
+    """With a rootless engine, whoever else writes there owns files that the notebook's user can't even remove."""
+    for mode in ("ro", "rw", "overlay"):
+        assert sandbox_user(tmp_path, mode, uid, uid, True, rootless=True) == "0:0"
+    assert sandbox_user(None, "none", uid, uid, True, rootless=True) == "65534:65534"
+    assert sandbox_user(None, "none", uid, uid, False, rootless=True) == "0:0"
+    assert sandbox_user(None, "rw", uid, uid, True, rootless=True) == "0:0"

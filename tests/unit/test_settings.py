@@ -204,6 +204,50 @@ def test_two_files_of_a_repository_are_one_too_many(repository: Path) -> None:
         resolve(repository, {})
 
 
+def test_a_repository_may_hide_more_of_itself(repository: Path) -> None:
+    user("exclude = ['*.csv']\nshow_secrets = ['.env', 'a.key']")
+    text = "exclude = ['*.csv', 'data/']\ninclude = ['src/']\nrespect_gitignore = true\numask = '077'\n"
+    chorus(repository, f"{text}show_secrets = ['a.key']")
+    settings = resolve(repository, {})
+    names = ("exclude", "include", "respect_gitignore", "umask", "show_secrets")
+    assert [settings.text(name) for name in names] == ["*.csv,data/", "src/", "true", "077", "a.key"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "exclude = ['*.csv', '!a.csv']",
+        "exclude = ['!x']",
+        "show_secrets = ['.env']",
+        "umask = '002'",
+        "mount = ['data:/data']",
+        "volume = ['cache:/cache']",
+    ],
+)
+def test_a_repository_may_neither_show_nor_mount_more(repository: Path, text: str) -> None:
+    user("exclude = ['*.csv']\ninclude = ['src/']\nrespect_gitignore = true")
+    chorus(repository, text)
+    with pytest.raises(PolicyLoosenedError, match=text.partition(" ")[0]):
+        resolve(repository, {})
+
+
+@pytest.mark.parametrize("text", ["exclude = ['data/', '*.csv']", "include = ['docs/']", "respect_gitignore = false"])
+def test_what_the_user_hides_stays_hidden_where_a_repository_hides_something_else(repository: Path, text: str) -> None:
+    user("exclude = ['*.csv']\ninclude = ['src/']\nrespect_gitignore = true")
+    chorus(repository, text)
+    settings = resolve(repository, {})
+    assert [settings.text(name) for name in ("exclude", "include", "respect_gitignore")] == ["*.csv", "src/", "true"]
+
+
+def test_a_trusted_file_names_folders_from_where_it_lies(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust(chorus(repository, "mount = ['data:/data', '~/x:/x:rw', '/srv:/srv']"))
+    monkeypatch.chdir(tmp_path)
+    mounts = resolve(repository, {}).config.mounts.mount
+    assert mounts == tuple(sorted((f"{repository}/data:/data:ro", f"{Path.home()}/x:/x:rw", "/srv:/srv:ro")))
+
+
 # Trust
 
 
@@ -317,6 +361,9 @@ def test_a_sandbox_that_could_write_the_users_own_files_is_refused(
                 resolve(repository, {"repo": "rw"})
             with pytest.raises(ConfigurationError, match="your own configuration"):
                 Sandbox(repo="rw", repo_path=repository)
+            with pytest.raises(ConfigurationError, match="your own configuration"):
+                resolve(repository, {"mount": f"{repository}:/data:rw"})
+            resolve(repository, {"mount": f"{repository}:/data"})
     assert resolve(repository, {"repo": "rw"}).text("repo") == "rw"
 
 

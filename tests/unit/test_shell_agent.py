@@ -148,7 +148,7 @@ class Followed:
         request = Message("command_request", {}, msg_id="1")
         self.script = _Script(request, self._put)
         self.script.account = Execution("1", Cgroup(root=""), 2**20)
-        mark = self.script.argv([])[4]
+        mark = self.script.argv([], "022")[4]
         data = output.replace("MARK", mark).encode()
         pieces = [("stdout", data[start : start + size]) for start in range(0, len(data), size)]
         self.reply = self.script.follow(Canned(pieces, exit_code))

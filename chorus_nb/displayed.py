@@ -1,0 +1,293 @@
+"""Files that an output names: ``<img src="plot.png">``, a link to a table that a cell wrote.
+
+In a notebook such a reference leads to the Jupyter server, and there to the host's file of that name. A sandbox means
+its own file. That is read through the session and takes the place of the reference, as a ``data:`` URL (RFC 2397) or,
+for a page in an ``iframe``, as its ``srcdoc``. It happens before the output is made harmless, so what is put in is as
+hostile as all else in it, and nothing here decides what may be shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from html import escape, unescape
+from posixpath import basename, dirname, join
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from .agent.wire import Message
+from .conversation import Request
+from .errors import AgentProtocolError, ChorusError
+from .file_kinds import image_type, media_type, page_of
+from .sanitize import printable_line
+
+if TYPE_CHECKING:
+    from .session import Session
+
+MAX_FILES = 64
+"""As many references of one output are looked up."""
+
+MAX_LINK_BYTES = 2**20
+"""A link's file is in the notebook whether or not anybody follows it; pictures have the limit of the cell's output."""
+
+READ_TIMEOUT_S = 5.0
+"""For all files of one output; a cell's time limit and its Stop button wait meanwhile."""
+
+_PIECE_BYTES = 2**22
+_DEFAULT_SESSION = "default"
+_DISPLAYS = ("display_data", "update_display_data", "execute_result")
+
+ReadFile = Callable[[str, int], bytes | None]
+"""Takes a path and how many bytes it may have. None where there is no such file; raises :class:`NotShownError`."""
+
+
+class NotShownError(Exception):
+    """A file is there and can't be shown: its path, and why."""
+
+    def __init__(self, path: str, why: str = "larger than can be shown here") -> None:
+        self.path = path
+        self.why = why
+
+    def command(self, session: str) -> str:
+        """Return what brings the file to the notebook's folder."""
+        of_session = f" --session {shlex.quote(session)}" if session else ""
+        return f"%sandbox get {shlex.quote(printable_line(self.path))} .{of_session}"
+
+
+class DisplayedFiles:
+    """The files of a session that its outputs name."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def are_named_in(self, message: Message) -> bool:
+        """Tell whether files have to be read for a message. Takes a few microseconds for most."""
+        data = message.content.get("data")
+        if message.msg_type not in _DISPLAYS or not isinstance(data, dict):
+            return False
+        html, markdown = data.get("text/html"), data.get("text/markdown")
+        return any(_references(html) if isinstance(html, str) else ()) or bool(
+            isinstance(markdown, str) and any(_path(found["path"]) for found in _MARKDOWN_IMAGE.finditer(markdown))
+        )
+
+    def put_into(self, message: Message, room_bytes: int) -> Message:
+        """Return the message with the files in it; may take :data:`READ_TIMEOUT_S`, and not on the reading thread.
+
+        Parameters
+        ----------
+        message : Message
+            A display that :meth:`are_named_in`.
+        room_bytes : int
+            How many bytes more the output may have, with all that is put in.
+        """
+        data: dict[str, Any] = dict(message.content["data"])
+        name = self._session.name
+        inserter = Inserter(_Reader(self._session), room_bytes, "" if name == _DEFAULT_SESSION else name)
+        for mime, insert in (("text/html", inserter.html), ("text/markdown", inserter.markdown)):
+            if isinstance(data.get(mime), str):
+                data[mime] = insert(data[mime])
+        return replace(message, content={**message.content, "data": data})
+
+
+class _Reader:
+    """Reads files of a session that runs, for a few seconds in all."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._until_s = time.monotonic() + READ_TIMEOUT_S
+
+    def __call__(self, path: str, max_bytes: int) -> bytes | None:
+        data = bytearray()
+        while len(data) <= max_bytes:
+            size = min(_PIECE_BYTES, max_bytes + 1 - len(data))
+            piece = self._piece(path, len(data), size)
+            if piece is None:
+                return None
+            data += piece
+            if len(piece) < size:
+                return bytes(data)
+        raise NotShownError(path)
+
+    def _piece(self, path: str, offset: int, size: int) -> bytes | None:
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0:
+            return None
+        request = Request("file_read_request", {"path": path, "offset": offset, "size": size})
+        try:
+            reply = self._session.request(request, "file_reply", left_s)
+        except AgentProtocolError:
+            raise
+        except ChorusError:  # It is silent or gone, which its cell or the next one tells.
+            return None
+        if reply.content.get("status") != "ok" or len(reply.buffers) != 1 or len(reply.buffers[0]) > size:
+            return None
+        return bytes(reply.buffers[0])
+
+
+class Inserter:
+    """Puts files into one output.
+
+    Parameters
+    ----------
+    read : callable
+        Reads a file of the sandbox.
+    room_bytes : int
+        How much all that is put in may have.
+    session : str
+        Whose files they are, where that has to be said; empty for the default one.
+    folder : str
+        Where relative paths begin; the working directory of the cells when left out.
+    """
+
+    def __init__(self, read: ReadFile, room_bytes: int, session: str = "", folder: str = "") -> None:
+        self._read = read
+        self._room_bytes = room_bytes
+        self._session = session
+        self._folder = folder
+        self._looked_up = 0
+
+    def html(self, source: str) -> str:
+        """Return HTML with the files that it names; what names none, or what is not there, stays as it is."""
+        pieces, at = [], 0
+        for found in _references(source):
+            if self._looked_up >= MAX_FILES:
+                break
+            end = _end_of(source, found)
+            if found.start() >= at:
+                pieces += [source[at : found.start()], self._element(source[found.start() : end], found["tag"])]
+                at = end
+        return "".join([*pieces, source[at:]])
+
+    def markdown(self, source: str) -> str:
+        """Return Markdown with the pictures that it names."""
+        return _MARKDOWN_IMAGE.sub(self._markdown_image, source)
+
+    def _markdown_image(self, found: re.Match[str]) -> str:
+        path = _path(found["path"])
+        try:
+            url = path and self._picture(path)
+        except NotShownError as error:
+            words = f"({printable_line(error.path)}: {error.why}; `{error.command(self._session)}` copies it)"
+            return re.sub(_NOT_PLAIN, "?", words)
+        return f"![{found['alt']}]({url})" if url else found[0]
+
+    def _element(self, source: str, tag: str) -> str:
+        try:
+            return _TAG.sub(self._tag, source)
+        except NotShownError as error:
+            words = f"{error.why}; <code>{escape(error.command(self._session))}</code> copies it"
+            name = source.partition(">")[2].removesuffix("</a>") if tag == "a" else escape(printable_line(error.path))
+            return f"{name} ({words})"
+
+    def _tag(self, found: re.Match[str]) -> str:
+        attribute = found["tag"] and _ATTRIBUTE.search(found[0])
+        path = attribute and _path(_value(attribute))
+        if not attribute or not path:
+            return found[0]
+        new = self._attribute(found["tag"], path)
+        if new and found["tag"] == "iframe" and " style=" not in found[0]:
+            new += ' style="background: white"'  # Pages count on that, also where the notebook's theme is dark.
+        return found[0] if new is None else f"{found[0][: attribute.start()]}{new}{found[0][attribute.end() :]}"
+
+    def _attribute(self, tag: str, path: str) -> str | None:
+        """Return what takes the place of an attribute that names a file, or None where it stays."""
+        if tag == "a":
+            data = self._content(path, MAX_LINK_BYTES)
+            name = escape(basename(path))
+            return None if data is None else f'href="{_url("application/octet-stream", data)}" download="{name}"'
+        if tag == "img":
+            url = self._picture(path)
+            return url and f'src="{url}"'
+        data = self._content(path)
+        if data is None:
+            return None
+        if tag == "iframe":
+            page = page_of(data)
+            if page is None:
+                raise NotShownError(path, "neither a page nor a picture nor text")
+            # Ours first, as of two attributes of one name the first counts.
+            return f'sandbox="allow-scripts" srcdoc="{escape(self._within(path).html(page))}"'
+        mime = media_type(data, tag)
+        return mime and f'src="{_url(mime, data)}"'
+
+    def _within(self, path: str) -> Inserter:
+        """Return what puts pictures into a page; pages within that stay empty, or two could hold each other."""
+        return _Within(self._read, self._room_bytes, self._session, dirname(path))
+
+    def _picture(self, path: str) -> str | None:
+        data = self._content(path)
+        mime = None if data is None else image_type(data)
+        return _url(mime, data) if data is not None and mime else None
+
+    def _content(self, path: str, most_bytes: int = 2**30) -> bytes | None:
+        self._looked_up += 1
+        if self._looked_up > MAX_FILES:
+            return None
+        most_bytes = max(0, min(most_bytes, self._room_bytes * 3 // 4))
+        for name in dict.fromkeys((path, unquote(re.split("[?#]", path)[0]))):
+            data = self._read(join(self._folder, name), most_bytes) if name else None
+            if data is not None:
+                self._room_bytes -= len(data) * 4 // 3
+                return data
+        return None
+
+
+class _Within(Inserter):
+    def _attribute(self, tag: str, path: str) -> str | None:
+        return super()._attribute(tag, path) if tag == "img" else None
+
+
+_SKIPPED = {"script": "</script", "style": "</style", "textarea": "</textarea", "template": "</template", "!--": "-->"}
+_TAG = re.compile(
+    r"<(?:(?P<skipped>script\b|style\b|textarea\b|template\b|!--)"
+    r"|(?P<tag>img|a|iframe|video|audio|source)\s[^<>]{1,5000}>)"
+)
+_ATTRIBUTE = re.compile(r"""(?<=\s)(?:src|href)=(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"'>]+))""")
+_MARKDOWN_IMAGE = re.compile(r"!\[(?P<alt>[^\[\]\n]{0,500})\]\((?P<path>[^()<>\s\"'\\]{1,1000})\)")
+_NOT_PLAIN = re.compile(r"[^\w\s.;/:`%'()-]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
+
+
+_MOST_WITHIN = 2_000
+"""Characters of an element after its first tag, so that those which never end take no quadratic time."""
+
+
+def _references(html: str) -> Iterator[re.Match[str]]:
+    """Yield the tags that may name a file, outside of scripts and comments."""
+    if "src=" not in html and "href=" not in html:
+        return
+    at = 0
+    while found := _TAG.search(html, at):
+        at = found.end()
+        if found["skipped"]:
+            at = html.find(_SKIPPED[found["skipped"]], at)
+            if at < 0:
+                return
+        elif any(_path(_value(each)) for each in _ATTRIBUTE.finditer(html, found.start(), _end_of(html, found))):
+            yield found
+
+
+def _end_of(html: str, found: re.Match[str]) -> int:
+    """Return where the element ends that a tag begins."""
+    if found["tag"] in ("img", "source"):
+        return found.end()
+    closing = f"</{found['tag']}>"
+    end = html.find(closing, found.end(), found.end() + _MOST_WITHIN)
+    return found.end() if end < 0 else end + len(closing)
+
+
+def _value(attribute: re.Match[str]) -> str:
+    return unescape(attribute["double"] or attribute["single"] or attribute["bare"] or "")
+
+
+def _path(reference: str) -> str | None:
+    """Return the path that a reference means, or None where it means an address or a place in the page."""
+    return None if not reference or "\0" in reference or _SCHEME.match(reference) else reference
+
+
+def _url(mime: str, data: bytes) -> str:
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,137 @@
+"""``%sandbox diff``, ``apply`` and ``discard``: a sandbox's changes to the repository, seen and decided on."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any, NoReturn
+
+from IPython.core.error import UsageError
+from IPython.display import publish_display_data
+
+from .changes import Change
+from .difference import as_html, as_text, count, visible
+from .errors import ApplyError, ChorusError
+from .files import SandboxFiles
+from .manager import DEFAULT_NAME, SessionManager
+from .reports import MAX_LISTED, line, listed, report, review_of, without_containing
+from .review import Applied, Refused
+from .sanitize import printable_line
+from .session import Session
+
+_MAX_COMPLETIONS = 1000
+
+
+class ReviewCommands:
+    """The words about changes that may follow ``%sandbox``.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+    manager : SessionManager
+    """
+
+    def __init__(self, shell: Any, manager: SessionManager) -> None:
+        self._shell = shell
+        self._manager = manager
+        self.table: dict[str, Callable[[str], None]] = {
+            "diff": self.diff,
+            "apply": self.apply,
+            "discard": self.discard,
+        }
+
+    def diff(self, text: str) -> None:
+        """Show what has changed."""
+        asked = _parsed("diff", text)
+        session = self._manager.get(asked.session)
+        review = review_of(session)
+        changes = review.changes(asked.paths)
+        shown = report(review, session.name, changes)
+        if getattr(self._shell, "kernel", None) is None:
+            print(as_text(shown, colours=sys.stdout.isatty()))
+        else:
+            publish_display_data({"text/plain": as_text(shown), "text/html": as_html(shown)})
+        review.shown(changes, asked.paths)
+
+    def apply(self, text: str) -> None:
+        """Take changes over to the host; what can't be is an error that says why, after the others are."""
+        asked = _parsed("apply", text)
+        review = review_of(self._manager.get(asked.session))
+        try:
+            print(_applied(review.apply(asked.paths, check=asked.check), asked.check))
+        except ApplyError as error:
+            print(_applied(error.applied, asked.check))
+            raise
+
+    def discard(self, text: str) -> None:
+        """Bring the host's files back into the sandbox."""
+        asked = _parsed("discard", text)
+        gone = discard(self._manager.get(asked.session), asked.paths)
+        print("\n".join([_sentence("thrown away", gone), *_indented(gone)]))
+
+    def completions(self, words: Sequence[str]) -> list[str]:
+        """Return what may follow the words after ``%sandbox``: options, sessions, and paths that were written to."""
+        command, *rest = words
+        if rest and rest[-1] == "--session":
+            return [session.name for session in self._manager.sessions()]
+        options = [option for option in ("--session", *_FLAGS[command]) if option not in rest]
+        name = rest[rest.index("--session") + 1] if "--session" in rest[:-1] else DEFAULT_NAME
+        return [*options, *(shlex.quote(path) for path in self._touched(name) if path.isprintable())]
+
+    def _touched(self, name: str) -> list[str]:
+        try:
+            copy = self._manager.get(name).working_copy
+            # Not what has changed, which takes reading every file.
+            entries = islice(copy.entries(), _MAX_COMPLETIONS) if copy else ()
+            return [entry.path for entry in entries if entry.state is None or entry.state.kind != "directory"]
+        except ChorusError:
+            return []
+
+
+def discard(session: Session, paths: Sequence[str], *, globs: bool = True) -> list[Change]:
+    """Bring the host's version of these paths back into a sandbox; ``globs`` as of :meth:`Review.discard`."""
+    return review_of(session).discard(paths, SandboxFiles(session), globs=globs)
+
+
+_FLAGS: dict[str, tuple[str, ...]] = {"diff": (), "apply": ("--check",), "discard": ()}
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _parsed(command: str, text: str) -> Namespace:
+    parser = _Parser(f"%sandbox {command}", add_help=False, allow_abbrev=False)
+    parser.add_argument("--session", default=DEFAULT_NAME)
+    for flag in _FLAGS[command]:
+        parser.add_argument(flag, action="store_true")
+    parser.add_argument("paths", nargs="*")
+    try:
+        asked: Namespace = parser.parse_args(shlex.split(text))
+    except (UsageError, ValueError) as error:  # ValueError: a quotation without an end.
+        usage = " ".join(["[--session NAME]", *(f"[{flag}]" for flag in _FLAGS[command]), "[PATH ...]"])
+        raise UsageError(f"{printable_line(str(error))}. Usage: %sandbox {command} {usage}") from None
+    return asked
+
+
+def _applied(applied: Applied, check: bool) -> str:
+    done = _sentence("would be taken over" if check else "taken over", applied.done)
+    refused = ["Not taken over:", *_reasons(applied.refused)] if applied.refused else []
+    return "\n".join([done, *_indented(applied.done), *refused])
+
+
+def _sentence(what: str, changes: Sequence[Change]) -> str:
+    told = without_containing(changes)
+    return f"{count(len(told), 'change')} {what}{':' if told else '.'}" if told else f"Nothing {what}."
+
+
+def _indented(changes: Sequence[Change]) -> list[str]:
+    return [f"  {each}" for each in listed(without_containing(changes))]
+
+
+def _reasons(refused: Sequence[Refused]) -> list[str]:
+    return [f"  {line(each.change)}: it {visible(each.reason)}" for each in refused[:MAX_LISTED]]

@@ -1,0 +1,158 @@
+"""Where a session's view of the repository can be: an overlay, a copy in a volume, or one in a folder."""
+
+from __future__ import annotations
+
+import secrets
+import tarfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from .engines.base import OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Engine, Volume
+from .engines.owner import owner_alive, owner_label
+from .errors import EngineError, SandboxFileError, WorkingCopyError
+from .files import SandboxFiles
+from .overlay_folder import OverlayFolder
+from .repository_archive import RepositoryArchive
+from .volume_copy import VolumeCopy
+from .working_copy import WorkingCopy
+
+
+class Place(ABC):
+    """Where it is, from its making to its end; containers come and go meanwhile, one at a time.
+
+    Attributes
+    ----------
+    copy : WorkingCopy
+    grows : Path or None
+        The folder of the host that what the sandbox writes is added to, where there is one.
+    """
+
+    copy: WorkingCopy
+    grows: Path | None = None
+
+    @abstractmethod
+    def put_into(self, spec: ContainerSpec) -> ContainerSpec:
+        """Return a container with the view in it."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Note what a later look at it needs; called with a new container, before any code runs in it."""
+
+    @abstractmethod
+    def remove(self, engine: Engine) -> None:
+        """Remove it; no container has it any more. What can't be removed now is left to the next start."""
+
+
+class OverlayPlace(Place):
+    """An overlay over the repository itself: nothing is copied but what the code writes to."""
+
+    def __init__(self, repository: Path) -> None:
+        self._folder = OverlayFolder.made_for(repository)
+        self.copy = self._folder.copy
+        self.grows = self._folder.upper
+
+    def put_into(self, spec: ContainerSpec) -> ContainerSpec:
+        return replace(spec, volumes=(*spec.volumes, self._folder.volume))
+
+    def settle(self) -> None:
+        pass  # What is in its folder is what was touched.
+
+    def remove(self, engine: Engine) -> None:
+        self._folder.remove(engine)
+
+
+class _CopyPlace(Place):
+    copy: VolumeCopy
+
+    def settle(self) -> None:
+        with suppress(SandboxFileError):  # An image without Python; or the file is gone: then all files are read.
+            self.copy.note_settled()
+
+
+class VolumePlace(_CopyPlace):
+    """A copy in a volume of the engine's: for engines elsewhere, and for those that can't mount an overlay."""
+
+    def __init__(
+        self, repository: Path, engine: Engine, spec: ContainerSpec, files: SandboxFiles, hides: Callable[[str], bool]
+    ) -> None:
+        archive = RepositoryArchive(repository, spec.user, hides)
+        self._hides = hides
+        self._name = f"chorus-nb-copy-{secrets.token_hex(8)}"
+        labels = {OWNER_LABEL: owner_label(), SESSION_LABEL: spec.session_name}
+        with _explained(repository):
+            engine.make_volume(self._name, labels, spec.user, spec.image, archive.pieces())
+        self.copy = VolumeCopy(repository, archive, files)
+
+    def put_into(self, spec: ContainerSpec) -> ContainerSpec:
+        # What is masked was left out: a mask over it would have to be made a place.
+        masks = tuple(each for each in spec.masks if not self._hides(each.path.removeprefix(f"{WORKSPACE}/")))
+        return replace(spec, volumes=(*spec.volumes, Volume(WORKSPACE, self._name)), masks=masks)
+
+    def remove(self, engine: Engine) -> None:
+        with suppress(EngineError):
+            engine.remove_volume(self._name)
+
+
+class FolderPlace(_CopyPlace):
+    """A copy in a folder of this user's: for an engine whose code works where the files lie."""
+
+    def __init__(
+        self, repository: Path, spec: ContainerSpec, files: SandboxFiles, hides: Callable[[str], bool]
+    ) -> None:
+        archive = RepositoryArchive(repository, spec.user, hides)
+        self._folder = OverlayFolder.made_for(repository)
+        self.grows = self._folder.upper
+        with _explained(repository):
+            _unpack(archive.pieces(), self._folder.upper)
+        self.copy = VolumeCopy(repository, archive, files)
+
+    def put_into(self, spec: ContainerSpec) -> ContainerSpec:
+        return replace(spec, working_dir=str(self._folder.upper))
+
+    def remove(self, engine: Engine) -> None:
+        self._folder.remove(engine)
+
+
+def sweep_volumes(engine: Engine) -> None:
+    """Remove the copies whose process is provably gone, and their containers with it. Raises ``EngineError``."""
+    for name, labels in engine.owned_volumes():
+        if not owner_alive(labels.get(OWNER_LABEL, "")):
+            engine.remove_volume(name)
+
+
+@contextmanager
+def _explained(repository: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, WorkingCopyError) or error.strerror is None:
+            raise
+        raise WorkingCopyError(
+            f"{str(repository)!r} can't be copied into a sandbox: {error.strerror}.",
+            next_step="Is there space, and is the folder still there? Then start the session again.",
+        ) from error
+
+
+def _unpack(pieces: Iterator[bytes], folder: Path) -> None:
+    """Unpack an archive of this package's own."""
+    with tarfile.open(fileobj=cast(BinaryIO, _Pieces(pieces)), mode="r|") as tar:
+        tar.extraction_filter = lambda member, _: member  # Of what is on this machine all may stay as it is.
+        tar.extractall(folder)  # noqa: S202
+
+
+class _Pieces:
+    """An archive that is made while it is read, as the file that :mod:`tarfile` wants."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        while len(self._rest) < size and (piece := next(self._pieces, b"")):
+            self._rest += piece
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken

@@ -1,0 +1,98 @@
+"""What a sandbox has changed in a copy of the repository: differences by content from what was copied.
+
+This is for engines that can't mount an overlay. What the sandbox says of its files is hostile, and all that it can do
+by lies is to hide a change of its own or to show one that it has not made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import WorkingCopyError
+from .file_entries import FileEntry
+from .files import SandboxFiles
+from .repository_archive import Original, RepositoryArchive
+from .working_copy import Entry, FileState, WorkingCopy
+
+_NEVER_SEEN_NS = 0
+"""For a path that was left out of the copy: whatever the host has there is later than this."""
+
+
+class VolumeCopy(WorkingCopy):
+    """The copy of one sandbox.
+
+    Parameters
+    ----------
+    folder : Path
+        The repository.
+    archive : RepositoryArchive
+        What was copied.
+    files : SandboxFiles
+        The sandbox's, whose cells work in the copy.
+    """
+
+    def __init__(self, folder: Path, archive: RepositoryArchive, files: SandboxFiles) -> None:
+        self.folder = folder
+        self._archive = archive
+        self._files = files
+        self._settled_ns: int | None = None
+
+    def note_settled(self) -> None:
+        """Note, before any code runs, by the sandbox's clock when the copying was done.
+
+        The kernel notes when a file changed last, and nobody can set that: so later only what is newer is read.
+        """
+        if self._settled_ns is None:
+            files = [path for path, each in self._originals.items() if each.kind == "file"]
+            self._settled_ns = self._files.stat(files[-1]).changed_ns if files else 0
+
+    @property
+    def _originals(self) -> Mapping[str, Original]:
+        return self._archive.originals
+
+    def entries(self) -> Iterator[Entry]:
+        there = {entry.path: entry for entry in self._files.walk()}
+        removed = [path for path in self._originals if path not in there and self._is_folder(path, there)]
+        for path in sorted([*there, *removed], key=lambda path: path.split("/")):
+            if path not in there:
+                yield Entry(path, None, self._base_ns(path))
+            elif self._is_changed(there[path]):
+                yield Entry(path, _state(there[path]), self._base_ns(path))
+
+    def _is_folder(self, path: str, there: Mapping[str, FileEntry]) -> bool:
+        """Whether what a path lies in is still a folder: what lies in one that is not is gone with it."""
+        parent = path.rpartition("/")[0]
+        return not parent or (parent in there and there[parent].kind == "directory")
+
+    def _is_changed(self, entry: FileEntry) -> bool:
+        original = self._originals.get(entry.path)
+        if original is None or (original.kind, original.target) != (entry.kind, entry.target):
+            return True
+        if entry.kind != "link" and original.mode != entry.mode:
+            return True
+        if entry.kind != "file":
+            return False
+        if original.size_bytes != entry.size_bytes:
+            return True
+        untouched = self._settled_ns is not None and entry.changed_ns <= self._settled_ns
+        return not untouched and self._files.digest(entry.path) != original.sha256
+
+    def _base_ns(self, path: str) -> int:
+        left_out = self._archive.left_out
+        parts = path.split("/")
+        if any("/".join(parts[:count]) in left_out for count in range(1, len(parts) + 1)):
+            return _NEVER_SEEN_NS
+        return self._archive.taken_ns
+
+    def open(self, path: str) -> BinaryIO:
+        if self._files.stat(path).kind != "file":
+            raise WorkingCopyError(
+                f"{path!r} in the sandbox's copy is no regular file.", path=path, next_step="Look at the changes again."
+            )
+        return self._files.open(path)
+
+
+def _state(entry: FileEntry) -> FileState:
+    return FileState(entry.kind, entry.mode, entry.size_bytes, entry.modified_ns, entry.target)

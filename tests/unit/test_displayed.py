@@ -1,0 +1,274 @@
+"""References of an output to files of the sandbox: what is put in their place, and what stays as it is."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+import pytest
+
+from chorus_nb.agent.wire import Message
+from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, Inserter, NotShownError
+from chorus_nb.engines.fake import FakeEngine
+from chorus_nb.file_kinds import image_type, media_type, page_of
+from chorus_nb.markup import boxed_html, inline_html
+from chorus_nb.sandbox import Sandbox
+from chorus_nb.sanitize import clean_markdown
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"
+MP4 = b"\0\0\0\x18ftypmp42" + bytes(20)
+WAV = b"RIFF\0\0\0\0WAVEfmt "
+FILES = {
+    "plot.png": PNG,
+    "a b&c.png": PNG,
+    "/tmp/plot.png": PNG,
+    "drawing.svg": SVG,
+    "film.mp4": MP4,
+    "sound.wav": WAV,
+    "table.csv": b"a,b\n1,2\n",
+    "report/index.html": b"<h1>Report</h1><img src='plot.png'><iframe src='index.html'></iframe>",
+    "report/plot.png": PNG,
+    "notes.txt": b"1 < 2",
+    "binary": bytes(range(256)),
+    "page.png": b"<script>alert(1)</script>",
+    "big.bin": bytes(MAX_LINK_BYTES + 1),
+}
+DATA = {name: base64.b64encode(data).decode() for name, data in FILES.items()}
+
+
+class Files:
+    """A sandbox's files, and which of them were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, path: str, max_bytes: int) -> bytes | None:
+        self.asked.append(path)
+        data = FILES.get(path)
+        if data is not None and len(data) > max_bytes:
+            raise NotShownError(path)
+        return data
+
+
+def inserted(html: str, room_bytes: int = 2**24) -> str:
+    return Inserter(Files(), room_bytes).html(html)
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ('<img src="plot.png">', f'<img src="data:image/png;base64,{DATA["plot.png"]}">'),
+        ("<p><img width=5 src=plot.png />", f'<p><img width=5 src="data:image/png;base64,{DATA["plot.png"]}" />'),
+        ('<img src="/tmp/plot.png">', f'<img src="data:image/png;base64,{DATA["plot.png"]}">'),
+        ('<img src="plot.png?v=2#x">', f'<img src="data:image/png;base64,{DATA["plot.png"]}">'),
+        ('<img src="a%20b&amp;c.png">', f'<img src="data:image/png;base64,{DATA["plot.png"]}">'),
+        ("<img src='drawing.svg'>", f'<img src="data:image/svg+xml;base64,{DATA["drawing.svg"]}">'),
+        (
+            '<video src="film.mp4" controls>no</video>',
+            f'<video src="data:video/mp4;base64,{DATA["film.mp4"]}" controls>no</video>',
+        ),
+        (
+            '<audio><source src="sound.wav"/></audio>',
+            f'<audio><source src="data:audio/wav;base64,{DATA["sound.wav"]}"/></audio>',
+        ),
+    ],
+)
+def test_what_is_shown_takes_the_place_of_its_name(html: str, expected: str) -> None:
+    assert inserted(html) == expected
+
+
+def test_a_link_becomes_a_download_that_may_stand_in_the_page() -> None:
+    html = inserted("<a href='table.csv' target='_blank'>table.csv</a><br>")
+    shown = inline_html(html)
+    assert shown is not None
+    assert f'href="data:application/octet-stream;base64,{DATA["table.csv"]}"' in shown
+    assert 'download="table.csv"' in shown
+    assert ">table.csv</a>" in shown
+
+
+@pytest.mark.parametrize("name", ["plot.png", "drawing.svg"])
+def test_a_picture_stands_in_the_page(name: str) -> None:
+    shown = inline_html(inserted(f'<img src="{name}">'))
+    assert shown is not None
+    assert DATA[name] in shown
+    assert "onload" not in shown
+
+
+def test_a_page_comes_with_its_own_pictures_into_a_frame_of_its_own() -> None:
+    html = inserted('<iframe width="700" src="report/index.html" frameborder="0"></iframe>')
+    assert html.startswith('<iframe width="700" sandbox="allow-scripts" srcdoc="&lt;h1&gt;Report')
+    assert DATA["plot.png"] in html
+    assert "&lt;iframe src=&#x27;index.html&#x27;" in html, "no pages within pages: they could hold each other"
+    assert inline_html(html) is boxed_html(html) is None, "it never stands in the page itself"
+
+
+def test_other_files_in_a_frame() -> None:
+    assert "&lt;pre&gt;1 &amp;lt; 2&lt;/pre&gt;" in inserted('<iframe src="notes.txt"></iframe>')
+    assert DATA["plot.png"] in inserted('<iframe src="plot.png"></iframe>')
+    said = "binary (neither a page nor a picture nor text; <code>%sandbox get binary .</code> copies it)"
+    assert inserted('<iframe src="binary"></iframe>') == said
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<img src="https://example.org/x.png"><a href="HTTP://example.org">x</a>',
+        '<img src="data:image/png;base64,AAAA"><a href="#top">x</a><a href="mailto:a@b">y</a>',
+        '<img src="//example.org/plot.png"><a href="javascript:alert(1)">x</a>',
+        "<script>x = '<img src=\"plot.png\">'</script>",
+        '<!-- <img src="plot.png"> --><style>a { b: "<img src=plot.png>" }</style>',
+        '<script>never ends <img src="plot.png">',
+        '<img alt="plot.png">',
+        "src= and href= in text",
+    ],
+)
+def test_what_names_no_file_is_not_looked_up(html: str) -> None:
+    files = Files()
+    assert Inserter(files, 2**20).html(html) == html
+    assert files.asked == []
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<img src="missing.png">',
+        '<img src="page.png">',
+        '<img src="binary">',
+        '<a href="../docs">x</a>',
+        '<video src="notes.txt">x</video>',
+    ],
+)
+def test_what_is_not_there_or_something_else_stays(html: str) -> None:
+    assert inserted(html) == html
+
+
+def test_what_is_too_large_is_said_with_the_command_that_copies_it() -> None:
+    link = inserted("<a href='big.bin' target='_blank'>big.bin</a><br>")
+    assert link == "big.bin (larger than can be shown here; <code>%sandbox get big.bin .</code> copies it)<br>"
+    assert inserted('<img src="plot.png">', room_bytes=20).startswith("plot.png (larger than")
+    film = inserted('a <video src="film.mp4" controls>Not supported.</video> b', room_bytes=20)
+    assert film == "a film.mp4 (larger than can be shown here; <code>%sandbox get film.mp4 .</code> copies it) b"
+    other = Inserter(Files(), 20, session="other").html('<img src="plot.png">')
+    assert "<code>%sandbox get plot.png . --session other</code>" in other
+
+
+def test_all_together_stay_within_the_room() -> None:
+    shown = inserted('<img src="plot.png">' * 10, room_bytes=100)
+    assert shown.count("data:") == 2
+    assert shown.count("larger than") == 8
+
+
+def test_lookups_are_bounded() -> None:
+    files = Files()
+    Inserter(files, 2**24).html('<a href="missing">x</a>' * 1000)
+    assert len(files.asked) == MAX_FILES
+
+
+def test_markdown_shows_its_pictures() -> None:
+    source = "# Title\n![the *plot*](plot.png) and ![](drawing.svg), not ![x](missing.png)"
+    whole = Inserter(Files(), 2**20).markdown(source)
+    assert f"![the *plot*](data:image/png;base64,{DATA['plot.png']})" in whole
+    assert f"![](data:image/svg+xml;base64,{DATA['drawing.svg']})" in whole
+    assert "![x](missing.png)" in whole
+    assert clean_markdown(whole) is None, "what is left leads to the server"
+    whole = whole.replace("![x](missing.png)", "")
+    assert clean_markdown(whole) == whole
+    said = "(plot.png: larger than can be shown here; `%sandbox get plot.png .` copies it)"
+    assert Inserter(Files(), 10).markdown("![p](plot.png)") == said
+    assert clean_markdown(said) == said
+
+
+PICTURE = "(data:image/png;base64,AAAA)"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"![<img onerror=x>]{PICTURE}",
+        f"[![x]{PICTURE}](javascript:alert)",
+        "![x](data:image/png,<svg>)",
+        "![x](data:text/html;base64,AAAA)",
+        f"![$\\href{{javascript:x}}{{y}}]{PICTURE}$",
+        f'![$]{PICTURE} $"$',
+        f"[a]![b]{PICTURE}(plot.png)[c](plot.png)",
+    ],
+)
+def test_pictures_in_markdown_hide_nothing_else(source: str) -> None:
+    assert clean_markdown(source) is None
+
+
+@pytest.mark.parametrize("name", ["../x", "a\\b", "a\u202eb", "a\nb"])
+def test_a_download_has_the_name_of_one_file(name: str) -> None:
+    shown = inline_html(f'<a href="data:application/octet-stream;base64,AAAA" download="{name}">x</a>')
+    assert shown is None or "download" not in shown
+
+
+@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/octet-stream;x=y", "application/pdf"])
+def test_no_other_data_is_a_link(kind: str) -> None:
+    assert inline_html(f'<a href="data:{kind};base64,AAAA" download="x">x</a>') is None
+
+
+def test_kinds_are_told_by_content() -> None:
+    assert image_type(PNG) == "image/png"
+    assert image_type(b"<?xml version='1.0'?>\n<!-- x --><svg/>") == "image/svg+xml"
+    assert image_type(b"<html><svg></svg>") is image_type(b"") is None
+    assert media_type(MP4, "audio") == "audio/mp4"
+    assert media_type(b"OggS", "video") == "video/ogg"
+    assert media_type(WAV, "video") == "audio/wav"
+    assert media_type(b"ID3", "audio") == "audio/mpeg"
+    assert media_type(b"text", "video") is None
+    assert page_of("\ufeff<p>é".encode()) == "<p>é"
+    assert page_of(b"a\0b") is page_of(b"\xff\xfe") is None
+
+
+@pytest.mark.parametrize(
+    "html", ["<a href=x" * 300_000, '<a href="x">' * 200_000, "<video src=x>" * 200_000, "<script" * 500_000]
+)
+def test_what_is_made_to_take_long_does_not(html: str) -> None:
+    began_s = time.monotonic()
+    inserted(html)
+    assert time.monotonic() - began_s < 20
+
+
+def test_a_sandbox_shows_its_files() -> None:
+    code = f"""
+import os
+from IPython.display import FileLink, HTML, Image, Markdown, display
+open("plot.png", "wb").write({PNG!r})
+open("table.csv", "wb").write(b"a,b")
+display(Image(url="plot.png"), FileLink("table.csv"), Markdown("![](plot.png)"), HTML("<img src='/etc/hostname'>"))
+"""
+    with Sandbox(engine=FakeEngine(), repo="none") as sandbox:
+        outputs = [output.data for output in sandbox.run(code).outputs]
+    with Sandbox(engine=FakeEngine(), repo="none", output="text") as sandbox:
+        text = str(sandbox.run(code).outputs)
+    assert DATA["plot.png"] in outputs[0]["text/html"]
+    assert "YSxi" in outputs[1]["text/html"]
+    assert DATA["plot.png"] in outputs[2]["text/markdown"]
+    assert "data:" not in text
+
+
+def test_files_of_late_output_come_in_order_and_hold_up_nobody() -> None:
+    code = f"""
+import threading, time
+open("plot.png", "wb").write({PNG!r})
+def later():
+    while not os.path.exists("go"): time.sleep(0.02)
+    print("first ", flush=True)
+    display({{"text/html": "<img src='plot.png'>", "text/plain": "x"}}, raw=True)
+    print(" last", flush=True)
+import os
+threading.Thread(target=later).start()
+"""
+    shown: list[Message] = []
+    with Sandbox(engine=FakeEngine(), repo="none") as sandbox:
+        session = sandbox._session
+        session.execute(code, on_message=shown.append, on_late=shown.append)
+        sandbox.files.write("go", b"")
+        give_up_at_s = time.monotonic() + 20
+        while "last" not in str(shown) and time.monotonic() < give_up_at_s:
+            time.sleep(0.02)
+    text = "".join(message.content.get("text", message.msg_type) for message in shown)
+    assert text.split() == ["first", "display_data", "last"]
+    assert DATA["plot.png"] in str(shown)

@@ -1,0 +1,135 @@
+"""What is mounted so that git works in a sandbox, hides its secrets and runs nothing on the host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gitserver import git, repository
+
+from chorus_nb.errors import ConfigurationError
+from chorus_nb.git import OUTSIDE, GitView, git_view
+
+pytestmark = pytest.mark.usefixtures("own_git")
+
+
+def targets(view: GitView) -> dict[str, str]:
+    """Return what is where: ``ro`` or ``rw`` of the host's, or the text of a generated file."""
+    return {each.target: "ro" if each.read_only else "rw" for each in view.mounts} | dict(view.generated)
+
+
+def test_a_plain_repository_needs_nothing(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a")
+    for mode in ("ro", "overlay"):
+        assert git_view(root, mode) == GitView(worktrees=("/workspace",))
+    assert git_view(tmp_path, "none") == GitView(worktrees=("/workspace/a",))
+
+
+def test_in_rw_what_the_hosts_git_runs_takes_no_writes(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a")
+    git("worktree", "add", "-q", str(tmp_path / "side"), cwd=root)
+    (root / ".git/hooks").rename(tmp_path / "hooks")
+    found = targets(git_view(root, "rw"))
+    own = {f"/workspace/.git/{name}": "ro" for name in ("config", "hooks", "info")}
+    side = {f"/workspace/.git/worktrees/side/{name}": "ro" for name in ("commondir", "gitdir")}
+    pins = dict.fromkeys(["/workspace/.git", "/workspace/.git/worktrees", "/workspace/.git/worktrees/side"], "rw")
+    assert found == own | side | pins
+    assert (root / ".git/hooks").is_dir(), "else one could be put there"
+    assert git_view(root, "rw", protect=False).mounts == ()
+
+
+def test_a_linked_worktree_sees_the_main_repository(tmp_path: Path) -> None:
+    main = repository(tmp_path / "main")
+    git("worktree", "add", "-q", str(tmp_path / "side"), cwd=main)
+    for mode, access in (("ro", "ro"), ("overlay", "ro"), ("rw", "rw")):
+        view = git_view(tmp_path / "side", mode)
+        found = targets(view)
+        assert found[OUTSIDE] == access
+        assert found["/workspace/.git"] == f"gitdir: {OUTSIDE}/worktrees/side\n"
+        assert next(each.source for each in view.mounts if each.target == OUTSIDE) == str(main / ".git")
+    assert found[f"{OUTSIDE}/config"] == found[f"{OUTSIDE}/hooks"] == "ro"
+
+
+def test_a_submodule_by_itself_finds_its_worktree(tmp_path: Path) -> None:
+    repository(tmp_path / "library")
+    main = repository(tmp_path / "main")
+    git("submodule", "--quiet", "add", str(tmp_path / "library"), "own", cwd=main)
+    found = targets(git_view(main / "own", "ro"))
+    assert found["/workspace/.git"] == f"gitdir: {OUTSIDE}\n"
+    assert 'worktree = "/workspace"' in found[f"{OUTSIDE}/config"]
+    whole = git_view(main, "ro")
+    assert (targets(whole), whole.worktrees) == ({}, ("/workspace", "/workspace/own"))
+    protected = targets(git_view(main, "rw"))
+    assert protected["/workspace/own/.git"] == protected["/workspace/.git/modules/own/config"] == "ro"
+    assert protected["/workspace/.git/modules"] == protected["/workspace/.git/modules/own"] == "rw"
+
+
+def test_worktrees_and_submodules_within_each_other(tmp_path: Path) -> None:
+    repository(tmp_path / "library")
+    main = repository(tmp_path / "main")
+    git("submodule", "--quiet", "add", str(tmp_path / "library"), "own", cwd=main)
+    git("commit", "-qm", "two", cwd=main)
+    git("worktree", "add", "-q", str(main / "inner"), cwd=main)
+    git("worktree", "add", "-q", str(tmp_path / "side"), cwd=main)
+    git("submodule", "--quiet", "update", "--init", cwd=tmp_path / "side")
+    assert targets(git_view(main, "ro")) == {"/workspace/inner/.git": "gitdir: /workspace/.git/worktrees/inner\n"}
+    found = targets(git_view(tmp_path / "side", "ro"))
+    place = f"{OUTSIDE}/worktrees/side/modules/own"
+    assert found["/workspace/own/.git"] == f"gitdir: {place}\n"
+    assert 'worktree = "/workspace/own"' in found[f"{place}/config"]
+
+
+def test_secrets_are_not_seen_in_any_mode(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a")
+    nested = repository(root / "nested")
+    git("remote", "add", "origin", "https://ann:SECRET@example.org/x.git", cwd=root)
+    git("remote", "add", "origin", "https://SECRET@example.org/x.git", cwd=nested)
+    (root / ".git/credentials").write_text("https://ann:SECRET@example.org\n")
+    for mode in ("ro", "overlay", "rw"):
+        view = git_view(root, mode)
+        found = targets(view)
+        for config in (found["/workspace/.git/config"], found["/workspace/nested/.git/config"]):
+            assert "https://example.org/x.git" in config
+            assert "SECRET" not in config
+        assert next(each.source for each in view.mounts if each.target.endswith("credentials")) == "/dev/null"
+
+
+def test_settings_that_cannot_be_read_are_not_shown(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a")
+    (root / ".git/config").write_text('[remote "o"]\nurl = "https://u:SECRET@h\n')
+    view = git_view(root, "ro")
+    assert view.generated == (("/workspace/.git/config", ""),)
+    assert view.notes == ("'.git/config' can't be read, so it is empty: it has a quote without an end",)
+
+
+def test_what_does_not_work_is_said(tmp_path: Path) -> None:
+    git("init", "-q", "--bare", "bare.git", cwd=tmp_path)
+    assert git_view(tmp_path / "bare.git", "ro").notes == (
+        "a bare repository: it has no worktree, so `git status` fails",
+    )
+    assert targets(git_view(tmp_path / "bare.git", "rw"))["/workspace/hooks"] == "ro"
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    (folder / ".git").write_text("gitdir: /etc\n")
+    assert git_view(folder, "rw") == GitView(notes=("'.git' names a folder that is no git directory",))
+    root = repository(tmp_path / "a")
+    (root / ".git/hooks").rename(tmp_path / "hooks")
+    (root / ".git/hooks").symlink_to(tmp_path / "hooks")
+    assert git_view(root, "rw").notes == ("'.git/hooks' is a link, and so not protected",)
+    assert git_view(tmp_path / "nothing", "ro") == GitView()
+
+
+def test_more_repositories_than_can_be_looked_at_are_an_error(tmp_path: Path) -> None:
+    for number in range(101):
+        (tmp_path / f"n{number}" / ".git").mkdir(parents=True)
+    with pytest.raises(ConfigurationError, match="more than 100 git repositories"):
+        git_view(tmp_path, "ro")
+
+
+def test_many_worktrees_take_no_writes_at_all(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a")
+    for number in range(41):
+        (root / f".git/worktrees/w{number}").mkdir(parents=True)
+    found = targets(git_view(root, "rw"))
+    assert found["/workspace/.git/worktrees"] == "ro"
+    assert "/workspace/.git/worktrees/w1" not in found
