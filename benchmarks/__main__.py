@@ -65,7 +65,7 @@ class Row:
 
 def run() -> bool:
     """Measure and print; return whether every target is reached."""
-    print(_LAYOUT.format("median", "chorus-nb", "against", "", "ratio", "target", ""))
+    print_head()
     with sandbox() as ours, kernel() as theirs, engine() as docker:
         rows = [
             *(_cells(code, "ipykernel", 30, ours.cell, theirs.cell, 0.2, block=10) for code in _CELLS),
@@ -74,7 +74,7 @@ def run() -> bool:
             Row("cold start, answer", "create + start + wait `true`", 15, sandbox_cold_start, docker.bare_start, 1.6),
             Row("cold start, answer", "the same and its removal", 15, sandbox_cold_start, docker.bare_life),
         ]
-        reached = [_print(row) for row in rows]
+        reached = [print_row(row) for row in rows]
     return all(reached)
 
 
@@ -90,7 +90,13 @@ def _cells(
     return Row(f"cell `{code}`", against, rounds, lambda: ours(code), lambda: theirs(code), most_ratio, block=block)
 
 
-def _print(row: Row) -> bool:
+def print_head() -> None:
+    """Print the names of the columns."""
+    print(_LAYOUT.format("median", "chorus-nb", "against", "", "ratio", "target", ""))
+
+
+def print_row(row: Row) -> bool:
+    """Measure and print; return whether the targets are reached."""
     ours_s, theirs_s = row.measure()
     reached = row.meets(ours_s, theirs_s)
     verdict = ("reached" if reached else "MISSED") if row.target else ""

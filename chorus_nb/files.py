@@ -281,7 +281,7 @@ class SandboxFiles:
 def host_folders(session: Session) -> tuple[Path, ...]:
     """Return the folders of the host that the code of a session may write to."""
     repository = session.repository if session.config.repository.mode == "rw" else None
-    return (repository,) if repository else ()
+    return (*session.config.mounts.writable, *([repository] if repository else []))
 
 
 def _some(waiting: deque[tuple[str, str]]) -> builtins.list[tuple[str, str]]:

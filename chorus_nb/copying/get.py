@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -191,8 +192,8 @@ class _Getting:
 
     def _compare(self, items: list[Item], conflicts: list[str]) -> None:
         small = (item for item in items if item.size_bytes <= PIECE_BYTES)
-        for batch in ahead(partial(self._download.small, each) for each in batches(small)):
-            for item, content in batch:
+        with ahead(partial(self._download.small, each) for each in batches(small)) as contents:
+            for item, content in chain.from_iterable(contents):
                 self._settle(item, isinstance(content, bytes) and content == self._content(item), conflicts)
         for item in items:
             if item.size_bytes > PIECE_BYTES:
@@ -225,11 +226,11 @@ class _Getting:
         self._count_unchanged(progress)
         small = (item for item in files if item.size_bytes <= PIECE_BYTES)
         large = [item for item in files if item.size_bytes > PIECE_BYTES]
-        for batch in ahead(partial(self._download.small, each) for each in batches(small)):
-            for item, content in batch:
+        with ahead(partial(self._download.small, each) for each in batches(small)) as contents:
+            for item, content in chain.from_iterable(contents):
                 self.at = "/" + item.to
                 large += [] if writer.write(item, content) else [item]
-            progress.add(sum(item.size_bytes for item, _ in batch))
+                progress.add(item.size_bytes)
         for item in large:
             self.at = "/" + item.to
             writer.write_large(item, self._download, progress)

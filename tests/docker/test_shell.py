@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from conftest import make_spec, wait_until
@@ -361,9 +362,15 @@ def test_python_in_it_says_what_can_run(shell: Sandbox) -> None:
     assert run(shell, "echo usable").stdout == "usable\n"
 
 
-def test_files_in_it_say_why_not(shell: Sandbox) -> None:
-    with pytest.raises(SandboxFileError, match="no Python"):
-        shell.files.read("/etc/passwd")
+def test_files_in_it_say_why_not(shell: Sandbox, tmp_path: Path) -> None:
+    for ask in (
+        lambda: shell.files.read("/etc/passwd"),
+        lambda: shell.files.put(__file__, "/tmp/"),
+        lambda: shell.files.get("/etc/*", tmp_path),
+    ):
+        with pytest.raises(SandboxFileError, match="no Python") as caught:
+            ask()
+        assert "script" in caught.value.next_step
 
 
 def test_an_argument_with_a_null_byte_is_an_answer(shell: Sandbox) -> None:
