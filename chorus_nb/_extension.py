@@ -15,10 +15,10 @@ from .kernel_requests import KernelRequests
 from .magics import SandboxMagics
 from .manager import SessionManager
 from .panel.gauge import Gauge, warm_up
-from .reports import review_of
-from .review_commands import discard
 from .progress import use_bars
 from .progress_bar import NotebookBar
+from .reports import review_of
+from .review_commands import discard
 from .session import Session
 from .telemetry import ResourceSample
 

@@ -72,7 +72,7 @@ class SandboxFiles:
             A link is followed.
         data : bytes
         mode : int, optional
-            Permission bits; those of the file that is replaced when left out, or 0o644.
+            Permission bits; when left out those of the file that is replaced, or what ``umask`` leaves.
         modified_ns : int, optional
             Its time in nanoseconds since the epoch; now when left out.
         """

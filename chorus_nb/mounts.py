@@ -15,7 +15,7 @@ from .errors import ConfigurationError
 from .refusals import refuse_engine_sockets, refuse_folder
 from .selection import Selection, secret_on_the_way, select
 
-_SELECTING = ("include", "exclude", "respect_gitignore", "mount", "volume")
+_SELECTING, _MOUNTING = ("include", "exclude", "respect_gitignore"), ("mount", "volume")
 _NEXT = "Mount another folder."
 
 
@@ -63,7 +63,8 @@ def _selection(repository: Path | None, wanted: RepositoryMount) -> Selection | 
 
 
 def _refuse_asked(config: SandboxConfig, capabilities: EngineCapabilities) -> None:
-    if asked := [name for name in _SELECTING if config.option(name)]:
+    copied = config.repository.mode == "overlay"  # What is not to be seen is left out of the copy.
+    if asked := [name for name in (*_MOUNTING, *(() if copied else _SELECTING)) if config.option(name)]:
         raise ConfigurationError(
             f"{', '.join(asked)} can't be had of the {capabilities.name} engine, which mounts nothing.",
             next_step="Leave it out, or use a real engine.",

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import secrets
-import tarfile
+import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from .engines.base import OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Engine, Volume
 from .engines.owner import owner_alive, owner_label
 from .errors import EngineError, SandboxFileError, WorkingCopyError
 from .files import SandboxFiles
+from .git import OUTSIDE
 from .overlay_folder import OverlayFolder
 from .repository_archive import RepositoryArchive
+from .sanitize import printable_line
 from .volume_copy import VolumeCopy
 from .working_copy import WorkingCopy
 
@@ -27,12 +28,12 @@ class Place(ABC):
     Attributes
     ----------
     copy : WorkingCopy
-    grows : Path or None
-        The folder of the host that what the sandbox writes is added to, where there is one.
+    grows : tuple of Path
+        The folders of the host that what the sandbox writes is added to.
     """
 
     copy: WorkingCopy
-    grows: Path | None = None
+    grows: tuple[Path, ...] = ()
 
     @abstractmethod
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
@@ -50,19 +51,25 @@ class Place(ABC):
 class OverlayPlace(Place):
     """An overlay over the repository itself: nothing is copied but what the code writes to."""
 
-    def __init__(self, repository: Path) -> None:
-        self._folder = OverlayFolder.made_for(repository)
-        self.copy = self._folder.copy
-        self.grows = self._folder.upper
+    def __init__(self, *folders: Path) -> None:
+        """Make it of the repository, and of its git directory where that lies outside (``chorus_nb.git.with_git``)."""
+        self._folders = [OverlayFolder.made_for(folder) for folder in folders]
+        self.copy = self._folders[0].copy
+        self.grows = tuple(folder.upper for folder in self._folders)
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
-        return replace(spec, volumes=(*spec.volumes, self._folder.volume))
+        places = zip((WORKSPACE, OUTSIDE), self._folders, strict=False)
+        volumes = tuple(replace(folder.volume, target=place) for place, folder in places)
+        covered = {volume.target for volume in volumes}
+        mounts = tuple(mount for mount in spec.mounts if mount.target not in covered)
+        return replace(spec, mounts=mounts, volumes=(*spec.volumes, *volumes))
 
     def settle(self) -> None:
         pass  # What is in its folder is what was touched.
 
     def remove(self, engine: Engine) -> None:
-        self._folder.remove(engine)
+        for folder in self._folders:
+            folder.remove(engine)
 
 
 class _CopyPlace(Place):
@@ -105,7 +112,7 @@ class FolderPlace(_CopyPlace):
     ) -> None:
         archive = RepositoryArchive(repository, spec.user, hides)
         self._folder = OverlayFolder.made_for(repository)
-        self.grows = self._folder.upper
+        self.grows = (self._folder.upper,)
         with _explained(repository):
             _unpack(archive.pieces(), self._folder.upper)
         self.copy = VolumeCopy(repository, archive, files)
@@ -138,21 +145,16 @@ def _explained(repository: Path) -> Iterator[None]:
 
 
 def _unpack(pieces: Iterator[bytes], folder: Path) -> None:
-    """Unpack an archive of this package's own."""
-    with tarfile.open(fileobj=cast(BinaryIO, _Pieces(pieces)), mode="r|") as tar:
-        tar.extraction_filter = lambda member, _: member  # Of what is on this machine all may stay as it is.
-        tar.extractall(folder)  # noqa: S202
-
-
-class _Pieces:
-    """An archive that is made while it is read, as the file that :mod:`tarfile` wants."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        while len(self._rest) < size and (piece := next(self._pieces, b"")):
-            self._rest += piece
-        taken, self._rest = self._rest[:size], self._rest[size:]
-        return taken
+    """Unpack an archive of this package's own, with the system's tar(1)."""
+    command = ["tar", "-x", "-p", "--no-same-owner", "-C", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as tar:
+        assert tar.stdin is not None
+        with suppress(BrokenPipeError):
+            for piece in pieces:
+                tar.stdin.write(piece)
+        _, said = tar.communicate()
+    if tar.returncode:
+        raise WorkingCopyError(
+            f"The copy of the repository can't be unpacked: {printable_line(said.decode(errors='replace'))}.",
+            next_step="Free space in the folder for caches, or set XDG_CACHE_HOME to another.",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from .model import Body, Budget, ChangeKind, Difference, Line, Picture, Pictures, Version
+from .model import Body, Budget, ChangeKind, Difference, Line, LineKind, Picture, Pictures, Version
 from .notebooks import notebook_difference
 from .pictures import is_image, picture
 from .plain import count, visible
@@ -101,12 +101,14 @@ def _text(version: Version | None) -> Text | None:
 def _sizes(before: Version | None, after: Version | None) -> Body:
     large = any(version and version.size_bytes > MAX_BYTES for version in (before, after))
     fact = f"larger than {MAX_BYTES >> 20} MiB: size and digest" if large else "binary"
-    lines = []
-    for kind, version in (("removed", before), ("added", after)):
-        if version and version.kind == "file":
-            digest = version.digest or "too large for a digest"
-            lines.append(Line(kind, f"{count(version.size_bytes, 'byte')}, {digest}"))  # type: ignore[arg-type]
-    return Body(tuple(lines), facts=(fact,) if lines else ())
+    lines = (*_size("removed", before), *_size("added", after))
+    return Body(lines, facts=(fact,) if lines else ())
+
+
+def _size(kind: LineKind, version: Version | None) -> tuple[Line, ...]:
+    if version is None or version.kind != "file":
+        return ()
+    return (Line(kind, f"{count(version.size_bytes, 'byte')}, {version.digest or 'too large for a digest'}"),)
 
 
 def _pictures(old_path: str, before: Version | None, path: str, after: Version | None, budget: Budget) -> Pictures:

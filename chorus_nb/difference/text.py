@@ -6,9 +6,10 @@ import codecs
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from .lines import CONTEXT_LINES, Region, changed_regions, hunks
-from .model import Body, Budget, Line
+from .model import Body, Budget, Line, LineKind
 from .plain import count, visible
 
 MAX_BYTES = 2**20
@@ -122,13 +123,16 @@ class _Shown:
     def _changed(self, region: Region) -> Iterator[Line]:
         removed = self.old[region.old_start : region.old_end]
         added = self.new[region.new_start : region.new_end]
-        for kind, lines, others in (("removed", removed, added), ("added", added, removed)):
-            for number, line in enumerate(lines):
-                yield from self._line(kind, line, others[number] if number < len(others) else "")
+        yield from self._side("removed", removed, added)
+        yield from self._side("added", added, removed)
 
-    def _line(self, kind: str, line: str, other: str) -> Iterator[Line]:
+    def _side(self, kind: LineKind, lines: Sequence[str], others: Sequence[str]) -> Iterator[Line]:
+        for line, other in zip_longest(lines, others[: len(lines)], fillvalue=""):
+            yield from self._line(kind, line, other)
+
+    def _line(self, kind: LineKind, line: str, other: str) -> Iterator[Line]:
         text = line.removesuffix("\r\n" if self.hide_cr else "\n")
-        yield Line(kind, _cut(text, other))  # type: ignore[arg-type]
+        yield Line(kind, _cut(text, other))
         if not line.endswith("\n"):
             yield _NO_NEWLINE
 

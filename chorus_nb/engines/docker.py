@@ -171,7 +171,8 @@ class DockerEngine(Engine):
         self, name: str, labels: Mapping[str, str], user: str, image: ResolvedImage, archive: Iterable[bytes]
     ) -> None:
         with self.translated("make a volume"):
-            fill_volume(self.client, image.reference, name, labels, user, archive)
+            podman = self.dialect is not DOCKER
+            fill_volume(self.client, image.reference, name, labels, user, archive, podman=podman)
 
     def remove_volume(self, name: str) -> None:
         with self.translated("remove a volume"), gone_is_fine():

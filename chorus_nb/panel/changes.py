@@ -53,12 +53,7 @@ class ChangesPanel:
         Gets what the page is to show, by session.
     """
 
-    def __init__(
-        self,
-        review_of: ReviewOf,
-        discard: Discard,
-        publish: Callable[[State], None],
-    ) -> None:
+    def __init__(self, review_of: ReviewOf, discard: Discard, publish: Callable[[State], None]) -> None:
         self._review_of = review_of
         self._discard = discard
         self._publish = publish
@@ -123,7 +118,10 @@ class ChangesPanel:
 
     def _difference(self, name: str, change: Change) -> dict[str, Any]:
         try:
-            return as_json(Differences(self._review_of(name)).of(change))
+            review = self._review_of(name)
+            shown = as_json(Differences(review).of(change))
+            review.shown([change], [change.path])
+            return shown
         except Exception as error:
             return {"heading": line(change), "remarks": "", "warning": printable(error, 400)}
 
@@ -141,11 +139,8 @@ class ChangesPanel:
 
     def _look(self, name: str, done: str) -> None:
         try:
-            review = self._review_of(name)
-            changes = review.changes()
-            # What is listed is what a button is pressed for: what changes after it is not applied unseen.
-            review.shown(changes)
-            looked = _Looked(without_containing(changes), done=done)
+            # A list shows names. That a file's content has been seen is noted where its difference is shown.
+            looked = _Looked(without_containing(self._review_of(name).changes()), done=done)
         except Exception as error:
             looked = _Looked(problem=printable(error, 400), done=done)
         with self._lock:

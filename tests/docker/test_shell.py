@@ -121,7 +121,10 @@ def test_a_script_sees_the_same_beside_python_and_without(
     result = run(either, script)
     assert result.exit_code in ((-9, 137) if exit_code is None else (exit_code,))
     assert (result.stdout, result.stderr) == (stdout, stderr)
-    assert result.duration_s < 1.9  # The engine waits two seconds for who holds a stream.
+    tries = 1
+    while result.duration_s >= 1.9:  # The engine waits two seconds for who holds a stream; a busy machine for anything.
+        result, tries = run(either, script), tries + 1
+        assert tries <= 3
 
 
 def test_a_script_has_the_variables_of_its_session(shell: Sandbox) -> None:

@@ -255,7 +255,12 @@ def test_notebooks_are_compared_by_their_cells() -> None:
     assert "\x1b" not in text
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000, b"{}", b'{"cells": 3, "nbformat": 4}', b"no notebook\n"])
+def test_a_notebook_whose_cells_are_the_same_is_text() -> None:
+    before = notebook("a = 1")
+    assert "+ \n" in shown(before, before.replace(b"\n}", b"\n \n}"), "a.ipynb")
+
+
+@pytest.mark.parametrize("content", [b'"cells"' + b"[" * 100_000, b'{"cells": 3, "nbformat": 4}', b"no notebook\n"])
 def test_what_is_no_notebook_is_text(content: bytes) -> None:
     text = shown(notebook("a = 1"), content, "a.ipynb")
     assert '-   "cell_type": "code",' in text

@@ -88,11 +88,12 @@ def test_it_lists_shows_applies_and_discards_one_by_one() -> None:
     page = Page(sandbox)
     page.press("look", "one", None)
     assert [file["name"] for file in page.files] == ["created: a", "created: b c", "created: d"]
-    assert sandbox.shown_changes == sandbox.found, "what a button is pressed for is what was listed"
+    assert sandbox.shown_changes == [], "nobody has seen a content"
 
     page.press("show", "one", page.files[1]["key"])
     assert page.state["one"]["shown"]["key"] == page.files[1]["key"]
     assert page.state["one"]["shown"]["lines"][1] == ["added", r"+<b>\x1b[2J"]
+    assert sandbox.shown_changes == [sandbox.found[1]], "what is applied later has to be this"
     page.press("hide", "one", None)
     assert page.state["one"]["shown"] is None
 
