@@ -1,8 +1,8 @@
 """Files in and out against ``docker cp``: one large, and many small ones. Run it as ``python -m benchmarks.files``.
 
 Ours go to a repository that is mounted with ``rw``, theirs into the container's own layer: both are on the host's disk.
-Each round starts from nothing. Needs a Docker Engine, the ``docker`` command, and three times the bytes of the large
-file on disk.
+The sandbox has memory for the page cache, which counts towards its limit. Each round starts from nothing. Needs a
+Docker Engine, the ``docker`` command, and three times the bytes of the large file on disk.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def run() -> None:
         (folder / "repository").mkdir()
         sources = zip(_make_sources(folder), ("1 GiB", f"{FILES} files"), strict=True)
         print_head()
-        with Sandbox(repo="rw", repo_path=folder / "repository") as sandbox:
+        with Sandbox(repo="rw", repo_path=folder / "repository", memory="3g") as sandbox:
             for source, what in sources:
                 for row in _rows(_Ours(sandbox, folder), _Theirs(container_id, folder), source, what):
                     print_row(row)

@@ -26,6 +26,7 @@ _LISTED_AT_ONCE = 4000
 _FOLDERS_AT_ONCE = 256
 _PATHS_CHARS = 2**20
 _REMOVED_AT_ONCE = 20_000
+_MAX_REMOVALS = 1000
 _MAX_LIST_ENTRIES = 20_000
 
 
@@ -259,8 +260,10 @@ class SandboxFiles:
         """Remove a file, a link, or an empty folder; with ``recursive`` a folder and all that is in it."""
         content = {"path": path, "recursive": recursive, "max_entries": _REMOVED_AT_ONCE}
         try:
-            while self.requests.ask("remove", path, content).content.get("done") is False:
-                pass
+            for _ in range(_MAX_REMOVALS):
+                if self.requests.ask("remove", path, content).content.get("done") is not False:
+                    return
+            raise refusal(self._session.name, path, "something goes on writing there")
         except SandboxFileError as error:
             if not missing_ok or error.errno not in NOT_THERE:
                 raise

@@ -92,7 +92,9 @@ def push(session: Session, values: Mapping[str, Any], *, shown: bool = False) ->
         sending = _Sending(tree, encoder.buffers, progress)
         outcome = session.transfer(Request("push_request", asked), sending)
     if sending.error:
-        raise VariableError(f"A value could not be read: {sending.error}") from sending.error
+        raise VariableError(
+            f"A value could not be read: {sending.error}", next_step="Nothing was copied; try a copy of the value."
+        ) from sending.error
     _raise_for(outcome, session)
 
 

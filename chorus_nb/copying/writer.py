@@ -9,7 +9,7 @@ import stat
 from contextlib import suppress
 
 from ..file_requests import PIECE_BYTES
-from ..host_tree import HostTree
+from ..host_tree import HostTree, parents
 from ..progress import Progress
 from ..sanitize import printable_line
 from .download import MAX_UNSIZED_BYTES, Content, Download, Refused, Unsized
@@ -39,7 +39,7 @@ class HostWriter:
         self._overwrite = overwrite
         self._made: set[tuple[int, int]] = set()
         """Device and inode of what was made: where the file system takes two names for one, the first stays."""
-        self._without: list[str] = []
+        self._without: set[str] = set()
         self._umask = os.umask(0o077)
         os.umask(self._umask)
 
@@ -67,10 +67,10 @@ class HostWriter:
 
     def _leave_out(self, item: Item, reason: str) -> None:
         self._done.skip(item.source, reason)
-        self._without.append(item.to + "/")
+        self._without.add(item.to)
 
     def _is_left_out(self, item: Item) -> bool:
-        return any(item.to.startswith(prefix) for prefix in self._without)
+        return bool(self._without) and any(folder in self._without for folder in parents(item.to))
 
     def settle(self, item: Item) -> None:
         """Give a folder its permissions and time, once it is full."""

@@ -189,6 +189,29 @@ def test_a_file_without_end_that_says_it_is_empty_is_refused(sandbox: Sandbox, a
     assert all_below(tmp_path) == {"back"}
 
 
+def test_files_that_say_they_are_empty_count_with_what_they_have(
+    sandbox: Sandbox, agent: Agent, tmp_path: Path
+) -> None:
+    entries = [{**ENTRY, "path": f"{number:03}", "size_bytes": 0} for number in range(100)]
+    agent.answers["scan"] = lambda _: ({"results": [listed(*entries)]}, [])
+    agent.answers["read_many"] = lambda request: (
+        {"results": [{"size_bytes": 2**15}] * len(request.content["files"])},
+        [bytes(2**15 * len(request.content["files"]))],
+    )
+    with pytest.raises(TransferError, match="more than 1 MiB"):
+        sandbox.files.get("d", tmp_path / "back", max_bytes=2**20)
+    assert len(all_below(tmp_path)) < 40
+
+
+def test_what_never_ends_is_given_up(sandbox: Sandbox, agent: Agent) -> None:
+    agent.answers["remove"] = lambda _: ({"done": False}, [])
+    with pytest.raises(SandboxFileError, match="goes on writing"):
+        sandbox.files.remove("d", recursive=True)
+    agent.answers["stat"] = lambda _: ({"entry": {**ENTRY, "size_bytes": 2**62}}, [])
+    with pytest.raises(SandboxFileError, match="too large"):
+        sandbox.files.digest("x")
+
+
 def test_what_is_too_large_is_not_begun(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:
     large(agent, size=2**62)
     with pytest.raises(TransferError, match="more than 16 GiB"):
