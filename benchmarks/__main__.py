@@ -67,7 +67,7 @@ class Row:
 
 def run() -> bool:
     """Measure and print; return whether every target is reached."""
-    print(_LAYOUT.format("median", "chorus-nb", "against", "", "ratio", "target", ""))
+    print_head()
     with (
         sandbox() as ours,
         kernel() as theirs,
@@ -86,7 +86,7 @@ def run() -> bool:
             Row("diff, 1,000 changed", "git status, 100,000 files", 5, edits.diff, edits.git_status),
             Row("diff and apply them", "git status, 100,000 files", 5, edits.apply, edits.git_status),
         ]
-        reached = [_print(row) for row in rows]
+        reached = [print_row(row) for row in rows]
     return all(reached)
 
 
@@ -102,7 +102,13 @@ def _cells(
     return Row(f"cell `{code}`", against, rounds, lambda: ours(code), lambda: theirs(code), most_ratio, block=block)
 
 
-def _print(row: Row) -> bool:
+def print_head() -> None:
+    """Print the names of the columns."""
+    print(_LAYOUT.format("median", "chorus-nb", "against", "", "ratio", "target", ""))
+
+
+def print_row(row: Row) -> bool:
+    """Measure and print; return whether the targets are reached."""
     ours_s, theirs_s = row.measure()
     reached = row.meets(ours_s, theirs_s)
     verdict = ("reached" if reached else "MISSED") if row.target else ""

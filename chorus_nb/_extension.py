@@ -15,6 +15,8 @@ from .kernel_requests import KernelRequests
 from .magics import SandboxMagics
 from .manager import SessionManager
 from .panel.gauge import Gauge, warm_up
+from .progress import use_bars
+from .progress_bar import NotebookBar
 from .reports import review_of
 from .review_commands import discard
 from .session import Session
@@ -38,6 +40,8 @@ def load(shell: Any) -> None:
 
 def attach(shell: Any, manager: SessionManager) -> SandboxMagics:
     """Put the magics of these sessions, and all that belongs to them, into a shell."""
+    if getattr(shell, "kernel", None) is not None:
+        use_bars(NotebookBar)
     magics = SandboxMagics(shell, manager, make_strip, lambda: show_panel(manager))
     shell.register_magics(magics)
     magics.mode.install()
@@ -54,6 +58,7 @@ def unload(shell: Any) -> None:
     """End every session and take the magics out again."""
     manager: SessionManager | None = shell.__dict__.pop(_LOADED, None)
     if manager:
+        use_bars(None)
         shell.__dict__.pop(_MODE).uninstall()
         shell.__dict__.pop(_REQUESTS).uninstall()
         manager.close_all()

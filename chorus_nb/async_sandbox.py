@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, BinaryIO, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from .asking import InputHandler
 from .config import SandboxConfig
@@ -101,6 +101,35 @@ def _stoppable(
     return call
 
 
+class AsyncSandboxFile:
+    """A file of a sandbox as a stream, closed when its ``async with`` block ends."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    async def read(self, size: int = -1) -> bytes:
+        """Return so many bytes, or all there are."""
+        return await _see_through(partial(self._file.read, size))
+
+    async def write(self, data: bytes) -> int:
+        """Write all of it."""
+        return await _see_through(partial(self._file.write, data))
+
+    async def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a position."""
+        return await _see_through(partial(self._file.seek, offset, whence))
+
+    async def close(self) -> None:
+        """Have a file that is written be there."""
+        await _see_through(self._file.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await _see_through(partial(self._file.__exit__, *error))
+
+
 class AsyncSandboxFiles:
     """The files of one sandbox, as :class:`chorus_nb.files.SandboxFiles`."""
 
@@ -122,7 +151,11 @@ class AsyncSandboxFiles:
     chmod = _awaitable(SandboxFiles.chmod)
     rename = _awaitable(SandboxFiles.rename)
     symlink = _awaitable(SandboxFiles.symlink)
-    open = _awaitable(SandboxFiles.open)
+
+    async def open(self, path: str, mode: Literal["rb", "wb"] = "rb") -> AsyncSandboxFile:
+        """Open a regular file as a stream, as :meth:`chorus_nb.files.SandboxFiles.open`."""
+        await self._start()
+        return AsyncSandboxFile(await _see_through(partial(self._wrapped.open, path, mode)))
 
 
 class AsyncSandbox:

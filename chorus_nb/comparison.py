@@ -131,7 +131,7 @@ class _Comparison:
             self._kept.update(parents(path))
         if hidden:
             # What is mounted over a path has an empty file or a folder to be mounted on.
-            if entry.state and entry.state.kind != "directory" and entry.state.size_bytes:
+            if folder is None and entry.state and entry.state.kind != "directory" and entry.state.size_bytes:
                 self._found.append(Change("created", path, None, entry.state, refusal=_HIDDEN))
         elif folder is not None:
             if change := self._compared(entry, with_digest=False):

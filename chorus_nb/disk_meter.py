@@ -32,8 +32,8 @@ class DiskMeter:
         Started.
     folders : sequence of Path
         Folders, and files, of the host that it may write to.
-    upper : Path or None
-        The folder that its overlay of the repository writes to, if there is one.
+    uppers : sequence of Path
+        The folders that its overlays of the repository write to.
     layer : bool
         Whether the image's file system takes writes.
 
@@ -44,11 +44,11 @@ class DiskMeter:
     """
 
     def __init__(
-        self, container: Container, folders: Sequence[Path], *, layer: bool, upper: Path | None = None
+        self, container: Container, folders: Sequence[Path], *, layer: bool, uppers: Sequence[Path] = ()
     ) -> None:
         self._container = container
         self._folders = [each for each in folders if not any(other in each.parents for other in folders)]
-        self._upper = upper
+        self._uppers = uppers
         self._layer = layer
         self._before_bytes, self._hidden_before = self._measure()
         # What the engine keeps to its limit is measured all the same: btrfs lets go of a quota once it has lost count,
@@ -58,20 +58,20 @@ class DiskMeter:
 
     @classmethod
     def of(
-        cls, config: SandboxConfig, container: Container, repository: Path | None, upper: Path | None = None
+        cls, config: SandboxConfig, container: Container, repository: Sequence[Path], uppers: Sequence[Path] = ()
     ) -> DiskMeter | None:
         """Return the meter of a sandbox; None where it has nothing on disk to write to."""
         layer = not config.security.read_only_root
         folders = [path.resolve() for path in config.mounts.writable]
-        if repository and config.repository.mode == "rw":
-            folders.append(repository)
-        return cls(container, folders, layer=layer, upper=upper) if layer or folders or upper else None
+        if config.repository.mode == "rw":
+            folders += repository
+        return cls(container, folders, layer=layer, uppers=uppers) if layer or folders or uppers else None
 
     def added_bytes(self) -> int:
         """Return what the sandbox has added. Raises ``EngineError`` where the engine can't say."""
         added = self._container.layer_bytes() if self._layer else 0
-        if self._upper:
-            upper_bytes, hidden = folder_bytes(self._upper)
+        for upper in self._uppers:
+            upper_bytes, hidden = folder_bytes(upper)
             if hidden:
                 return HIDDEN_BYTES
             added += upper_bytes

@@ -229,7 +229,8 @@ def _overlays(mounts: list[MountPoint], spec: ContainerSpec) -> Iterator[Control
             mount = mount_at(mounts, volume.target)
             found = mount if mount and mount.path == volume.target else None
             writable = found is not None and found.kind == "overlay" and not found.read_only
-            yield Control("repository", "overlay", found.kind if found else "none", writable)
+            name = "repository" if volume.target == WORKSPACE else f"overlay {volume.target}"
+            yield Control(name, "overlay", found.kind if found else "none", writable)
 
 
 def _paths(mounts: list[MountPoint], found: LocksReport, spec: ContainerSpec, own_kernel: bool) -> Iterator[Control]:

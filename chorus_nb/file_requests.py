@@ -20,6 +20,7 @@ PIECE_BYTES = 2**22
 
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 _DIGEST_BYTES = 2**26
+_MAX_DIGEST_BYTES = 2**40
 _TRIES = 5
 """How often is asked for a piece of a file where its process is ended meanwhile: twice is as good as once."""
 
@@ -67,6 +68,8 @@ class FileRequests:
 
     def digest(self, path: str, end: int) -> str:
         """Return the SHA-256 of the first ``end`` bytes of a file, or of all where it has fewer: the sandbox's word."""
+        if end > _MAX_DIGEST_BYTES:
+            raise refusal(self.session.name, path, "it is too large for a digest")
         content = {"path": path, "id": secrets.token_hex(8), "end": end, "size": _DIGEST_BYTES}
         for _ in range(_TRIES + 2 * (end // _DIGEST_BYTES)):
             reply = self.ask("digest", path, content).content

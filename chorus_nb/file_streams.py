@@ -60,7 +60,7 @@ class Part:
     requests : FileRequests
     path : str
     mode : int, optional
-        Permission bits; those of the file that is replaced when left out, or 0o644.
+        Permission bits; when left out those of the file that is replaced, or what ``umask`` leaves.
     modified_ns : int, optional
         Its time in nanoseconds since the epoch; now when left out.
     """

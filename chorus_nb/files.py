@@ -26,6 +26,7 @@ _LISTED_AT_ONCE = 4000
 _FOLDERS_AT_ONCE = 256
 _PATHS_CHARS = 2**20
 _REMOVED_AT_ONCE = 20_000
+_MAX_REMOVALS = 1000
 _MAX_LIST_ENTRIES = 20_000
 
 
@@ -72,7 +73,7 @@ class SandboxFiles:
             A link is followed.
         data : bytes
         mode : int, optional
-            Permission bits; those of the file that is replaced when left out, or 0o644.
+            Permission bits; when left out those of the file that is replaced, or what ``umask`` leaves.
         modified_ns : int, optional
             Its time in nanoseconds since the epoch; now when left out.
         """
@@ -259,8 +260,10 @@ class SandboxFiles:
         """Remove a file, a link, or an empty folder; with ``recursive`` a folder and all that is in it."""
         content = {"path": path, "recursive": recursive, "max_entries": _REMOVED_AT_ONCE}
         try:
-            while self.requests.ask("remove", path, content).content.get("done") is False:
-                pass
+            for _ in range(_MAX_REMOVALS):
+                if self.requests.ask("remove", path, content).content.get("done") is not False:
+                    return
+            raise refusal(self._session.name, path, "something goes on writing there")
         except SandboxFileError as error:
             if not missing_ok or error.errno not in NOT_THERE:
                 raise
@@ -281,7 +284,7 @@ class SandboxFiles:
 def host_folders(session: Session) -> tuple[Path, ...]:
     """Return the folders of the host that the code of a session may write to."""
     repository = session.repository if session.config.repository.mode == "rw" else None
-    return (repository,) if repository else ()
+    return (*session.config.mounts.writable, *([repository] if repository else []))
 
 
 def _some(waiting: deque[tuple[str, str]]) -> builtins.list[tuple[str, str]]:

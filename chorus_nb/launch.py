@@ -56,7 +56,8 @@ def container_spec(
     if repository and capabilities.repository_mounts:
         view = git_view(repository, mode, config.git.protect).beside([*mounts, *volumes, *masks])
         refuse_engine_sockets((Path(mount.source) for mount in view.mounts), capabilities.host)
-        mounts += (*view.mounts, *mounted_for_git(view.generated))
+        if mode != "overlay" or capabilities.host.shares_files:  # Elsewhere there is a copy, which has none of it.
+            mounts += (*view.mounts, *mounted_for_git(view.generated))
     mode = "rw" if mode in ("ro", "none") and config.mounts.writable else mode
     user = config.security.user or _user(repository, mode, capabilities, image.world_readable)
     refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from .control import Control
-from .engines.base import WORKSPACE, ContainerSpec, Mask
+from .engines.base import GIT_DIRECTORY, WORKSPACE, ContainerSpec, Mask
 from .mountinfo import MountPoint, mount_at
 
 
@@ -42,7 +42,7 @@ def _mount(mounts: list[MountPoint], path: str, read_only: bool) -> Control:
 
 
 def _is_gits(path: str) -> bool:
-    return ".git" in path.split("/") or path.split("/")[1] == "workspace.git"
+    return ".git" in path.split("/") or path == GIT_DIRECTORY or path.startswith(f"{GIT_DIRECTORY}/")
 
 
 def _masks(mounts: list[MountPoint], spec: ContainerSpec, own_kernel: bool) -> Control:

@@ -92,7 +92,9 @@ def push(session: Session, values: Mapping[str, Any], *, shown: bool = False) ->
         sending = _Sending(tree, encoder.buffers, progress)
         outcome = session.transfer(Request("push_request", asked), sending)
     if sending.error:
-        raise VariableError(f"A value could not be read: {sending.error}") from sending.error
+        raise VariableError(
+            f"A value could not be read: {sending.error}", next_step="Nothing was copied; try a copy of the value."
+        ) from sending.error
     _raise_for(outcome, session)
 
 
@@ -112,6 +114,10 @@ def pull(session: Session, names: Iterable[str], *, shown: bool = False) -> dict
             raise DecodeError("other variables than were asked for")
     except CrossingError as error:
         raise _can_not_cross(error, "in the notebook") from None
+    except MemoryError:
+        raise VariableMemoryError(
+            f"The notebook does not have the memory for {', '.join(wanted)}.", next_step="Pull less at once."
+        ) from None
     except DecodeError as error:
         raise session.refuse_protocol(_forged(error)) from None
     return values

@@ -76,7 +76,8 @@ class TransferCommands:
 
 
 def _parsed(command: str, text: str) -> Namespace:
-    parser = MagicArgumentParser(f"%sandbox {command}", add_help=False, allow_abbrev=False)
+    parser = MagicArgumentParser(f"%sandbox {command}", add_help=False)
+    parser.allow_abbrev = False
     parser.add_argument("--session", default=DEFAULT_NAME)
     parser.add_argument("-q", "--quiet", action="store_true")
     if command == "get":

@@ -17,6 +17,7 @@ from .config.units import size_text
 from .disk_meter import DiskMeter
 from .engines.base import Container
 from .errors import ChorusError, DiskQuotaExceededError, EngineError, SessionIdleError, SessionLifetimeError
+from .git import with_git
 from .writable_view import WritableView
 
 WhyEnded = Callable[[bool], ChorusError]
@@ -77,9 +78,8 @@ class Watch:
         assert container is not None
         limited = self._limits.disk_bytes is not None
         watched = self._watched
-        self._meter = (
-            DiskMeter.of(watched.config, container, watched.repository, watched.view.grows) if limited else None
-        )
+        folders = with_git(watched.repository) if limited and watched.repository else ()
+        self._meter = DiskMeter.of(watched.config, container, folders, watched.view.grows) if limited else None
         self._started_s = self._used_s = self._looked_s = time.monotonic()
         self._look_took_s, self._told_bytes, self._is_first_since_told = 0.0, 0, False
         self._round = this_round = object()

@@ -11,6 +11,7 @@ from .config import SandboxConfig
 from .engines.base import WORKSPACE, ContainerSpec, Engine, EngineCapabilities
 from .errors import ConfigurationError, RepositoryNotFoundError, UnappliedChangesError, VolumeMountError
 from .files import SandboxFiles
+from .git import git_view, with_git
 from .host_tree import parents
 from .overlay_folder import views_folder, why_unfit
 from .repository import resolve_repository
@@ -54,9 +55,9 @@ class WritableView:
         return self._place.copy if self._place else None
 
     @property
-    def grows(self) -> Path | None:
-        """The folder of the host that grows as the sandbox writes, where there is one."""
-        return self._place.grows if self._place else None
+    def grows(self) -> tuple[Path, ...]:
+        """The folders of the host that grow as the sandbox writes."""
+        return self._place.grows if self._place else ()
 
     def put_into(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> ContainerSpec:
         """Return the container with the view in it; makes that at the first time. Raises ``ChorusError``."""
@@ -75,13 +76,14 @@ class WritableView:
         self.why_copied = self.why_copied or _why_no_overlay(spec, capabilities, repository)
         if self.why_copied:
             return VolumePlace(repository, self._engine, spec, self._files, self._hidden(repository))
-        return OverlayPlace(repository)
+        return OverlayPlace(*with_git(repository))
 
     def _hidden(self, repository: Path) -> Callable[[str], bool]:
-        """Return what tells the paths that a copy leaves out: what is masked, and where views are kept."""
+        """Return what tells the paths that a copy leaves out: what is masked, also of git, and where views are."""
         selection = select(repository, self._mount, whole_tree=True)
         views = os.path.relpath(views_folder().resolve(), repository)
-        return lambda path: path == views or selection.hides(path)
+        git = git_view(repository, self._mount.mode)
+        return lambda path: path == views or selection.hides(path) or git.hides(path)
 
     def use_copy(self, refusal: VolumeMountError) -> None:
         """Have the next start use a copy, as the kernel takes no overlay of these folders.
@@ -110,6 +112,8 @@ class WritableView:
 
     def has_changes(self) -> bool:
         """Whether a file in it is not as in the repository, as what was discarded is. Raises ``ChorusError``."""
+        if self._place is None or not self._place.readable:
+            return False
         try:
             return self.copy is not None and self._review_of(self.copy).has_changes()
         except RepositoryNotFoundError:

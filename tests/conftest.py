@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import re
 import shutil
@@ -34,6 +35,11 @@ hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_unconfigure() -> None:
+    """Spare the end of this process minutes: each of the hundreds of IPython shells looks through all memory then."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -45,6 +45,8 @@ FIGURES: dict[str, Any] = {
 SAMPLE = {**FIGURES, "time_s": 1.0, "memory_bytes": 2**20, "pids": 3}
 USAGE = {**FIGURES, "duration_s": 0.1, "pids_peak": 3}
 
+ENTRY = {"path": "x", "kind": "file", "size_bytes": 1, "mode": 0o644, "modified_ns": 0, "target": ""}
+
 GENUINE: Mapping[str, dict[str, Any]] = {
     "agent_info": REPORT,
     "worker_ready": {"implementation": "ipython"},
@@ -64,7 +66,12 @@ GENUINE: Mapping[str, dict[str, Any]] = {
     "command_reply": {"exit_code": 0, "killed": False},
     "complete_reply": {"status": "ok", "matches": ["x"], "cursor_start": 0, "cursor_end": 1, "metadata": {}},
     "inspect_reply": {"status": "ok", "found": True, "data": {"text/plain": "x"}, "metadata": {}},
-    "file_reply": {"status": "ok", "size_bytes": 1, "entries": []},
+    "file_reply": {
+        "status": "ok",
+        "size_bytes": 1,
+        "entry": ENTRY,
+        "results": [{"entries": [ENTRY], "more": False, "size_bytes": 0, "made": True}],
+    },
     "comm_open": {"comm_id": "c", "target_name": "jupyter.widget", "data": {"state": {}, "buffer_paths": []}},
     "comm_msg": {"comm_id": "c", "data": {"method": "update", "state": {}, "buffer_paths": []}},
     "comm_close": {"comm_id": "c", "data": {}},
@@ -147,7 +154,7 @@ def end_of(request: Message) -> bytes:
     """Return what ends a request in good order."""
     kind = request.msg_type.replace("_request", "_reply")
     figures = genuine("resource_usage", request.msg_id) if kind in ("execute_reply", "command_reply") else b""
-    known = {"file_read_reply": "file_reply", "file_list_reply": "file_reply"}.get(kind, kind)
+    known = "file_reply" if kind.startswith("file_") else kind
     reply = genuine(known, request.msg_id) if known in GENUINE else b""
     return figures + reply + (genuine("worker_ready") if known == "shutdown_reply" else b"")
 
@@ -163,6 +170,7 @@ class HostileStream(ByteStream):
         self.closed = False
         self.last_words: list[bytes] = []
         """What was on its way when the stream was closed."""
+        self._begun = False
         self._delay_s = delay_s
         self._attack = attack
         self._decoder = Decoder()
@@ -172,7 +180,8 @@ class HostileStream(ByteStream):
     def send(self, data: bytes | memoryview) -> None:
         if self.closed:
             raise ConnectionError("closed")
-        if bytes(data[:4]) == MAGIC:  # And not what makes an agent of an interpreter.
+        self._begun = self._begun or bytes(data[:4]) == MAGIC
+        if self._begun:  # And not what makes an agent of an interpreter.
             for request, _ in self._decoder.feed(bytes(data)):
                 self._outgoing.put(self._attack()(request))
                 if request.content.get("restart") is False:

@@ -1,7 +1,7 @@
 """NumPy arrays and scalars of every dtype but objects: dtype, shape and order in the tree, bytes in a buffer.
 
-A dtype is its ``str``, of a strict grammar, or parts: ``["struct", itemsize, [[name, offset, dtype], ...]]`` and
-``["array", dtype, shape]``. An extended precision float says its mantissa, too: the same name stands for other bits
+A dtype is its ``str``, of a strict grammar, or parts: ``["struct", itemsize, [[name, offset, dtype, title], ...]]``
+and ``["array", dtype, shape]``. An extended precision float says its mantissa, too: the same name stands for other bits
 elsewhere.
 """
 
@@ -46,7 +46,11 @@ def describe(dtype: Any, path: Path) -> Any:
     """Return a dtype as the tree has it. Raises :class:`CrossingError` for one with objects."""
     if dtype.names is not None:
         members = [(name, *dtype.fields[name]) for name in dtype.names]
-        return ["struct", dtype.itemsize, [[name, at, describe(kind, path)] for name, kind, at, *_ in members]]
+        return [
+            "struct",
+            dtype.itemsize,
+            [[name, at, describe(kind, path), *title] for name, kind, at, *title in members],
+        ]
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         return ["array", describe(base, path), list(shape)]
@@ -78,12 +82,13 @@ def dtype_of(description: Any, depth: int = 0) -> Any:
     itemsize, members = parts
     if kind != "struct" or len(of(list, members)) > _MAX_FIELDS:
         raise DecodeError("a dtype that is none")
-    names, offsets, kinds = zip(*(of(list, member) for member in members)) if members else ((), (), ())
+    fields = [[*of(list, member), None][:4] for member in members]
     return numpy.dtype(
         {
-            "names": all_of(str, list(names), len(names)),
-            "offsets": all_of(int, list(offsets), len(offsets)),
-            "formats": [dtype_of(each, depth + 1) for each in kinds],
+            "names": [of(str, name) for name, _, _, _ in fields],
+            "offsets": [of(int, offset) for _, offset, _, _ in fields],
+            "formats": [dtype_of(kind, depth + 1) for _, _, kind, _ in fields],
+            "titles": [title if title is None else of(str, title) for _, _, _, title in fields],
             "itemsize": of(int, itemsize),
         }
     )
@@ -142,7 +147,7 @@ def _refuse_overlap(encoder: Encoder, value: Any, path: Path) -> None:
     """Refuse arrays that share memory: what is written to one would no longer be seen in the other."""
     numpy = sys.modules["numpy"]
     root = value
-    while root.base is not None:
+    while getattr(root, "base", None) is not None:
         root = root.base
     before = encoder.roots.setdefault(id(root), [])
     for other, where in before:

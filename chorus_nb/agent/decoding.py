@@ -72,9 +72,9 @@ class Decoder:
         """Return the named values, once the bytes are in their places."""
         try:
             values = {name: self.decode(tree) for name, tree in self._trees.items()}
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            if isinstance(error, (DecodeError, CrossingError)):
-                raise
+        except (DecodeError, CrossingError, MemoryError):
+            raise
+        except Exception as error:  # Of any of the libraries that are given what was sent.
             raise DecodeError("%s: %s" % (type(error).__name__, error))
         if self._next != len(self.places):
             raise DecodeError("a buffer that belongs to nothing")

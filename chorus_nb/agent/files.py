@@ -112,7 +112,9 @@ def _mode_at(name: bytes, folder: Optional[int]) -> int:
     try:
         return stat.S_IMODE(os.stat(name, dir_fd=folder).st_mode)
     except FileNotFoundError:
-        return 0o644
+        umask = os.umask(0o077)  # To be read, it has to be set.
+        os.umask(umask)
+        return 0o666 & ~umask
 
 
 _MAX_DIGESTS = 16
@@ -170,7 +172,7 @@ def _mkdir(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
 def _make_folder(path: bytes, exist_ok: bool) -> None:
     with in_folder(path) as (folder, name):
         try:
-            os.mkdir(name, 0o755, dir_fd=folder)
+            os.mkdir(name, dir_fd=folder)
         except OSError:
             # Not only where it says that it exists: a folder of a file system that is read-only may be there as well.
             if not exist_ok or not _is_folder(name, folder):

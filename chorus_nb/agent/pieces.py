@@ -2,8 +2,8 @@
 
 First the tree (:mod:`values`), then the buffers, as one run of bytes that is cut anywhere. Messages:
 ``transfer_begin`` with ``tree_bytes`` and ``size_bytes``, of the tree and of the buffers, and ``transfer_data`` with a
-piece as its buffer. What goes into the sandbox has these sizes in its ``push_request``, and each piece is acknowledged by ``transfer_ack``:
-:data:`WINDOW` of them may be on their way, as nobody holds up the host for a worker that is slow.
+piece as its buffer. What goes into the sandbox has these sizes in its ``push_request``, and each piece is acknowledged
+by ``transfer_ack``: :data:`WINDOW` of them may be on their way, so that nothing piles up before a worker that is slow.
 """
 
 from typing import Any, Callable, Dict, List, Optional

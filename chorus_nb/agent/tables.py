@@ -93,7 +93,7 @@ def take(decoder: Decoder) -> Any:
     try:
         table = arrow.ipc.open_stream(arrow.py_buffer(data)).read_all()
         table.validate(full=True)
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, OSError, NotImplementedError) as error:
         raise DecodeError("an Arrow stream that is broken: %s" % error)
     # A row without a byte of its own, as of a table without columns, takes some once it is looked at.
     decoder.reserve(8 * table.num_rows)

@@ -15,7 +15,7 @@ A part that occurs twice in a value is sent once and occurs twice in the copy; a
 
 from typing import Any, Callable, NamedTuple, Tuple
 
-MAX_DEPTH = 200
+MAX_DEPTH = 100
 """Levels of lists within lists."""
 
 TREE_COST = 16

@@ -74,7 +74,7 @@ def encode(message: Message) -> bytes:
 
 
 def encode_parts(message: Message) -> List[Any]:
-    """Return the frame as :func:`encode` does, uncopied: what is before the buffers, then each of them."""
+    """Return the frame as :func:`encode` does; a large one uncopied: what is before the buffers, then each of them."""
     parts = {key: getattr(message, key) for key in _KEYS}
     try:
         body = _to_json(parts).encode("utf-8", "surrogatepass")
@@ -83,6 +83,8 @@ def encode_parts(message: Message) -> List[Any]:
     lengths = [len(buffer) for buffer in message.buffers]
     _check_bounds(len(body), lengths)
     head = _HEAD.pack(MAGIC, len(body), len(lengths)) + b"".join(map(_LENGTH.pack, lengths))
+    if sum(lengths) <= _LARGE_BYTES:
+        return [b"".join([head, body] + message.buffers)]
     return [head + body] + message.buffers
 
 

@@ -99,14 +99,15 @@ class Worker:
         signal.signal(signal.SIGINT, interrupts.handle)
         try:
             interrupts.begin()
+            variables = self._variables()  # Before an interrupt is heard: half a module is none.
             if self._inbox.has_interrupt_of(request.msg_id):
                 raise KeyboardInterrupt
             interrupts.code_begins()
-            reply = self._variables().answer(request)
+            reply = variables.answer(request)
             interrupts.end()
-        except KeyboardInterrupt:
+        except BaseException as error:  # What values are asked runs code of the user's, and raises what it likes.
             interrupts.end()
-            reply = {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
+            reply = {"status": "error", "ename": type(error).__name__, "evalue": ""}
         self._outbox.answer(request.msg_id, "execute_reply", reply)
 
     def _variables(self) -> Any:

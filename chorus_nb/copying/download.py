@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from .transfer import Item, ahead
 
 _UNSIZED_BYTES = 2**16
 """What is asked for of a file that says it has no bytes: those of ``/proc`` do."""
-_MAX_UNSIZED_BYTES = 2**26
+MAX_UNSIZED_BYTES = 2**26
 
 
 class Piece(NamedTuple):
@@ -74,13 +75,18 @@ class Download:
         """Return the SHA-256 of a file, or of its first bytes, by the sandbox's word."""
         return self._requests.digest(item.source, item.size_bytes if end is None else end)
 
-    def pieces(self, item: Item, start: int) -> Iterator[Piece]:
+    @contextmanager
+    def pieces(self, item: Item, start: int) -> Iterator[Iterator[Piece]]:
         """Yield a file from there on, in order: a few pieces of it are in memory at a time."""
-        holes = _Holes()
-        if item.size_bytes:
-            yield from ahead(self._calls(item, start, holes))
+        if not item.size_bytes:
+            yield self._to_its_end(item)
             return
-        for offset in range(0, _MAX_UNSIZED_BYTES, PIECE_BYTES):
+        with ahead(self._calls(item, start, _Holes())) as pieces:
+            yield pieces
+
+    def _to_its_end(self, item: Item) -> Iterator[Piece]:
+        holes = _Holes()
+        for offset in range(0, MAX_UNSIZED_BYTES, PIECE_BYTES):
             piece = self._piece(item, offset, PIECE_BYTES, holes)
             yield piece
             if piece.data is None or len(piece.data) < PIECE_BYTES:

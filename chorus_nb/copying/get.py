@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,20 +59,24 @@ def get(
     done = Transfer()
     items = _planned(files, sources, [join(base, name) for name in place.names], done)
     size = sum(item.size_bytes for item in items if item.kind == "file")
-    if size > max_bytes:
-        raise TransferError(
-            f"That is more than {readable_bytes(max_bytes)}.",
-            path=dst,
-            next_step="Copy a part of it, or raise max_bytes.",
-        )
+    _refuse_more(size, max_bytes, dst)
     with host_tree() as tree:
-        getting = _Getting(Download(files.requests), tree, items, done, overwrite)
+        getting = _Getting(Download(files.requests), tree, items, done, overwrite, max_bytes)
         with accounted(getting), Progress("get", size, shown) as progress:
             getting.check()
             getting.at = "/" + base
             if place.make:
                 make_folder(tree, base)
             return getting.run(progress)
+
+
+def _refuse_more(size_bytes: int, max_bytes: int, path: str) -> None:
+    if size_bytes > max_bytes:
+        raise TransferError(
+            f"That is more than {readable_bytes(max_bytes)}.",
+            path=path,
+            next_step="Copy a part of it, or raise max_bytes (--max-size).",
+        )
 
 
 # What is to be copied
@@ -157,12 +162,15 @@ class _Getting:
     done : Transfer
     """
 
-    def __init__(self, download: Download, tree: HostTree, items: list[Item], done: Transfer, overwrite: bool) -> None:
+    def __init__(
+        self, download: Download, tree: HostTree, items: list[Item], done: Transfer, overwrite: bool, max_bytes: int
+    ) -> None:
         self._download = download
         self._tree = tree
         self._items = items
         self.done = done
         self._overwrite = overwrite
+        self._max_bytes = max_bytes
         self._unchanged: set[str] = set()
         self.at = ""
 
@@ -191,8 +199,8 @@ class _Getting:
 
     def _compare(self, items: list[Item], conflicts: list[str]) -> None:
         small = (item for item in items if item.size_bytes <= PIECE_BYTES)
-        for batch in ahead(partial(self._download.small, each) for each in batches(small)):
-            for item, content in batch:
+        with ahead(partial(self._download.small, each) for each in batches(small)) as contents:
+            for item, content in chain.from_iterable(contents):
                 self._settle(item, isinstance(content, bytes) and content == self._content(item), conflicts)
         for item in items:
             if item.size_bytes > PIECE_BYTES:
@@ -225,17 +233,23 @@ class _Getting:
         self._count_unchanged(progress)
         small = (item for item in files if item.size_bytes <= PIECE_BYTES)
         large = [item for item in files if item.size_bytes > PIECE_BYTES]
-        for batch in ahead(partial(self._download.small, each) for each in batches(small)):
-            for item, content in batch:
+        with ahead(partial(self._download.small, each) for each in batches(small)) as contents:
+            for item, content in chain.from_iterable(contents):
                 self.at = "/" + item.to
                 large += [] if writer.write(item, content) else [item]
-            progress.add(sum(item.size_bytes for item, _ in batch))
+                self._refuse_more()
+                progress.add(item.size_bytes)
         for item in large:
             self.at = "/" + item.to
             writer.write_large(item, self._download, progress)
+            self._refuse_more()
         for item in reversed(made):
             writer.settle(item)
         return self.done
+
+    def _refuse_more(self) -> None:
+        """Raise where files that said they were empty have come to more than may come."""
+        _refuse_more(self.done.size_bytes, self._max_bytes, self.at)
 
     def _count_unchanged(self, progress: Progress) -> None:
         for item in self._items:

@@ -166,9 +166,10 @@ class _Putting:
         made = [item for item, was_made in zip(folders, self._make(folders), strict=True) if was_made]
         self.done.folders = len(made)
         small = (item for item in self.items if item.kind == "file" and item.size_bytes <= PIECE_BYTES)
-        for count, size in ahead(partial(self._write, *self._read(batch)) for batch in batches(small)):
-            self._count(count, size)
-            progress.add(size)
+        with ahead(partial(self._write, *self._read(batch)) for batch in batches(small)) as written:
+            for count, size in written:
+                self._count(count, size)
+                progress.add(size)
         for item in self.items:
             if item.kind == "file" and item.size_bytes > PIECE_BYTES:
                 self._put_large(item, progress)
@@ -243,8 +244,9 @@ class _Putting:
             with self._tree.open(self._paths[item.source]) as file:
                 part.write(0, os.pread(file.fileno(), PIECE_BYTES, 0))
                 progress.add(min(PIECE_BYTES, item.size_bytes))
-                for size in ahead(_pieces(file.fileno(), item.size_bytes, part)):
-                    progress.add(size)
+                with ahead(_pieces(file.fileno(), item.size_bytes, part)) as written:
+                    for size in written:
+                        progress.add(size)
                 if os.fstat(file.fileno()).st_size < item.size_bytes:
                     raise OSError(0, "it became smaller while it was copied")
             part.write(item.size_bytes, b"", item.size_bytes)

@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import NamedTuple, TypeVar
@@ -260,16 +261,21 @@ def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield batch
 
 
-def ahead(calls: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """Make calls on threads, a few at a time, and yield what they return in their order."""
+@contextmanager
+def ahead(calls: Iterable[Callable[[], T]]) -> Iterator[Iterator[T]]:
+    """Make calls on threads, a few at a time; yield what they return, in their order. None is under way afterwards."""
     pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="chorus-copy")
-    waiting: deque[Future[T]] = deque()
     try:
-        for call in calls:
-            waiting.append(pool.submit(call))
-            if len(waiting) == AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield _in_turn(pool, calls)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_turn(pool: ThreadPoolExecutor, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
+    waiting: deque[Future[T]] = deque()
+    for call in calls:
+        waiting.append(pool.submit(call))
+        if len(waiting) == AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

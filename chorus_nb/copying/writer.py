@@ -9,10 +9,10 @@ import stat
 from contextlib import suppress
 
 from ..file_requests import PIECE_BYTES
-from ..host_tree import HostTree
+from ..host_tree import HostTree, parents
 from ..progress import Progress
 from ..sanitize import printable_line
-from .download import Content, Download, Refused, Unsized
+from .download import MAX_UNSIZED_BYTES, Content, Download, Refused, Unsized
 from .host import NAME_ERRNOS
 from .transfer import Item, Transfer, readable_bytes
 
@@ -39,7 +39,7 @@ class HostWriter:
         self._overwrite = overwrite
         self._made: set[tuple[int, int]] = set()
         """Device and inode of what was made: where the file system takes two names for one, the first stays."""
-        self._without: list[str] = []
+        self._without: set[str] = set()
         self._umask = os.umask(0o077)
         os.umask(self._umask)
 
@@ -67,10 +67,10 @@ class HostWriter:
 
     def _leave_out(self, item: Item, reason: str) -> None:
         self._done.skip(item.source, reason)
-        self._without.append(item.to + "/")
+        self._without.add(item.to)
 
     def _is_left_out(self, item: Item) -> bool:
-        return any(item.to.startswith(prefix) for prefix in self._without)
+        return bool(self._without) and any(folder in self._without for folder in parents(item.to))
 
     def settle(self, item: Item) -> None:
         """Give a folder its permissions and time, once it is full."""
@@ -120,9 +120,9 @@ class HostWriter:
             start = self._start(fd, item, download)
             progress.add(start)
             size = self._fill(fd, item, download, start, progress)
-            if size < item.size_bytes:
+            if reason := _wrong_size(item, size):
                 os.unlink(part, dir_fd=folder)
-                self._done.skip(item.source, "it became smaller while it was copied")
+                self._done.skip(item.source, reason)
                 return
             os.ftruncate(fd, size)
             self._place(fd, part, folder, name, item, size)
@@ -147,15 +147,14 @@ class HostWriter:
 
     def _fill(self, fd: int, item: Item, download: Download, start: int, progress: Progress) -> int:
         end = start
-        for piece in download.pieces(item, start):
-            if piece.data is None:
-                end = piece.offset + piece.size_bytes
-            else:
-                _write_at(fd, piece.data, piece.offset)
-                end = piece.offset + len(piece.data)
-            progress.add(end - piece.offset)
-            if end < piece.offset + piece.size_bytes:
-                break
+        with download.pieces(item, start) as pieces:
+            for piece in pieces:
+                if piece.data is not None:
+                    _write_at(fd, piece.data, piece.offset)
+                end = piece.offset + (piece.size_bytes if piece.data is None else len(piece.data))
+                progress.add(end - piece.offset)
+                if end < piece.offset + piece.size_bytes:
+                    break
         return end
 
     def _interrupted(self, fd: int, part: str, folder: int, item: Item, error: BaseException) -> None:
@@ -200,6 +199,14 @@ class HostWriter:
         if _inode(found) in self._made:
             return "the host takes its name for that of another"
         return None if self._overwrite else "something else is in its place since"
+
+
+def _wrong_size(item: Item, size_bytes: int) -> str | None:
+    if size_bytes < item.size_bytes:
+        return "it became smaller while it was copied"
+    if not item.size_bytes and size_bytes >= MAX_UNSIZED_BYTES:
+        return f"it says that it has no size, and has more than {readable_bytes(MAX_UNSIZED_BYTES)}"
+    return None
 
 
 def _inode(found: os.stat_result) -> tuple[int, int]:

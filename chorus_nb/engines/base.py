@@ -25,6 +25,9 @@ from ..config import NetworkPolicy, ResourceLimits, SecurityPolicy
 WORKSPACE = "/workspace"
 """Where the repository is mounted, and the working directory of every cell."""
 
+GIT_DIRECTORY = "/workspace.git"
+"""Where the repository's git directory is mounted, where that lies outside of the repository's folder."""
+
 HOME = "/home/sandbox"
 """The home folder of the code in the sandbox: a tmpfs."""
 

@@ -52,13 +52,15 @@ def fill_volume(
     name: str,
     labels: Mapping[str, str],
     user: str,
-    archive: Iterable[bytes],
+    archive: Iterable[bytes] | None = None,
+    mode: int = 0o755,
     *,
     podman: bool,
 ) -> None:
     """Make a named volume and unpack an archive into it, by way of a container that is never started.
 
-    Not in the container of the session, as engines take nothing into a file system that is read-only.
+    Its root is ``user``'s, with the permissions ``mode``. Not in the container of the session, as engines take nothing
+    into a file system that is read-only.
     """
     # Podman is told whose it is (podman-volume-create(1)), and does not take that from an archive.
     options = {"o": "uid={},gid={}".format(*user.split(":"))} if podman else {}
@@ -67,16 +69,17 @@ def fill_volume(
         # In a folder of the root: an archive's own top sets no owner, a folder in it does, also of what is mounted.
         mount = {"Type": "volume", "Source": name, "Target": _TOP, "VolumeOptions": {"NoCopy": True}}
         with _never_started(client, image, [mount]) as container:
-            client.put_archive(container, "/", _owned_top(user))
-            client.put_archive(container, _TOP, archive)
+            client.put_archive(container, "/", _owned_top(user, mode))
+            if archive is not None:
+                client.put_archive(container, _TOP, iter(archive))
     except BaseException:
         client.remove_volume(name)
         raise
 
 
-def _owned_top(user: str) -> bytes:
+def _owned_top(user: str, mode: int) -> bytes:
     top = tarfile.TarInfo(_TOP.strip("/"))
-    top.type, top.mode = tarfile.DIRTYPE, 0o755
+    top.type, top.mode = tarfile.DIRTYPE, mode
     top.uid, top.gid = map(int, user.split(":"))
     return top.tobuf() + bytes(2 * tarfile.BLOCKSIZE)
 

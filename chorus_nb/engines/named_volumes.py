@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import secrets
-import tarfile
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -12,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError
 from .base import OWNER_LABEL, VOLUME_LABEL, VOLUME_PREFIX, ContainerSpec
 from .dialect import DOCKER
-from .docker_calls import again_if_away
-from .owner import owner_label
+from .docker_volumes import fill_volume
 
 if TYPE_CHECKING:
     from .docker import DockerEngine
@@ -75,42 +71,9 @@ def _inspect(engine: DockerEngine, name: str) -> Mapping[str, Any] | None:
 
 
 def _make(engine: DockerEngine, name: str, spec: ContainerSpec) -> None:
-    client = engine.client
-    client.create_volume(name, labels={VOLUME_LABEL: name.removeprefix(VOLUME_PREFIX)})
-    if engine.dialect is not DOCKER:
-        return  # Podman gives one to the user of the first container that it is mounted into.
-    try:
-        _give(client, name, spec)
-    except BaseException:
-        client.remove_volume(name)
-        raise
+    """Make one, whose root takes whoever comes: the sandbox of another notebook may run as another user.
 
-
-def _give(client: Any, name: str, spec: ContainerSpec) -> None:
-    """Have the engine unpack a folder onto the volume's own, by way of a container that never starts.
-
-    A new volume is root's, and nobody else could write there. Its folder takes whoever comes: another notebook's
-    sandbox may run as another user, and nobody gets there but through the engine.
+    Nobody gets there but through the engine. Podman leaves it to the first user alone.
     """
-    body = {
-        "Image": spec.image.reference,
-        "Cmd": ["none"],
-        "Labels": {OWNER_LABEL: owner_label()},
-        "HostConfig": {"NetworkMode": "none", "Mounts": [{"Type": "volume", "Source": name, "Target": f"/{_PLACE}"}]},
-    }
-    made = again_if_away(
-        lambda: client.create_container_from_config(body, name=f"chorus-nb-{secrets.token_hex(8)}")["Id"]
-    )
-    try:
-        client.put_archive(made, "/", _folder(*map(int, spec.user.split(":"))))
-    finally:
-        client.remove_container(made, force=True)
-
-
-def _folder(uid: int, gid: int) -> bytes:
-    entry = tarfile.TarInfo(_PLACE)
-    entry.type, entry.uid, entry.gid, entry.mode = tarfile.DIRTYPE, uid, gid, 0o777
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.addfile(entry)
-    return buffer.getvalue()
+    labels, podman = {VOLUME_LABEL: name.removeprefix(VOLUME_PREFIX)}, engine.dialect is not DOCKER
+    fill_volume(engine.client, spec.image.reference, name, labels, spec.user, mode=0o777, podman=podman)

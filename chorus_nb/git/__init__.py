@@ -7,7 +7,7 @@ from .credentials import SERVICE_HOST, Credentials, credentials_for
 from .directory import GitDirectory, NoGitDirectoryError, git_directory
 from .files import mounted
 from .settings import git_variables
-from .view import OUTSIDE, GitView, git_view
+from .view import OUTSIDE, GitView, git_view, with_git
 
 __all__ = [
     "OUTSIDE",
@@ -21,4 +21,5 @@ __all__ = [
     "git_variables",
     "git_view",
     "mounted",
+    "with_git",
 ]

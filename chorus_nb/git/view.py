@@ -18,13 +18,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..engines.base import WORKSPACE, Mask, Mount, Volume
+from ..engines.base import GIT_DIRECTORY, WORKSPACE, Mask, Mount, Volume
 from ..errors import ConfigurationError
 from .config_file import GitConfigError, Setting, format_config, parse_config, without_secrets
 from .directory import GitDirectory, NoGitDirectoryError, git_directory, is_git_directory, read_text, worktrees_below
 
-OUTSIDE = "/workspace.git"
-"""Where a git directory is that lies outside of the repository's folder."""
+OUTSIDE = GIT_DIRECTORY
 
 _MAX_FOLDERS = 20_000
 """How many folders of the repository are looked at for others in it."""
@@ -76,6 +75,18 @@ class GitView:
             generated=tuple(file for file in self.generated if is_seen(file[0])),
             worktrees=tuple(filter(is_seen, self.worktrees)),
         )
+
+    def hides(self, path: str) -> bool:
+        """Whether something lies over a file of the repository, by its path in there: a copy leaves it out."""
+        place = f"{WORKSPACE}/{path}"
+        masked = (mount.target for mount in self.mounts if mount.source == _NOTHING)
+        return place in masked or any(place == target for target, _ in self.generated)
+
+
+def with_git(root: Path) -> tuple[Path, ...]:
+    """Return a repository's folder, and its git directory where that lies outside of it and is mounted as well."""
+    outside = (Path(mount.source) for mount in git_view(root, "ro").mounts if mount.target == OUTSIDE)
+    return (root, *outside)
 
 
 def git_view(root: Path, mode: str, protect: bool = True) -> GitView:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import socket
 import stat
+import subprocess
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
@@ -129,10 +130,10 @@ def test_a_folder_of_many_and_one_that_is_deep(sandbox: Sandbox, inside: str) ->
     sandbox.files.mkdir(f"{inside}/{deep}", parents=True)
     sandbox.files.write(f"{inside}/{deep}/bottom", b"deep")
     sandbox.run(
-        f"import os\nos.mkdir('{inside}/many')\nfor n in range(9000): open(f'{inside}/many/{{n}}', 'x').close()"
+        f"import os\nos.mkdir('{inside}/many')\nfor n in range(4500): open(f'{inside}/many/{{n}}', 'x').close()"
     )
     found = {entry.path for entry in sandbox.files.walk(inside)}
-    assert len(found) == 100 + 1 + 1 + 9000
+    assert len(found) == 100 + 1 + 1 + 4500
     assert f"{deep}/bottom" in found
     assert sandbox.files.read(f"{inside}/{deep}/bottom") == b"deep"
     sandbox.files.remove(inside, recursive=True)
@@ -388,7 +389,7 @@ def test_it_works_while_a_cell_runs(sandbox: Sandbox, inside: str, tree: Path, t
 def test_a_large_file_needs_little_memory(sandbox: Sandbox, inside: str, tmp_path: Path) -> None:
     block = os.urandom(2**20)
     with (tmp_path / "large").open("wb") as file:
-        for _ in range(128):
+        for _ in range(48):
             file.write(block)
     tracemalloc.start()
     try:
@@ -397,7 +398,7 @@ def test_a_large_file_needs_little_memory(sandbox: Sandbox, inside: str, tmp_pat
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 100 * 2**20
+    assert peak < 40 * 2**20
     assert (tmp_path / "back").read_bytes() == (tmp_path / "large").read_bytes()
     sandbox.files.remove(inside, recursive=True)
 
@@ -452,13 +453,13 @@ def test_a_place_that_is_full_is_told_on_either_side(docker_sandbox: Sandbox, tm
     small = tmp_path / "small"
     small.mkdir()
     docker_sandbox.files.write("/tmp/x", os.urandom(8 * 2**20))
-    os.system(f"mount -t tmpfs -o size=1m tmpfs {small}")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=True)
     try:
         with pytest.raises(TransferError, match="No space left on device"):
             docker_sandbox.files.get("/tmp/x", small)
         assert list(small.iterdir()) == []
     finally:
-        os.system(f"umount {small}")
+        subprocess.run(["umount", small], check=True)
 
 
 def test_more_than_may_come_is_refused_before_any_of_it(sandbox: Sandbox, inside: str, tmp_path: Path) -> None:
@@ -474,3 +475,34 @@ def test_podman_does_the_same(podman_engine: Engine, tree: Path, tmp_path: Path)
         sandbox.files.put(tree, "/tmp/")
         sandbox.files.get("/tmp/tree", tmp_path / "back")
     assert state(tmp_path / "back") == state(tree)
+
+
+def test_a_link_that_the_sandbox_made_in_the_repository_leads_nowhere(
+    sandbox: Sandbox, inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repository is mounted with ``rw``: the code in the sandbox may put links there, and the user names them."""
+    repository = sandbox._session.repository
+    assert repository is not None
+    (tmp_path / "secret").write_text("the host's")
+    sandbox.files.write(f"{inside}/x", b"x")
+    sandbox.run(
+        f"import os\nos.symlink({str(tmp_path)!r}, 'way')\nos.symlink({str(tmp_path / 'secret')!r}, 'file')\n"
+        "os.makedirs('real/sub')"
+    )
+    for path in ("way/secret", "file", "way/.", "way"):
+        with pytest.raises(TransferError, match="leads out of a folder that the sandbox may write to"):
+            sandbox.files.put(repository / path if path != "way/." else f"{repository}/way/.", inside)
+    for path in ("way", "way/", "way/new/", "way/../way/new"):
+        with pytest.raises(TransferError, match="leads out"):
+            sandbox.files.get(f"{inside}/x", f"{repository}/{path}")
+    monkeypatch.chdir(repository)
+    with pytest.raises(TransferError, match="leads out"):
+        sandbox.files.put("way/*", inside)
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+    sandbox.files.get(f"{inside}/x", "real/sub/")
+    assert (repository / "real" / "sub" / "x").read_text() == "x"
+    sandbox.files.put("real", inside)
+    assert sandbox.files.read(f"{inside}/real/sub/x") == b"x"
+    done = sandbox.files.put(".", f"{inside}/all/")
+    assert {"way", "file"} <= set(reasons(done))
+    sandbox.run("import os, shutil\nos.unlink('way'); os.unlink('file'); shutil.rmtree('real')")

@@ -210,3 +210,10 @@ def test_an_engine_that_mounts_nothing_masks_nothing_and_says_so(tmp_path: Path,
         opened(FakeEngine(), repo="ro", repo_path=tmp_path, **options),
     ):
         pass
+
+
+def test_a_copy_has_nothing_of_what_is_masked(tmp_path: Path) -> None:
+    folder = make_repository(tmp_path / "repository")
+    with opened(FakeEngine(), repo="overlay", repo_path=folder, exclude=["build/", "*.csv"]) as sandbox:
+        found = value(sandbox, "import os; sorted(name for _, _, names in os.walk('.') for name in names)")
+    assert found == "['link', 'link', 'seen.txt']"

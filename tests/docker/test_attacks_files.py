@@ -320,16 +320,22 @@ display({'image/png': png + chunk(b'IDAT', rows) + chunk(b'IEND', b'')}, raw=Tru
 # Sockets of the host
 
 
-def test_a_socket_in_the_repository_is_reached_as_the_documentation_says(
+def test_a_socket_in_the_repository_is_reached_only_where_it_came_later(
     docker_engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel's rule, for which docs/security.md has a warning: connecting to a socket writes to no folder."""
+    """By the kernel's rule connecting writes to no folder: so it is masked, and of the rest docs/security.md warns."""
     folder = tmp_path / "repository"
     folder.mkdir(mode=0o755)
     monkeypatch.chdir(folder)  # The path of a socket has 107 bytes at most.
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind("host.sock")
-        Path("host.sock").chmod(0o777)
-        listener.listen()
+    with socket.socket(socket.AF_UNIX) as there, socket.socket(socket.AF_UNIX) as later:
+        _listen(there, "host.sock")
         with opened(docker_engine, repo="ro", repo_path=folder) as sandbox:
-            value(sandbox, "import socket; socket.socket(socket.AF_UNIX).connect('host.sock')")
+            _listen(later, "later.sock")
+            assert_refused(sandbox, "socket.socket(socket.AF_UNIX).connect('host.sock')")
+            value(sandbox, "import socket; socket.socket(socket.AF_UNIX).connect('later.sock')")
+
+
+def _listen(listener: socket.socket, name: str) -> None:
+    listener.bind(name)
+    Path(name).chmod(0o777)
+    listener.listen()

@@ -14,6 +14,7 @@ from gitserver import PASSWORD, USER, GitServer, git, git_server, repository
 from sandboxes import opened
 
 from chorus_nb.engines.docker import DockerEngine
+from chorus_nb.errors import DiskQuotaExceededError
 from chorus_nb.sandbox import CommandResult, Sandbox
 from chorus_nb.status import describe
 
@@ -193,6 +194,26 @@ def test_podman_mounts_the_same(main: Path, podman_engine: DockerEngine) -> None
     assert git("log", "-1", "--format=%s", "side", cwd=main) == "three\n"
 
 
+def test_in_an_overlay_git_writes_and_nothing_of_it_is_the_hosts(main: Path, open_sandbox: Opener) -> None:
+    side = main.parent / "side"
+    for root in (main, side):
+        before = git("log", "--all", "--format=%H", cwd=main)
+        sandbox = open_sandbox(root, repo="overlay", disk="20m")
+        sh(
+            sandbox,
+            "echo more >> a.txt; git commit -qam three; git checkout -qb topic; git log --format=%s | grep three",
+        )
+        assert "SECRET" not in sh(sandbox, "cat .git/config || cat /workspace.git/config; git remote -v")
+        sandbox.restart()
+        assert sh(sandbox, "git branch --show-current; git status --short").startswith("topic\n")
+        assert git("log", "--all", "--format=%H", cwd=main) == before
+        assert git("status", "--short", cwd=side) == ""
+        place = ".git/big" if root == main else "/workspace.git/big"
+        fill = f"import time\nopen('{place}', 'wb').write(bytes({30 * 2**20}))\ntime.sleep(60)"
+        with pytest.raises(DiskQuotaExceededError):
+            sandbox.run(fill)
+
+
 # Credentials
 
 
@@ -254,11 +275,12 @@ def test_a_bridge_has_them_too_and_no_proxy(server: GitServer, open_sandbox: Ope
     assert said.endswith(f"{PASSWORD}\n"), "no variable names a proxy"
 
 
-def test_a_flood_of_requests_is_bounded(server: GitServer, open_sandbox: Opener) -> None:
-    sandbox = online(open_sandbox, server, git_credentials=True)
+def test_a_flood_of_requests_is_bounded(server: GitServer, own_git: Path, open_sandbox: Opener) -> None:
+    own_git.write_text('[credential]\nhelper = "!sleep 3; :"\n')
+    sandbox = online(open_sandbox, server, git_credentials=True, pids=512)
     begun_s = time.monotonic()
     ask = f"printf 'url=http://{server.name}\\n\\n' | git credential fill > out.$i 2>&1 || true"
-    said = sh(sandbox, f"cd /tmp; for i in $(seq 40); do ({ask}) & done; wait; cat out.*")
+    said = sh(sandbox, f"cd /tmp; for i in $(seq 20); do ({ask}) & done; wait; cat out.*")
     assert "too many requests: 4 at one time and 60 a minute" in said
     assert time.monotonic() - begun_s < 60
     assert sandbox.run("1 + 1").result is not None

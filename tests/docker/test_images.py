@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from sandboxes import InterruptedCellError, opened, own_containers, start_cell, text_of, value
 
 from chorus_nb.engines.docker import DockerEngine
-from chorus_nb.errors import ImageNotFoundError, ImageUnsupportedError
+from chorus_nb.errors import ImageNotFoundError, ImageUnsupportedError, VariableError
 from chorus_nb.sandbox import Sandbox
 
 pytestmark = pytest.mark.docker
@@ -35,6 +36,15 @@ def test_without_ipython_cells_run_with_state_and_results(plain: Sandbox) -> Non
     assert (result.stdout, result.stderr, str(result.result)) == ("out\n", "err\n", "21")
     assert value(plain, "_ * 2") == "42"
     assert value(plain, "x;") == ""
+
+
+def test_without_numpy_values_cross_and_an_array_says_what_is_missing(plain: Sandbox) -> None:
+    plain.push(x={"a": [1, 2.5, b"3"]})
+    value(plain, "y = (x, 2**100)")
+    assert plain.pull("y") == ({"a": [1, 2.5, b"3"]}, 2**100)
+    with pytest.raises(VariableError, match="needs the package numpy, which is missing in the sandbox"):
+        plain.push(x=np.arange(3))
+    assert value(plain, "x") == "{'a': [1, 2.5, b'3']}"
 
 
 def test_without_ipython_rich_values_are_shown(plain: Sandbox) -> None:

@@ -73,7 +73,7 @@ def test_an_interrupt_of_the_kernel_ends_the_script(kernel: Kernel, image_with_s
     options = f"bare --image {image_with_shell}" if bare else ""
     reply = kernel.run(f"%%sandbox {options} --lang sh\necho waiting; sleep 60; echo never", interrupt)
     assert reply["ename"] == "ExecutionInterruptedError"
-    assert time.monotonic() - asked_at_s < 5
+    assert time.monotonic() - asked_at_s < 30
     assert "never" not in kernel.text
     assert kernel.run(f"%%sandbox {options} --lang sh\necho usable")["status"] == "ok"
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from conftest import make_spec, wait_until
@@ -120,7 +121,10 @@ def test_a_script_sees_the_same_beside_python_and_without(
     result = run(either, script)
     assert result.exit_code in ((-9, 137) if exit_code is None else (exit_code,))
     assert (result.stdout, result.stderr) == (stdout, stderr)
-    assert result.duration_s < 1.9  # The engine waits two seconds for who holds a stream.
+    tries = 1
+    while result.duration_s >= 1.9:  # The engine waits two seconds for who holds a stream; a busy machine for anything.
+        result, tries = run(either, script), tries + 1
+        assert tries <= 3
 
 
 def test_a_script_has_the_variables_of_its_session(shell: Sandbox) -> None:
@@ -361,9 +365,15 @@ def test_python_in_it_says_what_can_run(shell: Sandbox) -> None:
     assert run(shell, "echo usable").stdout == "usable\n"
 
 
-def test_files_in_it_say_why_not(shell: Sandbox) -> None:
-    with pytest.raises(SandboxFileError, match="no Python"):
-        shell.files.read("/etc/passwd")
+def test_files_in_it_say_why_not(shell: Sandbox, tmp_path: Path) -> None:
+    for ask in (
+        lambda: shell.files.read("/etc/passwd"),
+        lambda: shell.files.put(__file__, "/tmp/"),
+        lambda: shell.files.get("/etc/*", tmp_path),
+    ):
+        with pytest.raises(SandboxFileError, match="no Python") as caught:
+            ask()
+        assert "script" in caught.value.next_step
 
 
 def test_an_argument_with_a_null_byte_is_an_answer(shell: Sandbox) -> None:

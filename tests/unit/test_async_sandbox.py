@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from chorus_nb.errors import (
     WorkerDiedError,
 )
 from chorus_nb.files import SandboxFiles
+from chorus_nb.progress import TransferStopped
 
 SLEEP = "BEGUN = True; import time; time.sleep(600)"
 STUBBORN = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); BEGUN = True\nwhile True: pass"
@@ -394,3 +395,39 @@ def test_ctrl_c_ends_the_program_in_good_order(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         go(main())
     assert (kept, engine.owned()) == (["7"], [])
+
+
+def test_a_file_as_a_stream(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened() as sb:
+            async with await sb.files.open(f"{tmp_path}/x", "wb") as file:
+                await file.write(b"some ")
+                await file.write(b"bytes")
+            async with await sb.files.open(f"{tmp_path}/x") as file:
+                assert await file.seek(5) == 5
+                assert await file.read(2) == b"by"
+                assert await file.read() == b"tes"
+            with suppress(ZeroDivisionError):
+                async with await sb.files.open(f"{tmp_path}/y", "wb") as file:
+                    await file.write(bytes(1 // 0))
+            assert not (tmp_path / "y").exists()
+
+    go(main())
+
+
+def test_a_copy_that_is_cancelled_ends_with_its_next_piece(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.write(b"x" * 2**20)
+        file.truncate(2**42)  # Longer than anybody waits.
+    (tmp_path / "in").mkdir()
+
+    async def main() -> None:
+        async with opened() as sb:
+            copying = asyncio.create_task(sb.files.put(tmp_path / "large", f"{tmp_path}/in/", progress=False))
+            while not list((tmp_path / "in").iterdir()):
+                assert not copying.done()
+                await asyncio.sleep(0.01)
+            assert isinstance(await cancelled(copying), TransferStopped)
+            assert list((tmp_path / "in").iterdir()) == []
+
+    go(main())

@@ -33,7 +33,7 @@ def meter(folder: Path | None, container: object = None, **options: object) -> D
     config = SandboxConfig.from_options(disk="1m", **options)
     assert isinstance(container, (Layer, type(None)))
     stand_in: Container = container or Layer()  # type: ignore[assignment]
-    return DiskMeter.of(config, stand_in, folder)
+    return DiskMeter.of(config, stand_in, [folder] if folder else [])
 
 
 @pytest.fixture

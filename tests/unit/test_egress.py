@@ -509,3 +509,27 @@ def test_many_refusals_are_one_sentence_and_none_is_nothing() -> None:
     assert "; and 35 more." in egress_notice(many)
     assert denied([HostTraffic("a.test", 80, 1, 1)], []) is None
     assert egress_notice([]) == ""
+
+
+# What is answered here
+
+
+@pytest.mark.parametrize("mode", ["allowlist", "bridge"])
+def test_a_service_is_answered_here_and_is_no_traffic(mode: Any) -> None:
+    heard: queue.Queue[tuple[str, dict[str, Any], tuple[bytes, ...]]] = queue.Queue()
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+
+    async def connect() -> socket.socket:
+        return theirs
+
+    sandbox = Sandbox()
+    sandbox.heard = heard
+    sandbox.egress = Egress(NetworkPolicy(mode=mode), lambda *message: heard.put(message), {"a.invalid": connect})
+    with ours:
+        sandbox.opened("a.invalid", 443)
+        ours.sendall(b"answer")
+        assert sandbox.hear("data") == ({"connection": 1}, (b"answer",))
+        assert sandbox.egress.traffic == ()
+        assert "not on the allow-list" in sandbox.refused("b.invalid", 443, 2)
+        assert "not on the allow-list" in sandbox.refused("A.invalid", 443, 3), "its name is spelt in one way"

@@ -45,6 +45,8 @@ from chorus_nb.errors import (
     SessionIdleError,
     SessionLifetimeError,
     SessionsFailedError,
+    TransferConflictError,
+    TransferError,
     UnknownSessionError,
     WorkerDiedError,
 )
@@ -63,6 +65,8 @@ BESIDES_MESSAGE: dict[type[ChorusError], dict[str, object]] = {
     ExecutionTimeoutError: {"timeout_s": 1.0, "state_kept": True},
     PolicyLoosenedError: {"option": "memory"},
     SandboxFileError: {"path": "a.txt"},
+    TransferConflictError: {"paths": ("/a", "/b")},
+    TransferError: {"path": "a.txt"},
     NoSuchChangeError: {"path": "a.txt"},
     ChangedMeanwhileError: {"path": "a.txt"},
     DiscardError: {"paths": ("a.txt",)},
@@ -167,6 +171,8 @@ def test_a_message_ends_with_the_next_step(cls: type[ChorusError]) -> None:
         (OutOfMemoryError, WorkerDiedError),
         (ExecutionTimeoutError, TimeoutError),
         (SandboxFileError, OSError),
+        (TransferError, OSError),
+        (TransferConflictError, FileExistsError),
     ],
 )
 def test_an_error_is_caught_as_the_builtin_that_means_the_same(cls: type[ChorusError], builtin: type) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 from gitserver import git, repository
 
+from chorus_nb.engines.base import Mask, Mount, Volume
+from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import ConfigurationError
-from chorus_nb.git import OUTSIDE, GitView, git_view
+from chorus_nb.git import OUTSIDE, GitView, git_view, with_git
+from chorus_nb.sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("own_git")
 
@@ -133,3 +137,40 @@ def test_many_worktrees_take_no_writes_at_all(tmp_path: Path) -> None:
     found = targets(git_view(root, "rw"))
     assert found["/workspace/.git/worktrees"] == "ro"
     assert "/workspace/.git/worktrees/w1" not in found
+
+
+def test_what_lies_elsewhere_or_is_masked_goes_before_it(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a")
+    nested = repository(root / "nested")
+    for place in (root, nested):
+        git("remote", "add", "origin", "https://SECRET@example.org/x.git", cwd=place)
+    view = git_view(root, "ro")
+    masked = view.beside([Mount("/", "/workspace"), Mask("/workspace/.git", True), Volume("/workspace/nest")])
+    assert (targets(masked).keys(), masked.worktrees) == ({"/workspace/nested/.git/config"}, view.worktrees)
+    assert view.beside([Mount("/data", "/workspace/nested")]).worktrees == ("/workspace",)
+
+
+def test_a_copy_leaves_out_what_something_would_lie_over(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a")
+    (root / "a.txt").write_text("one\n")
+    git("remote", "add", "origin", "https://SECRET@example.org/x.git", cwd=root)
+    view = git_view(root, "overlay")
+    assert [path for path in ("a.txt", ".git", ".git/config", ".git/HEAD") if view.hides(path)] == [".git/config"]
+    with Sandbox(engine=FakeEngine(), repo="overlay", repo_path=root) as sandbox:
+        said = sandbox.command(["sh", "-c", "cat a.txt .git/HEAD .git/config"])
+    assert (said.stdout, said.exit_code) == ("one\nref: refs/heads/main\n", 1)
+
+
+def test_sockets_of_a_git_directory_are_not_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = repository(tmp_path / "a")
+    monkeypatch.chdir(root / ".git")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("fsmonitor--daemon.ipc")
+        assert git_view(root, "ro").mounts == (Mount("/dev/null", "/workspace/.git/fsmonitor--daemon.ipc"),)
+
+
+def test_a_git_directory_outside_is_named_for_who_measures(tmp_path: Path) -> None:
+    main = repository(tmp_path / "main")
+    git("worktree", "add", "-q", str(tmp_path / "side"), cwd=main)
+    assert with_git(main) == (main,)
+    assert with_git(tmp_path / "side") == (tmp_path / "side", main / ".git")

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from conftest import wait_until
 from hostile import (
+    ENTRY,
     GENUINE,
     NASTY_TEXT,
     HostileEngine,
@@ -403,9 +404,6 @@ def test_the_last_words_of_one_container_are_not_the_first_of_the_next(engine: H
 
 
 # What the host is told of files
-
-
-ENTRY = {"path": "x", "kind": "file", "size_bytes": 1, "mode": 0o644, "modified_ns": 0, "target": ""}
 
 
 def listing(request: Message, entries: list[dict[str, Any]]) -> bytes:

@@ -53,7 +53,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script", "host_cells", "kernelspec"),
     ("comm_relay", "replay", "variables", "review_commands"),
     ("cell", "run_report", "config_command", "containers_command", "doctor"),
-    ("columns", "background", "mode"),
+    ("columns", "background", "mode", "progress_bar"),
     ("transfer_commands",),
     ("side_by_side", "commands"),
     ("magics", "panel", "run_notebook"),
@@ -65,7 +65,7 @@ LAYERS: list[tuple[str, ...]] = [
 FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
     *("background", "columns", "side_by_side", "mode", "commands"),
-    *("review_commands", "transfer_commands", "variables"),
+    *("review_commands", "transfer_commands", "progress_bar", "variables"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
     *("host_cells", "kernelspec", "run_notebook", "doctor"),
 }
