@@ -171,7 +171,7 @@ function createPicture(label, picture) {
 
 function createDifference(shown) {
   const node = element("div", "chorus-difference");
-  if (shown.remarks) node.appendChild(element("div", "chorus-facts", shown.remarks));
+  if (shown.remarks) node.appendChild(element("div", "chorus-remark", shown.remarks));
   const [before, after] = shown.pictures ?? [null, null];
   if (before || after) {
     const pair = node.appendChild(element("div", "chorus-pictures"));
@@ -213,13 +213,13 @@ function createChanges(name, act) {
     sureButton("Discard all", `Discard all changes of ${name}`, () => act("discard", null)),
   ];
   line.append(...all);
-  const note = node.appendChild(element("div", "chorus-facts"));
+  const note = node.appendChild(element("div", "chorus-remark"));
   note.setAttribute("role", "status");
   const problem = node.appendChild(element("div", "chorus-error"));
   problem.setAttribute("role", "alert");
   const list = node.appendChild(element("ul", "chorus-files"));
   list.setAttribute("aria-label", `Changes of ${name}`);
-  const more = node.appendChild(element("div", "chorus-facts"));
+  const more = node.appendChild(element("div", "chorus-remark"));
   let drawn;
   let pressed = "";
   node.addEventListener("click", (event) => { pressed = event.target.getAttribute("aria-label") ?? ""; });
