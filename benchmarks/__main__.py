@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from .overlay import overlay_of
+from .safe_edits import edits_of
 from .subjects import engine, kernel, sandbox, sandbox_cold_start
 
 _CELLS = ("x = 1", "print(1)")
@@ -73,6 +74,7 @@ def run() -> bool:
         engine() as docker,
         overlay_of(10) as few,
         overlay_of(100_000) as many,
+        edits_of(100_000, 1_000) as edits,
     ):
         rows = [
             *(_cells(code, "ipykernel", 30, ours.cell, theirs.cell, 0.2, block=10) for code in _CELLS),
@@ -81,6 +83,8 @@ def run() -> bool:
             Row("cold start, answer", "create + start + wait `true`", 15, sandbox_cold_start, docker.bare_start, 1.6),
             Row("cold start, answer", "the same and its removal", 15, sandbox_cold_start, docker.bare_life),
             Row("overlay of 100,000 files", "overlay of 10 files", 10, many.cold_start, few.cold_start),
+            Row("diff, 1,000 changed", "git status, 100,000 files", 5, edits.diff, edits.git_status),
+            Row("diff and apply them", "git status, 100,000 files", 5, edits.apply, edits.git_status),
         ]
         reached = [print_row(row) for row in rows]
     return all(reached)

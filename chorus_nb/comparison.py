@@ -131,7 +131,7 @@ class _Comparison:
             self._kept.update(parents(path))
         if hidden:
             # What is mounted over a path has an empty file or a folder to be mounted on.
-            if entry.state and entry.state.kind != "directory" and entry.state.size_bytes:
+            if folder is None and entry.state and entry.state.kind != "directory" and entry.state.size_bytes:
                 self._found.append(Change("created", path, None, entry.state, refusal=_HIDDEN))
         elif folder is not None:
             if change := self._compared(entry, with_digest=False):
@@ -163,6 +163,9 @@ class _Comparison:
         host = Identity.of(found)
         self._inodes.add(host.inode)
         conflict = "" if self._is_as_it_was(entry, before, host) else _MEANWHILE
+        if after is None and before.kind == "other":
+            self._kept.update(parents(path))  # The host's FIFOs and sockets are nobody's to remove.
+            return None
         if after is None:
             return Change("deleted", path, before, None, conflict=conflict, host=host)
         digest, same = "", _is_alike(before, after)

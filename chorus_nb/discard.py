@@ -40,7 +40,7 @@ def discard_changes(changes: Sequence[Change], host: HostTree, files: SandboxFil
         if change.after and change.after.kind == "directory" and change.after.mode & _OPEN_TO_OWNER != _OPEN_TO_OWNER:
             files.chmod(change.path, change.after.mode & PERMISSIONS | _OPEN_TO_OWNER)
     _remove(in_order, files)
-    for change in in_order:
+    for change in sorted(changes, key=lambda each: (each.source or each.path).split("/")):
         if change.before:
             _restore(change, change.before, host, files)
     for change in reversed(in_order):

@@ -47,7 +47,10 @@ _MAX_PEM_BYTES = 1 << 20
 
 
 def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(fnmatch.translate(name.lower()) for name in names))
+    """Make one expression of all, with one branch for all endings: each file's name in a repository is tried."""
+    endings = [name[2:] for name in names if re.fullmatch(r"\*\.[^*]*", name)]
+    others = [fnmatch.translate(name.lower()) for name in names if name[2:] not in endings]
+    return re.compile("|".join([rf"(?s:.*\.(?:{'|'.join(map(re.escape, endings))}))\Z", *others]))
 
 
 _FILE, _EXCEPTION = _any_of(FILES), _any_of(EXCEPTIONS)

@@ -45,9 +45,11 @@ def mounted(
         _refuse_asked(config, capabilities)
         return Mounted(image.mounts, (), ())
     seen = _selection(repository, config.repository)
+    # Before anything else is said of them: a socket is no file either.
+    sources = (Path(os.path.realpath(each.source)) for each in config.mounts.mounts)
+    refuse_engine_sockets(sources, capabilities.host, _NEXT)
     mode, extra = config.repository.mode, [_resolved(each) for each in config.mounts.mounts]
     _refuse_places(config, image, seen, [(each.target, Path(each.source).is_dir()) for each in extra])
-    refuse_engine_sockets((Path(each.source) for each in extra), capabilities.host, _NEXT)
     mounts, masks = image.mounts, seen.masks(WORKSPACE) if seen else ()
     if repository and mode in ("ro", "rw"):
         mounts += (Mount(str(repository), WORKSPACE, read_only=mode == "ro"),)
@@ -59,7 +61,10 @@ def mounted(
 
 
 def _selection(repository: Path | None, wanted: RepositoryMount) -> Selection | None:
-    return select(repository, wanted, whole_tree=wanted.mode == "rw") if repository else None
+    if repository is None:
+        return None
+    _refuse_secret("repo_path", repository, wanted)
+    return select(repository, wanted, whole_tree=wanted.mode == "rw")
 
 
 def _refuse_asked(config: SandboxConfig, capabilities: EngineCapabilities) -> None:
@@ -73,9 +78,9 @@ def _refuse_asked(config: SandboxConfig, capabilities: EngineCapabilities) -> No
 
 def _resolved(mount: HostMount) -> HostMount:
     """Follow links once, here; raise for what is not there, or not to be mounted."""
-    what = f"mount={mount.source!r}"
+    source, what = Path(os.path.realpath(mount.source)), f"mount={mount.source!r}"
+    refuse_folder(source, _NEXT)
     try:
-        source = Path(os.path.realpath(mount.source, strict=True))
         kind = stat.S_IFMT(source.stat().st_mode)
     except OSError as error:
         raise ConfigurationError(
@@ -83,20 +88,24 @@ def _resolved(mount: HostMount) -> HostMount:
         ) from None
     if kind not in (stat.S_IFREG, stat.S_IFDIR):
         raise ConfigurationError(f"{what} is neither a file nor a folder.", next_step="Name one of these.")
-    refuse_folder(source, _NEXT)
     return mount._replace(source=str(source))
 
 
 def _secrets_in(mount: HostMount, wanted: RepositoryMount) -> tuple[Mask, ...]:
     source = Path(mount.source)
-    if name := secret_on_the_way(source, wanted.show_secrets):
-        raise ConfigurationError(
-            f"mount={mount.source!r} leads to what is likely a secret, by the name {name!r}.",
-            next_step=f"Leave it out; or if the code is to have it, add --show-secrets {name!r}.",
-        )
+    _refuse_secret("mount", source, wanted)
     if not source.is_dir():
         return ()
     return select(source, wanted, whole_tree=not mount.read_only, patterns=False).masks(mount.target)
+
+
+def _refuse_secret(option: str, path: Path, wanted: RepositoryMount) -> None:
+    """Raise where a path leads to secrets: in there, nothing would have a name that tells."""
+    if name := secret_on_the_way(path, wanted.show_secrets):
+        raise ConfigurationError(
+            f"{option}={str(path)!r} leads to what is likely a secret, by the name {name!r}.",
+            next_step=f"Leave it out; or if the code is to have it, add --show-secrets {name!r}.",
+        )
 
 
 # Where things are in the container

@@ -83,6 +83,15 @@ class OverlayFolder:
         """The overlay itself: for one container at a time."""
         return _overlay(self.path, "lower", "upper")
 
+    def refuse_if_moved(self) -> None:
+        """Raise ``WorkingCopyError`` where a link has come in the repository's place, to what nobody has looked at."""
+        folder = self.copy.folder
+        if folder.resolve() != folder:
+            raise WorkingCopyError(
+                f"{str(folder)!r}, which the sandbox has a view of, is a link by now.",
+                next_step="Put the folder back, or start a session with another name.",
+            )
+
     def remove(self, engine: _Engine) -> None:
         """Remove it, once no container has it any more; what can't be removed now is left to the next start."""
         self._at_exit.detach()
@@ -92,7 +101,7 @@ class OverlayFolder:
 
 def _overlay(path: Path, lower: str, upper: str) -> Volume:
     # userxattr: marks that this user can read. index=off: the host's files may change below.
-    options = f"lowerdir={path}/{lower},upperdir={path}/{upper},workdir={path}/work,userxattr,index=off"
+    options = f"nosuid,nodev,lowerdir={path}/{lower},upperdir={path}/{upper},workdir={path}/work,userxattr,index=off"
     return Volume(WORKSPACE, driver_options={"type": "overlay", "device": "overlay", "o": options})
 
 

@@ -54,6 +54,7 @@ class RepositoryArchive:
 
     Attributes
     ----------
+    folder : Path
     taken_ns : int
         When the reading began, by the clock of the host's files.
     originals : dict of str to Original
@@ -66,7 +67,7 @@ class RepositoryArchive:
     """
 
     def __init__(self, folder: Path, user: str, hides: Callable[[str], bool]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._uid, self._gid = map(int, user.split(":"))
         self._hides = hides
         self.taken_ns = time.time_ns() - TICK_NS
@@ -112,8 +113,8 @@ class RepositoryArchive:
 
     def _found(self) -> Iterator[tuple[str, str, int, os.stat_result]]:
         """Yield path, name, the descriptor of the folder and the state of all there is, folders first."""
-        for folder, folders, files, place in os.fwalk(self._folder, follow_symlinks=False):
-            start = os.path.relpath(folder, self._folder)
+        for folder, folders, files, place in os.fwalk(self.folder, follow_symlinks=False):
+            start = os.path.relpath(folder, self.folder)
             for name in sorted([*folders, *files]):
                 path = name if start == "." else f"{start}/{name}"
                 if self._hides(path):
@@ -128,10 +129,10 @@ class RepositoryArchive:
         for count, (path, _, _, status) in enumerate(self._found()):
             total += status.st_size if stat.S_ISREG(status.st_mode) else 0
             if total > MAX_BYTES or count >= MAX_ENTRIES:
-                raise _too_large(self._folder, path)
+                raise _too_large(self.folder, path)
             if path.count("/") >= MAX_DEPTH:
                 raise WorkingCopyError(
-                    f"In {str(self._folder)!r} folders are nested deeper than {MAX_DEPTH} levels.",
+                    f"In {str(self.folder)!r} folders are nested deeper than {MAX_DEPTH} levels.",
                     path=path,
                     next_step=_LEAVE_OUT,
                 )

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .apply import Application
 from .changes import Change, Taken
@@ -159,7 +159,9 @@ class Review:
         """
         with self._lock, self._host() as host:
             everything = self._find(host, ())
-            chosen = _with_folders(PathSelection(paths, self.copy.folder, globs=globs).of(everything), everything)
+            chosen = _with_folders(
+                PathSelection(paths, self.copy.folder, globs=globs).of(everything), everything, "created"
+            )
             reasons = {each.path: each.conflict or self._unseen(each) for each in chosen if not each.refusal}
             ready = [each for each in chosen if not each.refusal and not reasons[each.path]]
             if not check:
@@ -195,7 +197,8 @@ class Review:
         with self._lock, self._host() as host:
             selection = PathSelection(paths, self.copy.folder, globs=globs)
             chosen = selection.of(self._find(host, ()))
-            in_detail = selection.of(self._find(host, (), with_git=True)) if chosen else []
+            everything = self._find(host, (), with_git=True)
+            in_detail = _with_folders(selection.of(everything), everything, "deleted") if chosen else []
             discard_changes(in_detail, host, files)
             for change in in_detail:
                 self._note(change, host)
@@ -241,13 +244,16 @@ def _shown_of(change: Change) -> tuple[object, ...]:
     return change.kind, change.source, change.digest, after
 
 
-def _with_folders(chosen: Sequence[Change], everything: Sequence[Change]) -> list[Change]:
-    """Return the changes with the new folders that they are in."""
-    made = {each.path: each for each in everything if each.kind == "created" and each.file_kind == "directory"}
+def _with_folders(
+    chosen: Sequence[Change], everything: Sequence[Change], kind: Literal["created", "deleted"]
+) -> list[Change]:
+    """Return the changes with the folders that they need: new ones to be applied, or removed ones to be discarded."""
+    folders = {each.path: each for each in everything if each.kind == kind and each.file_kind == "directory"}
     wanted = {each.path: each for each in chosen}
     for change in chosen:
-        if change.after:
-            wanted.update({path: made[path] for path in parents(change.path) if path in made})
+        if change.after if kind == "created" else change.before:
+            path = change.path if kind == "created" else change.source or change.path
+            wanted.update({each: folders[each] for each in parents(path) if each in folders})
     return list(wanted.values())
 
 

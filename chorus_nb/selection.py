@@ -133,6 +133,7 @@ class _Scan:
         self._exclude = GitIgnoreSpec.from_lines(wanted.exclude) if wanted.exclude else None
         self._shown = GitIgnoreSpec.from_lines(wanted.show_secrets) if wanted.show_secrets else None
         self._by_git = wanted.respect_gitignore
+        self._has_patterns = bool(wanted.include or wanted.exclude or wanted.respect_gitignore)
         self._mount_points = frozenset() if whole_tree else _mount_points_below(self._root)
         self._masked: list[Masked] = []
         self._entries = self._patterns = 0
@@ -161,8 +162,8 @@ class _Scan:
         if self._by_git and any(entry.name == ".gitignore" for entry in found):
             rules = (*self._rules(f"{folder}.gitignore", len(folder)), *rules)
         before, visible = len(self._masked), False
+        self._count(folder, len(found))
         for entry in found:
-            self._count(folder or entry.name)
             visible |= self._look_at(entry, folder + entry.name, rules, depth)
         if self._include and folder and not visible:
             del self._masked[before:]
@@ -175,6 +176,8 @@ class _Scan:
         matched = f"{path}/" if is_folder else path
         if path in self._mount_points:
             return self._mask(path, kind, "out of reach")
+        if self._has_patterns:
+            self._refuse_if_late()  # At each name: they come from the repository, and take their time.
         if self._exclude and self._exclude.match_file(matched):
             return self._mask(path, kind, "excluded")
         if entry.name == ".git":
@@ -238,10 +241,15 @@ class _Scan:
         except ValueError as error:
             raise _bad_ignore(place, f"{error} was expected") from None
 
-    def _count(self, path: str, entries: int = 1) -> None:
+    def _count(self, folder: str, entries: int) -> None:
         self._entries += entries
-        self._by_top[path.partition("/")[0]] += entries
-        if self._entries > MAX_ENTRIES or time.monotonic() > self._give_up_s:
+        self._by_top[folder.partition("/")[0] or "."] += entries
+        if self._entries > MAX_ENTRIES:
+            raise _too_large(self._folder, self._by_top)
+        self._refuse_if_late()
+
+    def _refuse_if_late(self) -> None:
+        if time.monotonic() > self._give_up_s:
             raise _too_large(self._folder, self._by_top)
 
 

@@ -18,7 +18,7 @@ def describe(session: Session) -> str:
         ("state", session.state),
         ("up", _duration(session.uptime_s)),
         ("image", config.image),
-        ("repository", f"{session.repository} ({config.repository.mode})" if session.repository else "none"),
+        ("repository", f"{session.repository} ({_mode(session)})" if session.repository else "none"),
         ("network", f"{config.network.mode} {config.option_text('allow') if config.network.allow else ''}".strip()),
         *_traffic(session.egress.traffic),
         *_git(session),
@@ -38,6 +38,12 @@ def describe(session: Session) -> str:
         allowed = f"{_mib(limits.memory_bytes)}, {limits.cpus:g} CPUs, {limits.pids} processes"
         facts.append(("limits", allowed))
     return "\n\n".join([table([(name and f"{name}:", value) for name, value in facts]), *_controls(session)])
+
+
+def _mode(session: Session) -> str:
+    """Say how it sees the repository, and why a view of its own is a copy."""
+    why = visible(session.view.why_copied)
+    return f"{session.config.repository.mode}{f', as a copy: {why}' if why else ''}"
 
 
 def _controls(session: Session) -> Iterator[str]:

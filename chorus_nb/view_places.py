@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import subprocess
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .errors import EngineError, SandboxFileError, WorkingCopyError
 from .files import SandboxFiles
 from .git import OUTSIDE
 from .overlay_folder import OverlayFolder
+from .progress import Progress
 from .repository_archive import RepositoryArchive
 from .sanitize import printable_line
 from .volume_copy import VolumeCopy
@@ -30,10 +32,13 @@ class Place(ABC):
     copy : WorkingCopy
     grows : tuple of Path
         The folders of the host that what the sandbox writes is added to.
+    readable : bool
+        False where it can't be read, and so nothing of it can be taken over: a copy in an image without Python.
     """
 
     copy: WorkingCopy
     grows: tuple[Path, ...] = ()
+    readable = True
 
     @abstractmethod
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
@@ -58,6 +63,8 @@ class OverlayPlace(Place):
         self.grows = tuple(folder.upper for folder in self._folders)
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
+        for folder in self._folders:
+            folder.refuse_if_moved()
         places = zip((WORKSPACE, OUTSIDE), self._folders, strict=False)
         volumes = tuple(replace(folder.volume, target=place) for place, folder in places)
         covered = {volume.target for volume in volumes}
@@ -76,8 +83,10 @@ class _CopyPlace(Place):
     copy: VolumeCopy
 
     def settle(self) -> None:
-        with suppress(SandboxFileError):  # An image without Python; or the file is gone: then all files are read.
+        try:
             self.copy.note_settled()
+        except SandboxFileError:  # Before any code ran, so that nothing but a lack of Python explains it.
+            self.readable = False
 
 
 class VolumePlace(_CopyPlace):
@@ -90,8 +99,10 @@ class VolumePlace(_CopyPlace):
         self._hides = hides
         self._name = f"chorus-nb-copy-{secrets.token_hex(8)}"
         labels = {OWNER_LABEL: owner_label(), SESSION_LABEL: spec.session_name}
-        with _explained(repository):
-            engine.make_volume(self._name, labels, spec.user, spec.image, archive.pieces())
+        try:
+            engine.make_volume(self._name, labels, spec.user, spec.image, _with_bar(archive))
+        except EngineError as error:
+            raise _not_read(error) or error from error
         self.copy = VolumeCopy(repository, archive, files)
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
@@ -113,8 +124,7 @@ class FolderPlace(_CopyPlace):
         archive = RepositoryArchive(repository, spec.user, hides)
         self._folder = OverlayFolder.made_for(repository)
         self.grows = (self._folder.upper,)
-        with _explained(repository):
-            _unpack(archive.pieces(), self._folder.upper)
+        _unpack(_with_bar(archive), self._folder.upper)
         self.copy = VolumeCopy(repository, archive, files)
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
@@ -131,17 +141,26 @@ def sweep_volumes(engine: Engine) -> None:
             engine.remove_volume(name)
 
 
-@contextmanager
-def _explained(repository: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, WorkingCopyError) or error.strerror is None:
-            raise
-        raise WorkingCopyError(
-            f"{str(repository)!r} can't be copied into a sandbox: {error.strerror}.",
-            next_step="Is there space, and is the folder still there? Then start the session again.",
-        ) from error
+def _with_bar(archive: RepositoryArchive) -> Iterator[bytes]:
+    """Yield an archive; where that takes longer than a moment and somebody waits for it, with a bar."""
+    waits = threading.current_thread() is threading.main_thread()
+    with Progress("Copying the repository", archive.total_bytes, shown=waits) as bar:
+        try:
+            for piece in archive.pieces():
+                bar.add(len(piece))
+                yield piece
+        except OSError as error:
+            raise WorkingCopyError(
+                f"{str(archive.folder)!r} can't be copied into a sandbox: {error.strerror}.",
+                next_step="Is the folder still there? Then start the session again.",
+            ) from error
+
+
+def _not_read(error: BaseException | None) -> WorkingCopyError | None:
+    """Return what went wrong with the archive itself, where an engine failed that was to take it."""
+    while error is not None and not isinstance(error, WorkingCopyError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _unpack(pieces: Iterator[bytes], folder: Path) -> None:

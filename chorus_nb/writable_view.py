@@ -112,6 +112,8 @@ class WritableView:
 
     def has_changes(self) -> bool:
         """Whether a file in it is not as in the repository, as what was discarded is. Raises ``ChorusError``."""
+        if self._place is None or not self._place.readable:
+            return False
         try:
             return self.copy is not None and self._review_of(self.copy).has_changes()
         except RepositoryNotFoundError:

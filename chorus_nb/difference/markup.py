@@ -19,7 +19,7 @@ _SUMMARY = 'style="padding: 3px 8px; background-color: rgba(128, 132, 140, 0.12)
 _WARNING = 'style="padding: 3px 8px; font-weight: bold; background-color: rgba(220, 150, 40, 0.25)"'
 _LINES = (
     'style="margin: 0; padding: 0; overflow-x: auto; white-space: pre; background: none; font-size: 12px; '
-    'line-height: 1.4"'
+    "line-height: 1.4; font-family: Menlo, Consolas, 'DejaVu Sans Mono', monospace\""
 )
 _BLOCK = "display: block; padding: 0 8px"
 _STYLES: Mapping[str, str] = {

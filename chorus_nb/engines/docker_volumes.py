@@ -71,7 +71,7 @@ def fill_volume(
         with _never_started(client, image, [mount]) as container:
             client.put_archive(container, "/", _owned_top(user, mode))
             if archive is not None:
-                client.put_archive(container, _TOP, archive)
+                client.put_archive(container, _TOP, iter(archive))
     except BaseException:
         client.remove_volume(name)
         raise

@@ -21,7 +21,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from .server import LabServer
 
-CELL_TIMEOUT_S = 60.0
+CELL_TIMEOUT_S = 150.0
 
 # Root cannot use Chromium's own sandbox; the rest keeps it from talking to anything but the test server.
 CHROMIUM_ARGS = [

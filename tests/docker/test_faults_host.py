@@ -199,13 +199,13 @@ say(after[0] - before[0], after[1] - before[1], after[2] - before[2])
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1000)
 def test_a_hundred_sessions_in_a_row_leave_nothing(docker_engine: DockerEngine) -> None:
     client = docker_engine.client
     volumes = {each["Name"] for each in client.volumes()["Volumes"] or ()}
     networks = {each["Id"] for each in client.networks()}
     with notebook(MANY) as many:
-        descriptors, threads, memory_bytes = map(int, many.end(270)[-1].split())
+        descriptors, threads, memory_bytes = map(int, many.end(900)[-1].split())
         assert containers_of(docker_engine, many) == []
     assert (descriptors, threads) == (0, 0)
     assert memory_bytes < 20 * 2**20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -16,19 +17,25 @@ import pytest
 from conftest import wait_until
 from sandboxes import opened, value
 
+from chorus_nb.engines.base import OWNER_LABEL
 from chorus_nb.engines.docker import DockerEngine
-from chorus_nb.engines.owner import owner_label
+from chorus_nb.engines.owner import Owner, owner_label
 from chorus_nb.errors import (
     ConfigurationError,
     DiskQuotaExceededError,
+    EngineError,
     RepositoryNotFoundError,
     SandboxDiedError,
     UnappliedChangesError,
+    WorkingCopyError,
 )
 from chorus_nb.manager import SessionManager
 from chorus_nb.overlay_folder import OverlayFolder
 from chorus_nb.remove_tree import remove_tree
+from chorus_nb.repository_archive import RepositoryArchive
 from chorus_nb.sandbox import Sandbox
+from chorus_nb.status import describe
+from chorus_nb.view_places import sweep_volumes
 from chorus_nb.working_copy import Entry
 
 pytestmark = pytest.mark.docker
@@ -210,7 +217,7 @@ def test_where_the_kernel_takes_no_overlay_there_is_a_copy_without_secrets(
     monkeypatch.setattr(OverlayFolder, "made_for", unfit)
     (repository / ".env").write_text("TOKEN=secret")
     with opened(docker_engine, repo="overlay", repo_path=repository) as sandbox:
-        assert "could not mount a volume" in sandbox._session.view.why_copied
+        assert "(overlay, as a copy: The engine could not mount a volume" in describe(sandbox._session)
         assert list(cache.iterdir()) == []
         assert value(sandbox, "import os; sorted(os.listdir())") == "['a.txt', 'b.txt', 'folder']"
         value(sandbox, "open('a.txt', 'a').write('x'); open('.env', 'w').write('mine')")
@@ -232,8 +239,62 @@ def test_a_cache_in_the_repository_is_no_part_of_what_the_sandbox_sees(
         assert value(sandbox, "import os; sorted(os.listdir())") == "['a.txt']"
 
 
+def test_a_copy_that_can_t_be_read_or_whose_process_is_gone_leaves_nothing(docker_engine: DockerEngine) -> None:
+    image, end = docker_engine.resolve("mirror"), bytes(1024)
+    dead = "/".join(Owner(*owner_label().split("/"))._replace(start_time="1"))
+
+    def broken() -> Iterator[bytes]:
+        yield bytes(512)
+        raise WorkingCopyError("it can't be read")
+
+    with pytest.raises(EngineError):
+        docker_engine.make_volume("chorus-nb-test-broken", {OWNER_LABEL: owner_label()}, "1:1", image, broken())
+    assert own_volumes(docker_engine) == []
+    docker_engine.make_volume("chorus-nb-test-kept", {OWNER_LABEL: owner_label()}, "1:1", image, [end])
+    try:
+        docker_engine.make_volume("chorus-nb-test-dead", {OWNER_LABEL: dead}, "1:1", image, [end])
+        sweep_volumes(docker_engine)
+        assert own_volumes(docker_engine) == ["chorus-nb-test-kept"]
+        assert "chorus-nb-test-dead" not in dict(docker_engine.owned_volumes())
+    finally:
+        docker_engine.remove_volume("chorus-nb-test-kept")
+    docker_engine.remove_volume("chorus-nb-test-kept")  # Twice is as good as once.
+
+
+def test_a_repository_that_goes_away_while_it_is_copied_is_named(
+    docker_engine: DockerEngine, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(archive: RepositoryArchive) -> Iterator[bytes]:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        yield
+
+    monkeypatch.setattr(RepositoryArchive, "pieces", gone)
+    monkeypatch.setattr(DockerEngine, "_has_overlays", lambda engine: False)
+    sandbox = Sandbox(engine=docker_engine, repo="overlay", repo_path=repository)
+    with pytest.raises(WorkingCopyError, match=r"repository'.*can't be copied into a sandbox: No such file"):
+        sandbox.run("1")
+    assert own_volumes(docker_engine) == []
+
+
 def own_volumes(engine: DockerEngine) -> list[str]:
     return [name for name, labels in engine.owned_volumes() if labels["chorus-nb.owner"] == owner_label()]
+
+
+def test_a_repository_that_became_a_link_is_not_followed(
+    docker_engine: DockerEngine, repository: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    with opened(docker_engine, repo="overlay", repo_path=repository) as sandbox:
+        sandbox._session.kill()
+        with pytest.raises(SandboxDiedError):
+            sandbox.run("1")
+        repository.rename(tmp_path / "before")
+        repository.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(WorkingCopyError, match="is a link by now"):
+            sandbox.run("1")
+        repository.unlink()
+        (tmp_path / "before").rename(repository)
+        assert value(sandbox, "open('a.txt').read()") == "'a.txt'"
 
 
 def test_what_is_written_counts_as_disk(docker_engine: DockerEngine, repository: Path) -> None:
@@ -251,7 +312,9 @@ def test_what_is_written_counts_as_disk(docker_engine: DockerEngine, repository:
 
 NOTEBOOK = """
 import sys
+from chorus_nb.repository_archive import RepositoryArchive
 from chorus_nb.sandbox import Sandbox
+from chorus_nb.view_places import sweep_volumes
 sandbox = Sandbox(repo="overlay", repo_path=sys.argv[1])
 sandbox.run("import os; open('new', 'w').close(); os.remove('a.txt')")
 print("ready", flush=True)

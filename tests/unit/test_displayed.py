@@ -228,7 +228,7 @@ def test_kinds_are_told_by_content() -> None:
 def test_what_is_made_to_take_long_does_not(html: str) -> None:
     began_s = time.monotonic()
     inserted(html)
-    assert time.monotonic() - began_s < 20
+    assert time.monotonic() - began_s < 40
 
 
 def test_a_sandbox_shows_its_files() -> None:

@@ -84,6 +84,15 @@ def test_secrets_are_masked_in_every_mode(tmp_path: Path, mode: str) -> None:
     assert spec_of(tmp_path, PLAIN, repo=mode).masks == ()
 
 
+def test_a_folder_of_secrets_is_no_repository(tmp_path: Path) -> None:
+    """A file of the repository may name a folder in it, and in there no name would tell."""
+    (tmp_path / ".aws" / "sso").mkdir(parents=True)
+    for folder in (".aws", ".aws/sso"):
+        with pytest.raises(ConfigurationError, match=r"likely a secret, by the name '\.aws'.*--show-secrets '\.aws'"):
+            spec_of(tmp_path, repo_path=tmp_path / folder)
+        assert spec_of(tmp_path, repo_path=tmp_path / folder, show_secrets=".aws").mounts
+
+
 def test_what_is_mounted_besides_the_repository(tmp_path: Path) -> None:
     for name in ("repository", "data/.aws"):
         (tmp_path / name).mkdir(parents=True)
