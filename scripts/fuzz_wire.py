@@ -13,9 +13,12 @@ import sys
 import time
 
 EXAMPLES = 300
-TESTS = ("tests/unit/test_wire.py", "tests/unit/test_hostile_agent.py")
+TESTS = tuple(f"tests/unit/test_{name}.py" for name in ("wire", "hostile_agent", "values", "values_hostile"))
 PROPERTIES = " or ".join(
-    ("forged", "cut", "any_bytes", "any_json", "lies_before", "comes_back", "splitting", "garbage_is", "changed_byte")
+    (
+        *("forged", "cut", "any_bytes", "any_json", "lies_before", "comes_back", "splitting", "garbage_is"),
+        *("changed_byte", "any_tree"),
+    )
 )
 
 

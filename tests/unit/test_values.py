@@ -15,8 +15,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from crossing import crossed
-from hypothesis import given, settings
+from crossing import crossed, thorough
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chorus_nb.agent.values import MAX_DEPTH, CrossingError
@@ -82,7 +82,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other and repr(one) == repr(other))
 
 
-@settings(max_examples=60, deadline=None)
+@thorough
 @given(VALUES)
 def test_a_value_comes_back_as_it_was(value: Any) -> None:
     assert same(crossed(value), value)

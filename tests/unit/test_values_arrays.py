@@ -10,8 +10,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from crossing import crossed
-from hypothesis import given, settings
+from crossing import crossed, thorough
+from hypothesis import given
 from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
@@ -28,7 +28,7 @@ def check(value: Any) -> Any:
     return copy
 
 
-@settings(max_examples=40, deadline=None)
+@thorough
 @given(
     st_numpy.arrays(
         st_numpy.scalar_dtypes() | st_numpy.nested_dtypes(max_itemsize=200),

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from crossing import LIMIT, crossed, decoded
-from hypothesis import given, settings
+from crossing import LIMIT, crossed, decoded, thorough
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chorus_nb.agent.encoding import Encoder
@@ -254,7 +254,7 @@ def test_a_stream_is_arrows_and_whole() -> None:
         arrow(b"not a stream at all!" * 10)
 
 
-@settings(max_examples=150, deadline=None)
+@thorough
 @given(st.integers(0, 2**20), st.integers(0, 255), st.booleans())
 def test_a_changed_byte_of_a_stream_does_no_harm(at: int, value: int, dictionary: bool) -> None:
     table = PLAIN.append_column("d", pa.array(["q", "r", "q"]).dictionary_encode()) if dictionary else PLAIN
@@ -289,7 +289,7 @@ def test_a_picture_is_png_and_small_once_it_is_unpacked(data: bytes) -> None:
         decoded(tree({"picture": 0}, len(data)), data)
 
 
-@settings(max_examples=150, deadline=None)
+@thorough
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
