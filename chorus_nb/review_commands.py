@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import shlex
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
-from IPython.core.error import UsageError
 from IPython.display import publish_display_data
 
 from .changes import Change
+from .command_words import CommandParser
 from .difference import as_html, as_text, count, visible
 from .errors import ApplyError, ChorusError
 from .files import SandboxFiles
 from .manager import DEFAULT_NAME, SessionManager
 from .reports import MAX_LISTED, line, listed, report, review_of, without_containing
 from .review import Applied, Refused
-from .sanitize import printable_line
 from .session import Session
 
 _MAX_COMPLETIONS = 1000
@@ -99,23 +98,13 @@ def discard(session: Session, paths: Sequence[str], *, globs: bool = True) -> li
 _FLAGS: dict[str, tuple[str, ...]] = {"diff": (), "apply": ("--check",), "discard": ()}
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
 def _parsed(command: str, text: str) -> Namespace:
-    parser = _Parser(f"%sandbox {command}", add_help=False, allow_abbrev=False)
-    parser.add_argument("--session", default=DEFAULT_NAME)
+    words = " ".join(["[--session NAME]", *(f"[{flag}]" for flag in _FLAGS[command]), "[PATH ...]"])
+    parser = CommandParser(f"%sandbox {command} {words}")
     for flag in _FLAGS[command]:
         parser.add_argument(flag, action="store_true")
     parser.add_argument("paths", nargs="*")
-    try:
-        asked: Namespace = parser.parse_args(shlex.split(text))
-    except (UsageError, ValueError) as error:  # ValueError: a quotation without an end.
-        usage = " ".join(["[--session NAME]", *(f"[{flag}]" for flag in _FLAGS[command]), "[PATH ...]"])
-        raise UsageError(f"{printable_line(str(error))}. Usage: %sandbox {command} {usage}") from None
-    return asked
+    return parser.read(text)
 
 
 def _applied(applied: Applied, check: bool) -> str:

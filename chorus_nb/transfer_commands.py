@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from IPython.core.error import UsageError
-from IPython.core.magic_arguments import MagicArgumentParser
-
+from .command_words import CommandParser
 from .config.units import parse_size_bytes
 from .copying import Transfer
 from .copying.get import MAX_BYTES
@@ -76,20 +73,15 @@ class TransferCommands:
 
 
 def _parsed(command: str, text: str) -> Namespace:
-    parser = MagicArgumentParser(f"%sandbox {command}", add_help=False)
-    parser.allow_abbrev = False
-    parser.add_argument("--session", default=DEFAULT_NAME)
+    parser = CommandParser(_USAGE[command])
     parser.add_argument("-q", "--quiet", action="store_true")
     if command == "get":
         parser.add_argument("-f", "--force", action="store_true")
         parser.add_argument("--max-size", default=MAX_BYTES, type=_size)
     parser.add_argument("paths", nargs="+")
-    try:
-        asked: Namespace = parser.parse_args(shlex.split(text))
-        if len(asked.paths) < 2:
-            raise ValueError("a source and a destination are needed; `.` is the working directory")
-    except (UsageError, ValueError) as error:  # ValueError: also a quotation without an end.
-        raise UsageError(f"{printable_line(str(error))}. Usage: {_USAGE[command]}") from None
+    asked = parser.read(text)
+    if len(asked.paths) < 2:
+        raise parser.wrong("a source and a destination are needed; `.` is the working directory")
     return asked
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from IPython.core.error import UsageError
-
+from .command_words import CommandParser
 from .errors import ConfigurationError, ExecutionInterruptedError, VariableNotFoundError
 from .manager import DEFAULT_NAME, SessionManager
-from .sanitize import printable_line
 from .session import Session
 from .transfer import checked_names, pull, push
 from .turns import Turns
@@ -134,18 +131,7 @@ class VariableCommands:
             return _interruptible(lambda: (turn.wait(), copy())[1], "nothing was copied")
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
 def _parsed(command: str, text: str) -> Namespace:
-    parser = _Parser(f"%sandbox {command}", add_help=False, allow_abbrev=False)
-    parser.add_argument("--session", default=DEFAULT_NAME)
+    parser = CommandParser(f"%sandbox {command} x,y [--session NAME]")
     parser.add_argument("names", nargs="+")
-    try:
-        asked: Namespace = parser.parse_args(shlex.split(text))
-    except (UsageError, ValueError) as error:
-        usage = f"Usage: %sandbox {command} x,y [--session NAME]"
-        raise UsageError(f"{printable_line(str(error))}. {usage}") from None
-    return asked
+    return parser.read(text)

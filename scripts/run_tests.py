@@ -1,6 +1,5 @@
 """Run every test and every notebook, then fail if anything of ours is left: a process, a container or a volume.
 
-The unit tests use no engine and no browser, so they run beside the others, which mostly wait; all else is in one row.
 Run by ``make test`` with the virtual environment's Python. This process makes itself the one that orphans fall to
 (prctl(2), PR_SET_CHILD_SUBREAPER), so that whatever the tests started and left running is its child in the end,
 whatever was done to its environment or session. Linux only, as is what it looks for.
@@ -11,11 +10,9 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 from chorus_nb.engines.base import OWNER_LABEL
 from chorus_nb.engines.docker import DockerEngine
@@ -33,46 +30,16 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-class Runs:
-    """Runs of pytest, and how they ended: by their pid, which is theirs until it is waited for."""
-
-    def __init__(self) -> None:
-        self._statuses: dict[int, int | None] = {}
-
-    def start(self, *arguments: str, output: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-        """Start one; what it says goes to ``output``, or where ours goes."""
-        command = [sys.executable, "-m", "pytest", *arguments]
-        stderr = output and subprocess.STDOUT
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=stderr, cwd=REPOSITORY)
-        self._statuses[process.pid] = None
-        return process
-
-    def wait(self, process: subprocess.Popen[bytes]) -> int:
-        """Wait for one; its exit status.
-
-        Orphans are reaped as they end: a test that looks whether a process is gone must not find a zombie.
-        """
-        while (code := self._statuses[process.pid]) is None:
-            pid, status = os.wait()
-            if self._statuses.get(pid, 0) is None:
-                self._statuses[pid] = os.waitstatus_to_exitcode(status)
-        del self._statuses[process.pid]
-        process.returncode = code
-        return code
-
-
-def run_all() -> bool:
-    """Whether every test and every notebook passed."""
-    runs = Runs()
-    with tempfile.TemporaryFile() as said:
-        unit = runs.start("tests/unit", output=said)
-        # The notebooks once alone and once among the tests: they must pass twice in a row.
-        statuses = [runs.wait(runs.start("--nbval", "--quiet", "notebooks"))]
-        statuses.append(runs.wait(runs.start("--nbval", "--ignore=tests/unit", "tests", "notebooks")))
-        statuses.append(runs.wait(unit))
-        said.seek(0)
-        print(said.read().decode(errors="replace"), flush=True)
-    return not any(statuses)
+def pytest(*arguments: str) -> int:
+    """Run pytest on ``arguments`` and the notebooks; its exit status."""
+    command = [sys.executable, "-m", "pytest", "--nbval", *arguments, "notebooks"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=REPOSITORY)
+    # Orphans are reaped as they end: a test that looks whether a process is gone must not find a zombie.
+    pid = 0
+    while pid != process.pid:
+        pid, status = os.wait()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode
 
 
 def reap() -> None:
@@ -145,13 +112,15 @@ def main() -> int:
     # Ctrl-C reaches pytest as well; it reports, and we still look for what is left.
     signal.signal(signal.SIGINT, lambda *_: None)
     adopt_orphans()
-    passed = run_all()
+    # The notebooks once alone and once among the tests: they must pass twice in a row. Everything runs last, so that
+    # the last line is the summary of everything.
+    alone, everything = pytest("--quiet"), pytest("tests")
     left = leftovers(DockerEngine())
     if left:
         print("Left behind by the tests:", *left, sep="\n  ", file=sys.stderr)
         for pid in list(descendants(os.getpid())):
             os.kill(pid, signal.SIGKILL)
-    return int(not passed or bool(left))
+    return alone or everything or bool(left)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("notebook_sessions",),
     ("sandbox",),
     ("async_sandbox",),
-    ("magic_line", "reports"),
+    ("magic_line", "reports", "command_words"),
     ("status", "publishing", "completion", "kernel_requests", "turns", "ansi", "script", "host_cells", "kernelspec"),
     ("comm_relay", "replay", "variables", "review_commands"),
     ("cell", "run_report", "config_command", "containers_command", "doctor"),
@@ -65,7 +65,7 @@ LAYERS: list[tuple[str, ...]] = [
 FACES = {
     *("replay", "publishing", "completion", "kernel_requests", "comm_relay", "cell"),
     *("background", "columns", "side_by_side", "mode", "commands"),
-    *("review_commands", "transfer_commands", "progress_bar", "variables"),
+    *("command_words", "review_commands", "transfer_commands", "progress_bar", "variables"),
     *("magics", "panel", "kernel", "cli", "_extension", "__init__"),
     *("host_cells", "kernelspec", "run_notebook", "doctor"),
 }
