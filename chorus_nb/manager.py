@@ -18,10 +18,10 @@ from .engines.docker import DockerEngine
 from .engines.owner import owner_alive
 from .errors import ChorusError, ConfigurationError, SessionConflictError, UnknownSessionError
 from .options import flag
-from .overlay_folder import sweep_overlays
 from .session import Session
 from .settings import Settings, Source, named_profile, notebook_file, resolve
-from .view_places import sweep_volumes
+from .view.overlay_folder import sweep_overlays
+from .view.places import sweep_volumes
 
 DEFAULT_NAME = "default"
 """The session of a ``%%sandbox`` cell that names none."""

@@ -6,10 +6,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from .changes import Change, ChangeKind
+from .changes.change import Change, ChangeKind
+from .changes.review import Review
 from .difference import Budget, Difference, Report, Version, compare, count, named, visible
 from .errors import ChorusError
-from .review import Review
 from .session import Session
 from .working_copy import FileState
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from IPython.display import publish_display_data
 
-from .changes import Change
+from .changes.change import Change
+from .changes.review import Applied, Refused
 from .command_words import CommandParser
 from .difference import as_html, as_text, count, visible
 from .errors import ApplyError, ChorusError
 from .files import SandboxFiles
 from .manager import DEFAULT_NAME, SessionManager
 from .reports import MAX_LISTED, line, listed, report, review_of, without_containing
-from .review import Applied, Refused
 from .session import Session
 
 _MAX_COMPLETIONS = 1000

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from .agent.wire import Message
 from .asking import InputHandler
-from .changes import Change
+from .changes.change import Change
+from .changes.review import Applied
 from .config import OPTIONS, SandboxConfig, duration_s, unknown_option
 from .controls import AgentInfo
 from .egress import HostTraffic, denied
@@ -21,7 +22,6 @@ from .files import SandboxFiles
 from .limits_reached import ReachedLimit
 from .payloads import Page, payloads
 from .repository import find_repository
-from .review import Applied
 from .session import Session
 from .settings import Settings, Source, named_profile, refuse_open_configuration
 from .telemetry import ResourceSample, ResourceUsage

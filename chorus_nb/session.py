@@ -39,10 +39,10 @@ from .page import OutputPage
 from .sanitize import clean_text
 from .starting import Starter
 from .telemetry import ResourceSample, ResourceUsage
+from .view.writable_view import WritableView
 from .watch import Watch, WhyEnded
 from .widgets import WidgetRelay
 from .working_copy import WorkingCopy
-from .writable_view import WritableView
 
 State = Literal["new", "starting", "idle", "busy", "dead", "closed"]
 MessageHandler = Callable[[Message], None]

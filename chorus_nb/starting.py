@@ -22,7 +22,7 @@ from .errors import (
 )
 from .launch import START_TIMEOUT_S, container_spec, keeper_spec, start_agent, without_shell
 from .notices import Notices
-from .writable_view import WritableView
+from .view.writable_view import WritableView
 
 
 class Starter:

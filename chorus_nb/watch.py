@@ -18,7 +18,7 @@ from .disk_meter import DiskMeter
 from .engines.base import Container
 from .errors import ChorusError, DiskQuotaExceededError, EngineError, SessionIdleError, SessionLifetimeError
 from .git import with_git
-from .writable_view import WritableView
+from .view.writable_view import WritableView
 
 WhyEnded = Callable[[bool], ChorusError]
 """Makes the error of a cell that was ended, from whether its variables are kept."""

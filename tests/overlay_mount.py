@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chorus_nb.overlay_copy import TICK_NS, OverlayCopy
+from chorus_nb.view.overlay_copy import TICK_NS, OverlayCopy
 
 
 class Overlay:

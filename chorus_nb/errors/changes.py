@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .base import ChorusError
 
 if TYPE_CHECKING:
-    from ..review import Applied
+    from ..changes.review import Applied
 
 
 class NoSuchChangeError(ChorusError, LookupError):

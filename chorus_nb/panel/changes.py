@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from chorus_nb.changes import Change
+from chorus_nb.changes.change import Change
+from chorus_nb.changes.review import Review
 from chorus_nb.difference import Difference, count
 from chorus_nb.difference.plain import as_lines, heading, remarks
 from chorus_nb.errors import ApplyError
 from chorus_nb.panel.format import printable
 from chorus_nb.panel.threads import start_thread
 from chorus_nb.reports import Differences, line, warning, without_containing
-from chorus_nb.review import Review
 
 MAX_LISTED = 300
 ACTIONS: Final = ("look", "close", "show", "hide", "apply", "discard")

@@ -30,12 +30,12 @@ from chorus_nb.errors import (
     WorkingCopyError,
 )
 from chorus_nb.manager import SessionManager
-from chorus_nb.overlay_folder import OverlayFolder
-from chorus_nb.remove_tree import remove_tree
-from chorus_nb.repository_archive import RepositoryArchive
 from chorus_nb.sandbox import Sandbox
 from chorus_nb.status import describe
-from chorus_nb.view_places import sweep_volumes
+from chorus_nb.view.overlay_folder import OverlayFolder
+from chorus_nb.view.places import sweep_volumes
+from chorus_nb.view.remove_tree import remove_tree
+from chorus_nb.view.repository_archive import RepositoryArchive
 from chorus_nb.working_copy import Entry
 
 pytestmark = pytest.mark.docker
@@ -312,9 +312,9 @@ def test_what_is_written_counts_as_disk(docker_engine: DockerEngine, repository:
 
 NOTEBOOK = """
 import sys
-from chorus_nb.repository_archive import RepositoryArchive
+from chorus_nb.view.repository_archive import RepositoryArchive
 from chorus_nb.sandbox import Sandbox
-from chorus_nb.view_places import sweep_volumes
+from chorus_nb.view.places import sweep_volumes
 sandbox = Sandbox(repo="overlay", repo_path=sys.argv[1])
 sandbox.run("import os; open('new', 'w').close(); os.remove('a.txt')")
 print("ready", flush=True)

@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from chorus_nb.changes.review import Review
 from chorus_nb.errors import ApplyError, RepositoryNotFoundError, WorkingCopyError
 from chorus_nb.host_tree import HostTree
-from chorus_nb.overlay_copy import OverlayCopy
-from chorus_nb.review import Review
+from chorus_nb.view.overlay_copy import OverlayCopy
 from chorus_nb.working_copy import Entry, FileState, WorkingCopy
 from tests.overlay_mount import Overlay, snapshot
 

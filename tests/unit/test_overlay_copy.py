@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from chorus_nb.birth_time import birth_ns
 from chorus_nb.errors import WorkingCopyError
-from chorus_nb.overlay_copy import MAX_DEPTH, TICK_NS, OverlayCopy
+from chorus_nb.view.birth_time import birth_ns
+from chorus_nb.view.overlay_copy import MAX_DEPTH, TICK_NS, OverlayCopy
 from chorus_nb.working_copy import Entry, FileState
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from chorus_nb.engines.base import Volume
 from chorus_nb.errors import EngineError, WorkingCopyError
-from chorus_nb.overlay_folder import OverlayFolder, sweep_overlays, why_unfit
-from chorus_nb.remove_tree import remove_tree
+from chorus_nb.view.overlay_folder import OverlayFolder, sweep_overlays, why_unfit
+from chorus_nb.view.remove_tree import remove_tree
 
 
 class NoEngine:
@@ -94,7 +94,7 @@ def test_a_repository_that_is_gone_leaves_nothing_behind(cache: Path, tmp_path: 
 PROGRAM = """
 import os, sys
 from pathlib import Path
-from chorus_nb.overlay_folder import OverlayFolder
+from chorus_nb.view.overlay_folder import OverlayFolder
 folder = OverlayFolder.made_for(Path(sys.argv[1]))
 (folder.upper / "a").mkdir()
 print(folder.path, flush=True)

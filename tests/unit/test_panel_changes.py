@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from chorus_nb.changes import Change
+from chorus_nb.changes.change import Change
+from chorus_nb.changes.review import Applied, Refused, Review
 from chorus_nb.errors import ApplyError, ChangedMeanwhileError
 from chorus_nb.panel.changes import MAX_LISTED, ChangesPanel
-from chorus_nb.review import Applied, Refused, Review
 from chorus_nb.working_copy import FileState
 
 HOSTILE = "a\x1b[31m\n\udcff<img src=x onerror=alert(1)>\u202e"

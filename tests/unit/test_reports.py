@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from chorus_nb import reports
+from chorus_nb.changes.review import Review
 from chorus_nb.difference import as_html, as_text
-from chorus_nb.overlay_copy import TICK_NS, OverlayCopy
 from chorus_nb.reports import MAX_LISTED, MAX_SHOWN, Differences, report
-from chorus_nb.review import Review
+from chorus_nb.view.overlay_copy import TICK_NS, OverlayCopy
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from chorus_nb import repository_archive
 from chorus_nb.errors import WorkingCopyError
-from chorus_nb.remove_tree import remove_tree
-from chorus_nb.repository_archive import MAX_DEPTH, Original, RepositoryArchive
+from chorus_nb.view import repository_archive
+from chorus_nb.view.remove_tree import remove_tree
+from chorus_nb.view.repository_archive import MAX_DEPTH, Original, RepositoryArchive
 
 
 def archive(folder: Path, *hidden: str) -> RepositoryArchive:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from chorus_nb.changes import Change
+from chorus_nb.changes.change import Change
+from chorus_nb.changes.review import Review
 from chorus_nb.errors import ApplyError, ChangedMeanwhileError, NoSuchChangeError, RepositoryNotFoundError
-from chorus_nb.review import Review
 from tests.overlay_mount import Overlay, snapshot
 
 

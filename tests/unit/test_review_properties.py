@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from chorus_nb.agent import files as agent_files
 from chorus_nb.agent.wire import Message
+from chorus_nb.changes.review import Review
 from chorus_nb.conversation import Request
 from chorus_nb.files import SandboxFiles
-from chorus_nb.review import Review
 from tests.overlay_mount import Overlay, snapshot
 
 NAMES = st.sampled_from(["a", "b", "c", "d\n", "é", ".git", "\udcff"])

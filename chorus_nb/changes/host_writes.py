@@ -14,12 +14,12 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 
-from .changes import Change
+from ..errors import ChangedMeanwhileError
+from ..host_tree import O_PATH, PERMISSIONS, HostTree, Identity
+from ..syncfs import has_syncfs
+from ..working_copy import WorkingCopy
+from .change import Change
 from .content import digest
-from .errors import ChangedMeanwhileError
-from .host_tree import O_PATH, PERMISSIONS, HostTree, Identity
-from .syncfs import has_syncfs
-from .working_copy import WorkingCopy
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _ACCESS_LIST = "system.posix_acl_access"

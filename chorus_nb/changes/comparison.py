@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 
-from .changes import Change, ChangeKind, Taken, by_path
+from ..errors import ChangedMeanwhileError, ChorusError, WorkingCopyError
+from ..host_tree import MAX_ENTRIES, PERMISSIONS, HostTree, Identity, checked, parents
+from ..working_copy import NEVER_SEEN_NS, Entry, FileState, WorkingCopy
+from .change import Change, ChangeKind, Taken, by_path
 from .content import digest, is_sparse
-from .errors import ChangedMeanwhileError, ChorusError, WorkingCopyError
 from .git_folders import GitFolders, what_changed
-from .host_tree import MAX_ENTRIES, PERMISSIONS, HostTree, Identity, checked, parents
 from .links import why_not_taken
 from .renames import pair_renames
-from .working_copy import NEVER_SEEN_NS, Entry, FileState, WorkingCopy
 
 _HIDDEN = "is hidden from the sandbox, and so is not taken from it"
 _OTHER_CASE = "has another name on the host, in upper or lower case"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .changes import Change, by_path
-from .host_tree import PERMISSIONS, HostTree, parents
-from .working_copy import FileState
+from ..host_tree import PERMISSIONS, HostTree, parents
+from ..working_copy import FileState
+from .change import Change, by_path
 
 if TYPE_CHECKING:
-    from .files import SandboxFiles
+    from ..files import SandboxFiles
 
 _PIECE_BYTES = 2**22
 _OPEN_TO_OWNER = 0o700

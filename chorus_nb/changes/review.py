@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from ..errors import ApplyError, ChangedMeanwhileError, DiscardError, RepositoryNotFoundError
+from ..host_tree import HostTree, Identity, parents
+from ..working_copy import WorkingCopy
 from .apply import Application
-from .changes import Change, Taken
+from .change import Change, Taken
 from .comparison import find_changes
 from .content import digest
 from .discard import discard_changes
-from .errors import ApplyError, ChangedMeanwhileError, DiscardError, RepositoryNotFoundError
-from .host_tree import HostTree, Identity, parents
 from .path_selection import PathSelection
-from .working_copy import WorkingCopy
 
 if TYPE_CHECKING:
-    from .files import SandboxFiles
+    from ..files import SandboxFiles
 
 _LOOK_AGAIN = "was changed in the sandbox after it was shown: look again"
 _MAX_NAMED = 10

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .changes import Change
+from ..errors import ChorusError
+from ..host_tree import HostTree, parents
+from .change import Change
 from .content import digest
-from .errors import ChorusError
-from .host_tree import HostTree, parents
 
 
 def pair_renames(changes: Sequence[Change], host: HostTree) -> list[Change]:

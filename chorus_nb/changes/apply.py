@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from .changes import Change, Taken, by_path
-from .errors import ChangedMeanwhileError, ChorusError
-from .host_tree import HostTree, parents
+from ..errors import ChangedMeanwhileError, ChorusError
+from ..host_tree import HostTree, parents
+from ..working_copy import WorkingCopy
+from .change import Change, Taken, by_path
 from .host_writes import HostWriter, Staged, is_closed, unstage
-from .working_copy import WorkingCopy
 
 _MAX_BATCH_FILES = 128
 _MAX_BATCH_BYTES = 2**26

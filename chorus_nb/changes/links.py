@@ -6,8 +6,8 @@ import os
 import stat
 from itertools import accumulate
 
+from ..host_tree import HostTree, split
 from .git_folders import git_folder
-from .host_tree import HostTree, split
 
 _OUTSIDE = "is a link that leads out of the repository"
 

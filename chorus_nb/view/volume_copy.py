@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import WorkingCopyError
-from .file_entries import FileEntry
-from .files import SandboxFiles
+from ..errors import WorkingCopyError
+from ..file_entries import FileEntry
+from ..files import SandboxFiles
+from ..working_copy import Entry, FileState, WorkingCopy
 from .repository_archive import Original, RepositoryArchive
-from .working_copy import Entry, FileState, WorkingCopy
 
 _NEVER_SEEN_NS = 0
 """For a path that was left out of the copy: whatever the host has there is later than this."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from .errors import ChangedMeanwhileError
+from ..errors import ChangedMeanwhileError
 
 MAX_STREAM_BYTES = 2**36
 """So much is read of a file that is no file of this machine, whose holes can't be told from zeros."""
@@ -49,7 +49,7 @@ def digest(file: BinaryIO, size_bytes: int, *, sparse: bool, path: str, copy_to:
     Returns
     -------
     str
-        As :attr:`chorus_nb.changes.Change.digest`.
+        As :attr:`chorus_nb.changes.change.Change.digest`.
 
     Raises
     ------

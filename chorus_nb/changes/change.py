@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .host_tree import Identity
-from .working_copy import Entry, FileKind, FileState
+from ..host_tree import Identity
+from ..working_copy import Entry, FileKind, FileState
 
 ChangeKind = Literal["created", "modified", "deleted", "renamed", "mode"]
 

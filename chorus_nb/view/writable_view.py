@@ -7,18 +7,18 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from .config import SandboxConfig
-from .engines.base import WORKSPACE, ContainerSpec, Engine, EngineCapabilities
-from .errors import ConfigurationError, RepositoryNotFoundError, UnappliedChangesError, VolumeMountError
-from .files import SandboxFiles
-from .git import git_view, with_git
-from .host_tree import parents
+from ..changes.review import Review
+from ..config import SandboxConfig
+from ..engines.base import WORKSPACE, ContainerSpec, Engine, EngineCapabilities
+from ..errors import ConfigurationError, RepositoryNotFoundError, UnappliedChangesError, VolumeMountError
+from ..files import SandboxFiles
+from ..git import git_view, with_git
+from ..host_tree import parents
+from ..repository import resolve_repository
+from ..selection import select
+from ..working_copy import WorkingCopy
 from .overlay_folder import views_folder, why_unfit
-from .repository import resolve_repository
-from .review import Review
-from .selection import select
-from .view_places import FolderPlace, OverlayPlace, Place, VolumePlace
-from .working_copy import WorkingCopy
+from .places import FolderPlace, OverlayPlace, Place, VolumePlace
 
 
 class WritableView:

@@ -11,17 +11,17 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from .engines.base import OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Engine, Volume
-from .engines.owner import owner_alive, owner_label
-from .errors import EngineError, SandboxFileError, WorkingCopyError
-from .files import SandboxFiles
-from .git import OUTSIDE
+from ..engines.base import OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Engine, Volume
+from ..engines.owner import owner_alive, owner_label
+from ..errors import EngineError, SandboxFileError, WorkingCopyError
+from ..files import SandboxFiles
+from ..git import OUTSIDE
+from ..progress import Progress
+from ..sanitize import printable_line
+from ..working_copy import WorkingCopy
 from .overlay_folder import OverlayFolder
-from .progress import Progress
 from .repository_archive import RepositoryArchive
-from .sanitize import printable_line
 from .volume_copy import VolumeCopy
-from .working_copy import WorkingCopy
 
 
 class Place(ABC):

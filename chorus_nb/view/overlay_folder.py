@@ -21,9 +21,9 @@ from typing import Protocol
 
 from platformdirs import user_cache_path
 
-from .engines.base import WORKSPACE, Volume
-from .engines.owner import owner_alive, owner_label
-from .errors import EngineError, WorkingCopyError
+from ..engines.base import WORKSPACE, Volume
+from ..engines.owner import owner_alive, owner_label
+from ..errors import EngineError, WorkingCopyError
 from .overlay_copy import OverlayCopy
 from .remove_tree import remove_tree
 

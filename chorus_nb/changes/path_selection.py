@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from .changes import Change
-from .errors import NoSuchChangeError
-from .sanitize import printable_line
+from ..errors import NoSuchChangeError
+from ..sanitize import printable_line
+from .change import Change
 
 _MAX_COMPARED = 5000
 

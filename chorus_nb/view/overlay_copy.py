@@ -18,9 +18,9 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from ..errors import WorkingCopyError
+from ..working_copy import Entry, FileKind, FileState, WorkingCopy
 from .birth_time import birth_ns
-from .errors import WorkingCopyError
-from .working_copy import Entry, FileKind, FileState, WorkingCopy
 
 MAX_ENTRIES = 1_000_000
 MAX_DEPTH = 250

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from .host_tree import parents, split
+from ..host_tree import parents, split
 
 # Names that are ".git" to some file system: in other case, with characters that macOS leaves out, by NTFS's short name.
 _LEFT_OUT = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")

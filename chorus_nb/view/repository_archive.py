@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config.units import size_text
-from .errors import WorkingCopyError
+from ..config.units import size_text
+from ..errors import WorkingCopyError
+from ..working_copy import FileKind
 from .overlay_copy import TICK_NS
-from .working_copy import FileKind
 
 MAX_BYTES = 4 * 2**30
 MAX_ENTRIES = 500_000
