@@ -85,7 +85,8 @@ def test_a_difference_is_shown_read_in_both_themes_and_saved(cells: NotebookFact
     assert area.locator("mjx-container, .MathJax").count() == 0
     assert_nothing_ran(page)
 
-    before, after = (image.evaluate("e => [e.naturalWidth, e.naturalHeight]") for image in area.locator("img").all())
+    size = "async e => { await e.decode(); return [e.naturalWidth, e.naturalHeight]; }"
+    before, after = (image.evaluate(size) for image in area.locator("img").all())
     assert (before, after) == ([60, 40], [80, 50])
     boxes = [image.bounding_box() for image in area.locator("img").all()]
     assert boxes[0]["x"] < boxes[1]["x"]  # type: ignore[index]
