@@ -19,6 +19,10 @@ from .writer import Writer
 MAX_WAITING_BYTES = 64 * 2**20
 """What may wait for one request to be taken: a notebook that asks its user takes nothing for hours."""
 
+LONGEST_WAIT_S = 3600.0
+"""No wait of the main thread is without an end: the kernel begins such a one anew after a signal where a library has
+asked for that (``SA_RESTART`` of signal(7); polars does), and Python never hears of the Ctrl-C."""
+
 _QUEUE_LENGTH = 256
 _JSON_GROWTH = 16
 """As many bytes take the objects that one byte of JSON text makes, at worst: ``[[],[],...``."""
@@ -110,11 +114,11 @@ class Exchange:
         """Return the next item, which stays the next. Raises ``TimeoutError``; lets Ctrl-C through while it waits."""
         give_up_at_s = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            left_s = None if give_up_at_s is None else max(0.0, give_up_at_s - time.monotonic())
+            left_s = LONGEST_WAIT_S if give_up_at_s is None else max(0.0, give_up_at_s - time.monotonic())
             try:
                 self._arrivals.get(block=not self._items, timeout=left_s)
             except queue.Empty:
-                if not self._items:
+                if not self._items and give_up_at_s is not None:
                     raise TimeoutError from None
             if self._items:
                 return self._items[0][0]

@@ -154,6 +154,8 @@ class SandboxMagics(Magics):
         # The magic's cell ends with a line break that the notebook's has not.
         cell = cell.removesuffix("\n")
         cell = Script(cell) if arguments.lang == "sh" else cell
+        if arguments.output:
+            self.manager.permit({"output": arguments.output})  # It is the cell's own, and may be refused, too.
         variables = CellVariables.of(self.namespace, arguments, len(sessions_asked(arguments)))
         sessions = self._sessions(arguments)
         timeout_s = typed_s or self.manager.settings_of(sessions[0]).config.limits.timeout_s
@@ -173,8 +175,6 @@ class SandboxMagics(Magics):
         return run_in_turn(turn, sessions[0], cell, timeout_s, strip, on_input, variables, execution_count=number)
 
     def _sessions(self, arguments: Namespace) -> list[Session]:
-        if arguments.output:
-            self.manager.permit({"output": arguments.output})  # It is the cell's own, and may be refused, too.
         asked = sessions_asked(arguments)
         if arguments.bg and (arguments.matrix or len(asked) > 1):
             raise ConfigurationError(

@@ -10,6 +10,7 @@ from collections import deque
 from typing import Self
 from weakref import WeakKeyDictionary
 
+from .conversation import LONGEST_WAIT_S
 from .session import Session
 
 
@@ -39,7 +40,8 @@ class Turn:
 
     def wait(self) -> bool:
         """Wait for it; False where :meth:`stop` gave it up meanwhile."""
-        self._has_come.wait()
+        while not self._has_come.wait(LONGEST_WAIT_S):
+            pass
         return not self._given_up
 
     def stop(self) -> None:

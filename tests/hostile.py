@@ -10,6 +10,7 @@ import itertools
 import json
 import queue
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -170,7 +171,6 @@ class HostileStream(ByteStream):
         self.closed = False
         self.last_words: list[bytes] = []
         """What was on its way when the stream was closed."""
-        self._begun = False
         self._delay_s = delay_s
         self._attack = attack
         self._decoder = Decoder()
@@ -180,8 +180,7 @@ class HostileStream(ByteStream):
     def send(self, data: bytes | memoryview) -> None:
         if self.closed:
             raise ConnectionError("closed")
-        self._begun = self._begun or bytes(data[:4]) == MAGIC
-        if self._begun:  # And not what makes an agent of an interpreter.
+        if threading.current_thread().name != "chorus-boot":  # And not what makes an agent of an interpreter.
             for request, _ in self._decoder.feed(bytes(data)):
                 self._outgoing.put(self._attack()(request))
                 if request.content.get("restart") is False:

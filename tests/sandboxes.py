@@ -13,6 +13,7 @@ from typing import Any
 from chorus_nb.agent.wire import Message
 from chorus_nb.enforced import MASKED, READ_ONLY
 from chorus_nb.engines.base import SESSION_LABEL, Engine, ResolvedImage
+from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.engines.owner import owner_label
 from chorus_nb.sandbox import ExecutionResult, Sandbox
@@ -54,7 +55,11 @@ def python_whose_template(folder: Path, *, starts: str) -> str:
 
 
 def own_containers(engine: Engine) -> set[str]:
-    return {each for each, labels in engine.owned() if labels["chorus-nb.owner"] == owner_label()}
+    """Return this process's containers. An engine may list one for a moment after it is gone."""
+    listed = {each for each, labels in engine.owned() if labels["chorus-nb.owner"] == owner_label()}
+    return {
+        each for each in listed if not isinstance(engine, DockerEngine) or engine.inspect_id(each).status != "removed"
+    }
 
 
 def container_of(engine: Engine, session_name: str = "sandbox") -> str:

@@ -76,7 +76,7 @@ def assert_nothing_ran(page: NotebookPage) -> None:
 
 
 def test_a_difference_is_shown_read_in_both_themes_and_saved(cells: NotebookFactory, project: Path) -> None:
-    page = rewritten(cells, "shown", project, "%sandbox diff --session shown")
+    page = rewritten(cells, "edited", project, "%sandbox diff --session edited")
     assert page.execute_cell(3).mime_types == [{"text/plain", "text/html"}]
     area = page.output_area(3)
     expect(area.locator("summary b")).to_have_text(CHANGED)
@@ -108,7 +108,7 @@ def test_a_difference_is_shown_read_in_both_themes_and_saved(cells: NotebookFact
     saved = page.save().cells[3].outputs[0].data
     assert "<details open" in saved["text/html"]
     assert "<script" not in saved["text/html"]
-    assert saved["text/plain"].startswith("The sandbox 'shown' has made 5 changes:")
+    assert saved["text/plain"].startswith("The sandbox 'edited' has made 5 changes:")
     end(page, 4)
 
 

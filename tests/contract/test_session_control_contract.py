@@ -95,6 +95,16 @@ def test_ctrl_c_in_the_waiting_thread_interrupts_the_cell(sandbox: Sandbox) -> N
     assert value(sandbox, "kept") == "7"
 
 
+def test_ctrl_c_is_heard_where_a_library_has_waits_begun_anew(sandbox: Sandbox) -> None:
+    """As polars does, once it is imported."""
+    sandbox.run("kept = 7")
+    signal.siginterrupt(signal.SIGINT, False)
+    try:
+        test_ctrl_c_in_the_waiting_thread_interrupts_the_cell(sandbox)
+    finally:
+        signal.siginterrupt(signal.SIGINT, True)
+
+
 def test_a_cell_may_catch_its_interrupt(sandbox: Sandbox) -> None:
     code = """
 import time

@@ -13,6 +13,7 @@ NETWORK = "needs a network"
 RANDOM = "draws random numbers"
 KERNEL = "uses the sockets of ipykernel, which a sandbox does not have"
 READ_ONLY = "writes a file, and the repository is read-only"
+FILE = "a picture beside the notebook is put into the output; natively the page asks the server for it"
 REFUSED = "the output policy has no gamepad among its widgets, and says so"
 USAGE = "a magic that is not there ends the cell with an error, and not with text alone"
 SPEED = "a bar is as long as the measured speed leaves room for"
@@ -66,7 +67,12 @@ _STYLER = "pandas.io.formats.style:Styler"
 
 CATALOGUE = [
     ThirdParty(
-        "nbsphinx", "doc/code-cells.ipynb", faces=BOTH, left_out={11: NETWORK}, unrepeatable={26: RANDOM, 36: RANDOM}
+        "nbsphinx",
+        "doc/code-cells.ipynb",
+        faces=BOTH,
+        left_out={11: NETWORK},
+        unrepeatable={26: RANDOM, 36: RANDOM},
+        differing={30: FILE},
     ),
     ThirdParty("nbsphinx", "doc/allow-errors.ipynb", faces=BOTH),
     ThirdParty("nbclient", "tests/files/Clear Output.ipynb", faces=BOTH),
