@@ -18,6 +18,7 @@ from typing import Any
 
 import nbformat
 from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from .server import LabServer
 
@@ -288,10 +289,20 @@ class NotebookPage:
         return shown
 
     def choose(self, index: int, match: str) -> None:
-        """Take the first completion, and wait until it is in the cell."""
-        self.page.keyboard.press("Enter")
-        expect(self.page.locator(".jp-Completer:visible")).to_have_count(0)
-        expect(self.cell(index).locator(".cm-content")).to_contain_text(match)
+        """Click a completion until it is in the cell: JupyterLab may be about to write or to close its list."""
+        item = self.page.locator(".jp-Completer:visible .jp-Completer-item", has_text=match).first
+        content = self.cell(index).locator(".cm-content")
+        give_up_at_s = time.monotonic() + CELL_TIMEOUT_S
+        while True:
+            try:
+                item.click(timeout=10_000)
+                expect(content).to_contain_text(match, timeout=10_000)
+                return
+            except (AssertionError, PlaywrightTimeoutError):
+                if time.monotonic() > give_up_at_s:
+                    raise
+            self._go_to_end(index)
+            self.page.keyboard.press("Tab")
 
     def inspect(self, index: int, text: str) -> None:
         """Press Shift-Tab at the end of a cell until the description there has a text, and close it again."""
