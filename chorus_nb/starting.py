@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,7 @@ class Starter:
         self.given_up = False
         self._view = view
         self._failure: EngineError | None = None
+        self._removing = threading.RLock()
         self._name = name
         self._config = config
         self._engine = engine
@@ -123,15 +125,16 @@ class Starter:
 
         Where its engine is away or hangs, the engine makes up for it later, or whoever starts next (``sweep``).
         """
-        container, self.container = self.container, None
-        if container:
-            self._notices.add_to_log(container.stream.diagnostics)
-            try:
-                container.remove()
-            except EngineError as failure:
-                self._notices.add_to_log(f"{failure}\n")
-                if not failure.retryable:
-                    raise
+        with self._removing:  # Whoever comes second waits: it may be gone from here and still be there.
+            container, self.container = self.container, None
+            if container:
+                self._notices.add_to_log(container.stream.diagnostics)
+                try:
+                    container.remove()
+                except EngineError as failure:
+                    self._notices.add_to_log(f"{failure}\n")
+                    if not failure.retryable:
+                        raise
 
     def kill(self) -> None:
         """End the container at once; one whose engine does not do it is let go of, which ends it as well."""
