@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from pathlib import Path
 
 import pytest
 
@@ -231,6 +232,13 @@ def test_what_is_made_to_take_long_does_not(html: str) -> None:
     assert time.monotonic() - began_s < 40
 
 
+@pytest.fixture
+def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On the fake engine a cell writes where the test runs."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_in_a_folder_of_its_own")
 def test_a_sandbox_shows_its_files() -> None:
     code = f"""
 import os
@@ -249,6 +257,7 @@ display(Image(url="plot.png"), FileLink("table.csv"), Markdown("![](plot.png)"),
     assert "data:" not in text
 
 
+@pytest.mark.usefixtures("_in_a_folder_of_its_own")
 def test_files_of_late_output_come_in_order_and_hold_up_nobody() -> None:
     code = f"""
 import threading, time
