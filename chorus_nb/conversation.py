@@ -88,6 +88,8 @@ class Exchange:
             self.ending = True
             self.on_ending()
         while self._is_full and not self._closed:
+            if self._conversation.draining and isinstance(item, Message):
+                return
             time.sleep(_POLL_S)
         self._put_bytes += size_bytes
         self._add(item, size_bytes)
@@ -155,6 +157,7 @@ class Conversation:
         self._lock = threading.Lock()
         self._writer = Writer(stream)
         self.ended = False
+        self.draining = False
         self._thread = threading.Thread(target=self._read, name="chorus-reader", daemon=True)
         self._thread.start()
 
@@ -212,6 +215,13 @@ class Conversation:
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
         return self.ended
+
+    def drain(self) -> None:
+        """Drop from now on what does not fit any more, and hold nobody up: the container is about to be killed.
+
+        Docker does not finish to kill a container while what it wrote can't be handed over.
+        """
+        self.draining = True
 
     def _send(self, message: Message) -> None:
         self._writer.put(encode_parts(message))

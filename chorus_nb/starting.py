@@ -138,6 +138,8 @@ class Starter:
 
     def kill(self) -> None:
         """End the container at once; one whose engine does not do it is let go of, which ends it as well."""
+        if self.conversation:
+            self.conversation.drain()
         if self.container:
             try:
                 self.container.kill()

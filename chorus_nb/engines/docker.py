@@ -159,7 +159,7 @@ class DockerEngine(Engine):
         client = self.client
 
         def ask() -> bool:
-            with gone_is_fine(or_ending=True):
+            with gone_is_fine():
                 client.remove_container(container_id, force=True, v=True)
                 return True
             return False

@@ -122,7 +122,7 @@ def _out_of_descriptors(error: BaseException) -> bool:
 
 
 @contextmanager
-def gone_is_fine(*, or_ending: bool = False) -> Iterator[None]:
+def gone_is_fine() -> Iterator[None]:
     """Take no exception at a container that is not there, does not run, or is being removed."""
     import docker
 
@@ -130,7 +130,7 @@ def gone_is_fine(*, or_ending: bool = False) -> Iterator[None]:
         yield
     except docker.errors.APIError as error:
         # 404: no such container. 409: not running, or its removal is under way. In Podman's words: it ended meanwhile.
-        ending = or_ending and "container state improper" in (error.explanation or "")
+        ending = "container state improper" in (error.explanation or "")
         if error.status_code not in (404, 409) and not ending:
             raise
 

@@ -172,8 +172,12 @@ class DockerContainer(Container):
             return limits_of(self._engine.client.inspect_container(self.id)["State"]["Pid"])
 
     def kill(self) -> None:
-        with self._engine.translated("kill the container"), gone_is_fine():
-            again_if_it_fails(partial(self._engine.client.kill, self.id))
+        def ask() -> None:
+            with gone_is_fine():
+                self._engine.client.kill(self.id)
+
+        with self._engine.translated("kill the container"):
+            again_if_it_fails(ask)
 
     def remove(self) -> None:
         self.stream.close()

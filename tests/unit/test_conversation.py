@@ -160,6 +160,20 @@ def test_leaving_an_exchange_lets_the_reading_go_on(talk: Talk) -> None:
     wait_until(lambda: "worker_exit" in [message.msg_type for message in talk.unasked])
 
 
+def test_draining_lets_the_reading_go_on_to_the_end_while_nobody_takes_anything(talk: Talk) -> None:
+    with talk.ask() as exchange:
+        parent = talk.heard().msg_id
+        for _ in range(2 * _QUEUE_LENGTH):
+            talk.peer.say(Message("stream", {}, parent))
+        wait_until(lambda: len(exchange._items) >= _QUEUE_LENGTH)
+        talk.peer.close()
+        assert not talk.conversation.join(0.1)
+        talk.conversation.drain()
+        assert talk.conversation.join(10)
+        assert len(exchange._items) == _QUEUE_LENGTH + 1
+        assert [get(exchange) for _ in range(_QUEUE_LENGTH + 1)][-1] is Signal.ENDED
+
+
 def test_another_thread_can_wake_the_one_that_waits(talk: Talk) -> None:
     with talk.ask() as exchange:
         threading.Timer(0.05, exchange.wake).start()

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from chorus_nb.engines import docker_calls
-from chorus_nb.engines.docker_calls import again_if_away, again_if_it_fails, translated
+from chorus_nb.engines.docker_calls import again_if_away, again_if_it_fails, gone_is_fine, translated
 from chorus_nb.engines.endpoint import Endpoint
 from chorus_nb.errors import (
     EngineError,
@@ -105,6 +105,16 @@ def test_the_calls_are_bounded_and_the_pauses_grow_and_differ(pauses: list[float
     with pytest.raises(requests.ConnectionError):
         again_if_it_fails(engine)
     assert pauses[3:] != again
+
+
+@pytest.mark.parametrize(
+    "failure", [answered(404), CONFLICT, answered(500, "can only kill running containers: container state improper")]
+)
+def test_a_container_that_has_ended_is_no_failure_and_not_asked_again(failure: Exception) -> None:
+    with gone_is_fine():
+        Engine(failure)()
+    with pytest.raises(docker.errors.APIError), gone_is_fine():
+        Engine(answered(500, "no space left on device"))()
 
 
 @pytest.mark.parametrize(
