@@ -87,12 +87,11 @@ class Exchange:
         if item is Signal.ENDED or (isinstance(item, Message) and item.msg_type in _LAST):
             self.ending = True
             self.on_ending()
-        while self._is_full and not self._closed:
-            if self._conversation.draining and isinstance(item, Message):
-                return
+        while self._is_full and not (self._closed or self._conversation.draining):
             time.sleep(_POLL_S)
-        self._put_bytes += size_bytes
-        self._add(item, size_bytes)
+        if not self._is_full or item is Signal.ENDED:
+            self._put_bytes += size_bytes
+            self._add(item, size_bytes)
 
     def _add(self, item: Message | Signal, size_bytes: int = 0) -> None:
         self._items.append((item, size_bytes))
