@@ -102,7 +102,7 @@ class Relay:
         with self._lock:
             self._flush()
             self._models.trusting = False
-            return self._models.notice()
+            return self._models.not_shown.notice()
 
     # From the sandbox
 

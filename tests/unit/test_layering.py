@@ -26,7 +26,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("declarations", "file_kinds"),
     ("stylesheets", "estimators"),
     ("markup",),
-    ("widget_state", "widget_messages"),
+    ("widget_state", "widget_messages", "widget_notice"),
     ("page", "widgets"),
     ("selection",),
     ("mounts",),
