@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unprivileged import as_nobody
 
 from chorus_nb.config import NetworkPolicy, ResourceLimits, SecurityPolicy
 from chorus_nb.engines.attach import TAIL_BYTES, AttachedStream, Demultiplexer, Tail
@@ -232,7 +233,7 @@ def test_no_permission(tmp_path: Path) -> None:
         listening.bind(str(path))
         listening.listen()
         path.chmod(0)
-        error = _error_of(path) if os.getuid() else _error_as_nobody(path)
+        error = _error_of(path) if os.getuid() else as_nobody(lambda: _error_of(path))
     assert error.startswith("EnginePermissionError")
     assert "usermod -aG docker" in error
 
@@ -243,27 +244,6 @@ def _error_of(path: Path) -> str:
     except EngineError as error:
         return f"{type(error).__name__} {error}"
     return "no error"
-
-
-def _error_as_nobody(path: Path) -> str:
-    """Ask in a child that gives up root, for whom permissions mean nothing."""
-    import docker  # noqa: F401 - afterwards the child may not read the folder that it is in.
-    import requests  # noqa: F401
-
-    read_end, write_end = os.pipe()
-    if (child := os.fork()) == 0:
-        try:
-            os.environ["HOME"] = "/nonexistent"
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            os.write(write_end, _error_of(path).encode())
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    os.waitpid(child, 0)
-    with open(read_end, encoding="utf-8") as answer:
-        return answer.read()
 
 
 INFO: Mapping[str, Any] = {
