@@ -83,7 +83,7 @@ def run_begun_cell(
     if relay:
         replay.capture = relay.begin_cell(strip.output)
     state = "failed"
-    session.add_sample_listener(strip.sample)
+    session.notices.add_listener(strip.sample)
     started = False
     try:
         argv = script_argv(code) if isinstance(code, Script) else None
@@ -108,7 +108,7 @@ def run_begun_cell(
         state = _state_after(failure) if started else "failed"
         raise
     finally:
-        session.remove_sample_listener(strip.sample)
+        session.notices.remove_listener(strip.sample)
         strip.end(state, session.last_usage if started else None)
     if error:
         raise error

@@ -335,12 +335,12 @@ def test_what_can_not_be_read_does_not_count_as_in_force(
 
 def test_figures_come_while_it_runs_and_at_the_end(shell: Sandbox) -> None:
     samples = []
-    shell._session.add_sample_listener(samples.append)
+    shell._session.notices.add_listener(samples.append)
     usage = run(
         shell,
         "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done; head -c 8M /dev/zero | tail -c 8M >/dev/null; sleep 1",
     ).usage
-    shell._session.remove_sample_listener(samples.append)
+    shell._session.notices.remove_listener(samples.append)
     assert len(samples) >= 4
     assert usage.cpu_time_s > 0.1
     assert usage.duration_s > 1
