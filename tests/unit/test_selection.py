@@ -136,6 +136,43 @@ def test_gits_own_folder_is_seen_but_for_its_sockets(tmp_path: Path, monkeypatch
     assert masked(tmp_path, exclude=[".git/"]) == {".git/": "excluded", "sub/.git/": "excluded"}
 
 
+def repositories_in(folder: Path, **wanted: Any) -> tuple[str, ...]:
+    """Return where git repositories may be."""
+    return select(folder, RepositoryMount(**wanted), whole_tree=False).repositories
+
+
+def test_git_repositories_are_met_on_the_way(tmp_path: Path) -> None:
+    deep = "d/" * 200
+    make(
+        tmp_path,
+        ".git/",
+        "a/.git/x/.git",
+        "b/.git",
+        "c/.git/",
+        f"{deep}.git",
+        "plain/refs/",
+        "plain/HEAD",
+        "Git/.GIT/x",
+    )
+    make(tmp_path, "bare/HEAD", "bare/objects/", "bare/refs/", "outside/.git")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/.git").symlink_to("../a/.git")
+    (tmp_path / "led").symlink_to("a")
+    (tmp_path / "loop").symlink_to(".")
+    places = ("a", "b", "bare", "c", deep[:-1], "link", "outside")
+    assert repositories_in(tmp_path) == repositories_in(tmp_path, respect_gitignore=True) == places
+    assert repositories_in(tmp_path, include=["*.py"]) == ("a", "b", "c", deep[:-1], "link", "outside")
+    assert repositories_in(tmp_path, exclude=["d/", "/c", "bare/refs"]) == ("a", "b", "bare", "link", "outside")
+
+
+def test_git_repositories_are_met_however_many_folders_there_are(tmp_path: Path) -> None:
+    for number in range(20_500):
+        os.mkdir(f"{tmp_path}/{number}")
+    some = [str(number) for number in range(0, 20_500, 500)]
+    make(tmp_path, *(f"{each}/.git" for each in some))
+    assert repositories_in(tmp_path) == tuple(sorted(some))
+
+
 def test_sockets_and_pipes_are_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "a/")
     os.mkfifo(tmp_path / "a" / "fifo")
