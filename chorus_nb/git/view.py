@@ -25,8 +25,8 @@ from .directory import GitDirectory, NoGitDirectoryError, git_directory, is_git_
 
 OUTSIDE = GIT_DIRECTORY
 
-_MAX_MODULE_FOLDERS = 20_000
-"""How many folders are looked at for the git directories of submodules."""
+_MAX_MODULES = 20_000
+"""How many git directories of submodules there may be in one; more are an error, too."""
 _MAX_DIRECTORIES = 40
 """How many submodules, or worktrees, are protected each by itself; the folder of more takes no writes at all."""
 
@@ -135,7 +135,7 @@ class _View:
             self._notes.append("a bare repository: it has no worktree, so `git status` fails")
         for number, path in enumerate(nested):
             if number == _MAX_REPOSITORIES:
-                raise _too_many(self._root)
+                raise _too_many(self._root, _MAX_REPOSITORIES)
             self._add_repository(self._root / path)
         for folder in list(self._done):
             self._add_inner(folder, self._protect)
@@ -275,9 +275,9 @@ class _View:
         return repr(os.fspath(path.relative_to(self._root)) if path.is_relative_to(self._root) else os.fspath(path))
 
 
-def _too_many(root: Path) -> ConfigurationError:
+def _too_many(root: Path, limit: int) -> ConfigurationError:
     return ConfigurationError(
-        f"{str(root)!r} holds more than {_MAX_REPOSITORIES} git repositories: too many to hide the secrets of each.",
+        f"{str(root)!r} holds more than {limit} git repositories: too many to hide the secrets of each.",
         next_step="Leave some out with `--exclude 'FOLDER/'`, give one of them with repo_path, or use repo='none'.",
     )
 
@@ -286,8 +286,10 @@ def _modules(folder: Path) -> list[Path]:
     """Return the git directories of submodules below ``modules``: a submodule's name may have slashes."""
     found: list[Path] = []
     waiting = _folders(folder / "modules")
-    while waiting and len(found) < _MAX_MODULE_FOLDERS:
+    while waiting:
         path = waiting.pop()
+        if len(found) == _MAX_MODULES:
+            raise _too_many(folder, _MAX_MODULES)
         if is_git_directory(path):
             found.append(path)
         elif len(path.parts) - len(folder.parts) < _MAX_DEPTH:

@@ -136,8 +136,19 @@ def test_what_does_not_work_is_said(tmp_path: Path) -> None:
 def test_more_repositories_than_can_be_looked_at_are_an_error(tmp_path: Path) -> None:
     for number in range(101):
         (tmp_path / f"n{number}" / ".git").mkdir(parents=True)
-    with pytest.raises(ConfigurationError, match="more than 100 git repositories"):
+    with pytest.raises(ConfigurationError, match=r"more than 100 git repositories.* `--exclude"):
         git_view(tmp_path, "ro")
+    assert git_view(tmp_path, "ro", exclude=["n1*/"]) == GitView()
+
+
+def test_more_submodules_than_can_be_looked_at_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = repository(tmp_path / "a")
+    for number in range(3):
+        git("init", "-q", "--bare", f".git/modules/m{number}", cwd=root)
+    git_view(root, "ro")
+    monkeypatch.setattr(chorus_git.view, "_MAX_MODULES", 2)
+    with pytest.raises(ConfigurationError, match="more than 2 git repositories"):
+        git_view(root, "ro")
 
 
 def test_a_repository_far_down_is_protected_as_any(tmp_path: Path) -> None:

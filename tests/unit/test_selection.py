@@ -14,6 +14,7 @@ from chorus_nb import selection
 from chorus_nb.config import RepositoryMount
 from chorus_nb.engines.base import Mask
 from chorus_nb.errors import ConfigurationError
+from chorus_nb.likely_secrets import FILES, FOLDERS, PLACES
 from chorus_nb.selection import Selection, secret_on_the_way, select
 
 
@@ -45,6 +46,18 @@ def test_secrets_are_masked_without_being_asked_for(tmp_path: Path) -> None:
     assert masked(tmp_path) == dict.fromkeys(
         [".docker/config.json", ".env", "a/.ssh/", "a/b/id_rsa", "x.PEM"], "secret"
     )
+
+
+def test_patterns_that_fit_nothing_change_nothing(tmp_path: Path) -> None:
+    """With patterns each name is looked at, without them those alone that may matter."""
+    names = [pattern.replace("*", "x") for pattern in (*FILES, *FOLDERS)]
+    make(tmp_path, *names, *(f"a/{each}" for each in PLACES), *(f"b/{name}/" for name in names), "c/main.py", "d/.git")
+    os.mkfifo(tmp_path / "c" / "fifo")
+    (tmp_path / "c" / "plain").symlink_to("main.py")
+    (tmp_path / "c" / "x.key").symlink_to("main.py")
+    one, other = (select(tmp_path, RepositoryMount(exclude=each), whole_tree=True) for each in ((), ("nothing-of-it",)))
+    assert one == other
+    assert len(one.masked) > len(names)
 
 
 def test_the_user_may_show_some(tmp_path: Path) -> None:
