@@ -82,7 +82,7 @@ class WritableView:
         """Return what tells the paths that a copy leaves out: what is masked, also of git, and where views are."""
         selection = select(repository, self._mount, whole_tree=True)
         views = os.path.relpath(views_folder().resolve(), repository)
-        git = git_view(repository, self._mount.mode)
+        git = git_view(repository, self._mount.mode, selection.repositories)
         return lambda path: path == views or selection.hides(path) or git.hides(path)
 
     def use_copy(self, refusal: VolumeMountError) -> None:

@@ -74,6 +74,9 @@ def test_what_reads_works_read_only(main: Path, open_sandbox: Opener) -> None:
 
 
 def test_what_writes_works_and_plants_nothing(main: Path, open_sandbox: Opener) -> None:
+    bare = "mirrors/x.git"
+    git("init", "-q", "--bare", bare, cwd=main)
+    git("remote", "add", "origin", "https://ann:SECRET@example.org/x.git", cwd=main / bare)
     sandbox = open_sandbox(main, repo="rw")
     sh(sandbox, "echo more >> a.txt; git commit -qam three; git checkout -qb topic; git tag -am t v1; git branch other")
     sh(sandbox, "cd own; git commit -q --allow-empty -m sub; cd ../inner; git commit -q --allow-empty -m in")
@@ -101,6 +104,16 @@ def test_what_writes_works_and_plants_nothing(main: Path, open_sandbox: Opener) 
             sh(sandbox, script, fails=True)
         assert (main / place / "config").read_bytes() == before
     assert git("worktree", "list", "--porcelain", cwd=main).count("worktree ") == 3
+    assert (
+        sh(sandbox, f"git -C {bare} remote -v; grep -rs SECRET {bare} || true").count("https://example.org/x.git") == 2
+    )
+    for script in (
+        "git config core.fsmonitor ./evil",
+        "echo evil > hooks/pre-commit",
+        "mv hooks x",
+        "cd ..; mv x.git y",
+    ):
+        sh(sandbox, f"cd {bare}; {script}", fails=True)
 
 
 def test_without_protection_settings_can_be_written(main: Path, open_sandbox: Opener) -> None:
