@@ -62,21 +62,24 @@ class Runner:
             session.start()
             request.content["generation"] = self._notices.generation
             session.report_loss()  # Of an end until here; of one from here on the sandbox knows, and refuses the cell.
-            assert self._starter.conversation is not None
-            if self._starter.no_python and request.msg_type != "command_request":
-                raise only_scripts(self._starter.no_python)
-            request.content["max_output_bytes"] = session.config.output.max_bytes
+            execution = self._prepared(request, output)
             session.last_usage = None
             timeout_s = min((limit for limit in (timeout_s, session.config.limits.timeout_s) if limit), default=None)
             self._watch.cell_begins()
-            self.execution = Execution(
-                session, self._starter.conversation, request, session.shown.output_filter(output)
-            )
+            self.execution = execution
             try:
-                return self.execution.run(timeout_s, on_message, on_input, on_late, transfer)
+                return execution.run(timeout_s, on_message, on_input, on_late, transfer)
             except AgentProtocolError as error:
                 session.refuse_protocol(error)
                 raise
+
+    def _prepared(self, request: Request, output: OutputMode | None) -> Execution:
+        session, conversation, no_python = self._session, self._starter.conversation, self._starter.no_python
+        assert conversation is not None
+        if no_python and request.msg_type != "command_request":
+            raise only_scripts(no_python)
+        request.content["max_output_bytes"] = session.config.output.max_bytes
+        return Execution(session, conversation, request, session.shown.output_filter(output))
 
     def interrupt(self) -> None:
         """Interrupt what runs, as Ctrl-C does; nothing happens when nothing does."""
