@@ -56,12 +56,16 @@ class Entry:
         what the host has there was never let in.
     whole : bool
         Of a directory: nothing that the host has below this path is seen in the sandbox but what is listed too.
+    copied : bool
+        Whether it is known that the sandbox was given a file or a link of the host's at this path: where the host has
+        none now, it was removed there meanwhile.
     """
 
     path: str
     state: FileState | None
     base_ns: int
     whole: bool = False
+    copied: bool = False
 
 
 class WorkingCopy(ABC):

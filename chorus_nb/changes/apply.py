@@ -115,8 +115,9 @@ class Application:
         """Remember what the host has now: that is no change of its own."""
         if change.host:
             self._taken.replaced.add(change.host.inode)
-        for path in filter(None, (change.path, change.source)):
-            self._taken.note(path, self._writer.identity(path))
+        self._taken.note(change.path, self._writer.identity(change.path), change.digest)
+        if change.source:
+            self._taken.note(change.source, self._writer.identity(change.source))
 
 
 def _batches(changes: Iterator[Change]) -> Iterator[list[Change]]:

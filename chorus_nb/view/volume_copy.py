@@ -13,11 +13,9 @@ from typing import BinaryIO
 from ..errors import WorkingCopyError
 from ..file_entries import FileEntry
 from ..files import SandboxFiles
-from ..working_copy import Entry, FileState, WorkingCopy
+from ..host_tree import parents
+from ..working_copy import NEVER_SEEN_NS, Entry, FileState, WorkingCopy
 from .repository_archive import Original, RepositoryArchive
-
-_NEVER_SEEN_NS = 0
-"""For a path that was left out of the copy: whatever the host has there is later than this."""
 
 
 class VolumeCopy(WorkingCopy):
@@ -55,11 +53,17 @@ class VolumeCopy(WorkingCopy):
     def entries(self) -> Iterator[Entry]:
         there = {entry.path: entry for entry in self._files.walk()}
         removed = [path for path in self._originals if path not in there and self._is_folder(path, there)]
+        new = [path for path in there if path not in self._originals and self._base_ns(path) != NEVER_SEEN_NS]
+        # The host may have removed the folders of what is new.
+        around = {parent for path in new for parent in parents(path)}
         for path in sorted([*there, *removed], key=lambda path: path.split("/")):
-            if path not in there:
-                yield Entry(path, None, self._base_ns(path))
-            elif self._is_changed(there[path]):
-                yield Entry(path, _state(there[path]), self._base_ns(path))
+            state = _state(there[path]) if path in there else None
+            if state is None or path in around or self._is_changed(there[path]):
+                yield Entry(path, state, self._base_ns(path), copied=self._is_copied(path))
+
+    def _is_copied(self, path: str) -> bool:
+        original = self._originals.get(path)
+        return original is not None and original.kind != "directory"
 
     def _is_folder(self, path: str, there: Mapping[str, FileEntry]) -> bool:
         """Whether what a path lies in is still a folder: what lies in one that is not is gone with it."""
@@ -77,13 +81,13 @@ class VolumeCopy(WorkingCopy):
         if original.size_bytes != entry.size_bytes:
             return True
         untouched = self._settled_ns is not None and entry.changed_ns <= self._settled_ns
-        return not untouched and self._files.digest(entry.path) != original.sha256
+        return not untouched and self._files.digest(entry.path) != original.sha256.hex()
 
     def _base_ns(self, path: str) -> int:
         left_out = self._archive.left_out
         parts = path.split("/")
         if any("/".join(parts[:count]) in left_out for count in range(1, len(parts) + 1)):
-            return _NEVER_SEEN_NS
+            return NEVER_SEEN_NS
         return self._archive.taken_ns
 
     def open(self, path: str) -> BinaryIO:
