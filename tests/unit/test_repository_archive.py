@@ -85,6 +85,19 @@ def test_what_is_hidden_stays_out_with_all_it_holds(tmp_path: Path) -> None:
     assert list(made.originals) == ["shown"]
 
 
+def test_a_file_may_say_something_else_in_the_copy(tmp_path: Path) -> None:
+    (tmp_path / ".git").write_text("gitdir: /home/ann/main/.git/worktrees/side\n")
+    (tmp_path / "a").write_text("a")
+    text = "gitdir: /workspace.git/worktrees/side\n"
+    made = RepositoryArchive(tmp_path, "1:2", lambda path: False, {".git": text, "missing": "x"})
+    with tarfile.open(fileobj=io.BytesIO(b"".join(made.pieces()))) as tar:
+        found = {each.name: tar.extractfile(each) for each in tar}
+        assert found.keys() == {".git", "a"}
+        assert found[".git"] is not None
+        assert found[".git"].read() == text.encode()
+    assert (list(made.originals), made.left_out) == (["a"], {".git"})
+
+
 def test_a_file_that_becomes_shorter_or_longer_while_it_is_read_breaks_nothing(tmp_path: Path) -> None:
     for name in ("longer", "shorter"):
         (tmp_path / name).write_bytes(b"x" * 3 * 2**20)
