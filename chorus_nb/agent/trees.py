@@ -202,3 +202,16 @@ def _settle(name: bytes, folder: Any, asked: Dict[str, Any]) -> bool:
     finally:
         os.close(fd)
     return True
+
+
+def chmod_many(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
+    """Set the permissions of files and folders."""
+    results: List[Dict[str, Any]] = []
+    for asked in message.content["modes"]:
+        try:
+            with in_folder(raw(asked["path"])) as (folder, name):
+                os.chmod(name, asked["mode"], dir_fd=folder)
+            results.append({})
+        except (OSError, ValueError) as error:
+            results.append(failure(error))
+    return {"results": results}
