@@ -85,7 +85,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     },
     "packaging": {"doctor"},
     "pathspec": {"selection", "changes"},
-    "platformdirs": {"settings", "view", "git"},
+    "platformdirs": {"settings", "view", "git", "changes"},
     "tqdm": {"progress"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
