@@ -1,17 +1,22 @@
-"""Changes to many files of a sandbox by few requests: what is refused of one keeps none of the others back."""
+"""Many files of a sandbox by few requests: what is refused of one keeps none of the others back."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from .errors import SandboxFileError
 from .file_entries import no_list, results_of
-from .file_requests import NOT_THERE, PIECE_BYTES, FileRequests, refusal
+from .file_requests import NOT_THERE, PIECE_BYTES, FileRequests, only_buffer, refusal
 
 MAX_BYTES = PIECE_BYTES
 """What a file may have that is written with others; a larger one goes by pieces (``SandboxFiles.open``)."""
+
+MAX_DIGESTED_BYTES = 2**26
+"""What a file may have whose digest is made with those of others: that of a larger one is made in pieces."""
 
 REMOVED_AT_ONCE = 20_000
 MAX_REMOVALS = 1000
@@ -20,6 +25,13 @@ MAX_REMOVALS = 1000
 T = TypeVar("T")
 _MAX_ITEMS = 1000
 _MAX_CHARS = 2**19
+
+
+class KnownFile(NamedTuple):
+    """A regular file that is there, with so many bytes."""
+
+    path: str
+    size_bytes: int
 
 
 class NewFile(NamedTuple):
@@ -32,9 +44,9 @@ class NewFile(NamedTuple):
 
 
 class FileBatches:
-    """Asks for many changes at once. Paths are those of :class:`chorus_nb.files.SandboxFiles`.
+    """Asks for many at once. Paths are those of :class:`chorus_nb.files.SandboxFiles`.
 
-    Every method does what can be done, and then raises ``SandboxFileError`` for the first that was refused.
+    Every change does what can be done, and then raises ``SandboxFileError`` for the first that was refused.
 
     Parameters
     ----------
@@ -43,6 +55,36 @@ class FileBatches:
 
     def __init__(self, requests: FileRequests) -> None:
         self._requests = requests
+
+    def digests(self, files: Iterable[KnownFile]) -> dict[str, bytes]:
+        """Return the SHA-256 of regular files by their paths, as the sandbox says; of what can't be read there is none.
+
+        Of each as many bytes are read as it is known to have. No link is followed.
+        """
+        found: dict[str, bytes] = {}
+        large: list[KnownFile] = []
+        for batch in _batches((each, each.path, 0) for each in _but_large(files, large)):
+            while batch:
+                reply = self._requests.ask("digest_many", batch[0].path, {"files": batch})
+                results = results_of(reply.content, len(batch))
+                pairs = zip(batch, results, strict=False)
+                found.update({file.path: _sha256(result) for file, result in pairs if "evalue" not in result})
+                batch = batch[len(results) :]
+        for path, size_bytes in large:
+            with suppress(SandboxFileError):
+                found[path] = _sha256({"sha256": self._requests.digest(path, size_bytes)})
+        return found
+
+    def read_small(self, path: str) -> bytes | None:
+        """Return the content of a regular file by one request; None where it is no less than :data:`MAX_BYTES`.
+
+        No link is followed. Raises ``SandboxFileError``.
+        """
+        reply = self._requests.ask("read_many", path, {"files": [(path, MAX_BYTES, False)]})
+        for error in self._refusals([path], results_of(reply.content, 1)):
+            raise error
+        data = only_buffer(reply, MAX_BYTES)
+        return data if len(data) < MAX_BYTES else None
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files, links, and folders with all that is in them; what is missing is as good as removed."""
@@ -112,6 +154,21 @@ class FileBatches:
         name = self._requests.session.name
         pairs = zip(paths, results, strict=True)
         return [refusal(name, path, result) for path, result in pairs if "evalue" in result]
+
+
+def _but_large(files: Iterable[KnownFile], large: list[KnownFile]) -> Iterator[KnownFile]:
+    for each in files:
+        if each.size_bytes > MAX_DIGESTED_BYTES:
+            large.append(each)
+        else:
+            yield each
+
+
+def _sha256(result: dict[str, Any]) -> bytes:
+    said = result.get("sha256")
+    if not isinstance(said, str) or not re.fullmatch("[0-9a-f]{64}", said):
+        raise no_list()
+    return bytes.fromhex(said)
 
 
 def _batches(items: Iterable[tuple[T, str, int]]) -> Iterator[list[T]]:

@@ -90,6 +90,13 @@ class WorkingCopy(ABC):
     def open(self, path: str) -> BinaryIO:
         """Open the sandbox's content of a regular file. No link on the way is followed. Raises ``ChorusError``."""
 
+    def digest(self, path: str) -> str:
+        """Return the digest of a regular file as ``sha256:`` and hexadecimal, where the last look has brought it along.
+
+        Empty where that takes reading it. It is the sandbox's word: whoever takes the content makes his own.
+        """
+        return ""
+
     def origin(self, path: str) -> bytes:
         """Return what tells the file of the host that the sandbox's began as, be it renamed since.
 

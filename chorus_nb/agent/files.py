@@ -217,6 +217,7 @@ _HANDLERS = {
     "file_remove_many_request": removal.remove_many,
     "file_scan_request": trees.scan,
     "file_read_many_request": trees.read_many,
+    "file_digest_many_request": trees.digest_many,
     "file_write_many_request": trees.write_many,
     "file_make_many_request": trees.make_many,
     "file_chmod_many_request": trees.chmod_many,

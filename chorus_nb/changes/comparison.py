@@ -201,9 +201,11 @@ class _Comparison:
 
     def _compare_content(self, path: str, after: FileState, before: FileState | None) -> tuple[str, bool]:
         """Return the digest of the sandbox's file, and whether the host's is the same."""
-        with self._copy.open(path) as file:
-            sparse = is_sparse(file)
-            found = digest(file, after.size_bytes, sparse=sparse, path=path)
+        sparse, found = False, self._copy.digest(path)
+        if not found:
+            with self._copy.open(path) as file:
+                sparse = is_sparse(file)
+                found = digest(file, after.size_bytes, sparse=sparse, path=path)
         if before is None:
             return found, False
         with self._host.open(path) as file:

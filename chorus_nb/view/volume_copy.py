@@ -6,11 +6,14 @@ by lies is to hide a change of its own or to show one that it has not made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from ..changes.git_folders import git_folder
 from ..errors import WorkingCopyError
+from ..file_batches import KnownFile
 from ..file_entries import FileEntry
 from ..files import SandboxFiles
 from ..host_tree import parents
@@ -36,6 +39,7 @@ class VolumeCopy(WorkingCopy):
         self._archive = archive
         self._files = files
         self._settled_ns: int | None = None
+        self._digests: dict[str, bytes] = {}
 
     def note_settled(self) -> None:
         """Note, before any code runs, by the sandbox's clock when the copying was done.
@@ -52,6 +56,7 @@ class VolumeCopy(WorkingCopy):
 
     def entries(self) -> Iterator[Entry]:
         there = {entry.path: entry for entry in self._files.walk()}
+        self._digests = self._made_digests(there.values())
         removed = [path for path in self._originals if path not in there and self._is_folder(path, there)]
         new = [path for path in there if path not in self._originals and self._base_ns(path) != NEVER_SEEN_NS]
         # The host may have removed the folders of what is new.
@@ -80,8 +85,24 @@ class VolumeCopy(WorkingCopy):
             return False
         if original.size_bytes != entry.size_bytes:
             return True
-        untouched = self._settled_ns is not None and entry.changed_ns <= self._settled_ns
-        return not untouched and self._files.digest(entry.path) != original.sha256.hex()
+        return self._is_touched(entry) and self._digests.get(entry.path) != original.sha256
+
+    def _is_touched(self, entry: FileEntry) -> bool:
+        return self._settled_ns is None or entry.changed_ns > self._settled_ns
+
+    def _made_digests(self, there: Iterable[FileEntry]) -> dict[str, bytes]:
+        """Return the digests of all files that were touched; what is new in a ``.git`` is never taken over."""
+        touched = [
+            KnownFile(each.path, each.size_bytes)
+            for each in there
+            if each.kind == "file" and self._is_touched(each)
+            if each.path in self._originals or not git_folder(each.path)
+        ]
+        return self._files.many.digests(touched)
+
+    def digest(self, path: str) -> str:
+        found = self._digests.get(path)
+        return f"sha256:{found.hex()}" if found else ""
 
     def _base_ns(self, path: str) -> int:
         left_out = self._archive.left_out
@@ -91,6 +112,9 @@ class VolumeCopy(WorkingCopy):
         return self._archive.taken_ns
 
     def open(self, path: str) -> BinaryIO:
+        data = self._files.many.read_small(path)
+        if data is not None:
+            return io.BytesIO(data)
         if self._files.stat(path).kind != "file":
             raise WorkingCopyError(
                 f"{path!r} in the sandbox's copy is no regular file.", path=path, next_step="Look at the changes again."

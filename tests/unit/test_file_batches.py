@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+import tarfile
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import wait_until
 
 from chorus_nb import file_batches
 from chorus_nb.agent import files as agent_files
+from chorus_nb.agent import trees
 from chorus_nb.agent.wire import Message
 from chorus_nb.changes.review import Review
 from chorus_nb.conversation import Request
 from chorus_nb.errors import AgentProtocolError, SandboxFileError
-from chorus_nb.file_batches import NewFile
+from chorus_nb.file_batches import KnownFile, NewFile
 from chorus_nb.files import SandboxFiles
+from chorus_nb.view.overlay_copy import TICK_NS
+from chorus_nb.view.repository_archive import RepositoryArchive
+from chorus_nb.view.volume_copy import VolumeCopy
 from tests.overlay_mount import Overlay, snapshot
 
 
@@ -37,6 +45,17 @@ class Sandbox:
         return agent_files._answer(Message(request.msg_type, dict(request.content), "1", buffers=list(request.buffers)))
 
 
+LAST = 1200
+"""Of files, by their numbers: more than one request is about."""
+
+
+def is_later_than(path: Path) -> bool:
+    """Whether what is written now is known to be later than a file."""
+    probe = path.absolute().parent.parent / "probe"
+    probe.write_text("")
+    return probe.stat().st_ctime_ns > path.stat().st_ctime_ns + TICK_NS
+
+
 @pytest.fixture
 def sandbox() -> Sandbox:
     return Sandbox()
@@ -51,10 +70,10 @@ def files(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_thousands_of_files_are_discarded_by_a_few_requests(tmp_path: Path, sandbox: Sandbox) -> None:
     overlay = Overlay(tmp_path)
-    for number in range(2500):
+    for number in range(LAST + 1):
         (overlay.host / f"{number}").write_text("the host's")
     with overlay.mounted():
-        for number in range(2500):
+        for number in range(LAST + 1):
             (overlay.sandbox / f"{number}").write_text("the sandbox's")
             (overlay.sandbox / f"new {number}").write_text("new")
         (overlay.sandbox / "0").unlink()
@@ -62,7 +81,7 @@ def test_thousands_of_files_are_discarded_by_a_few_requests(tmp_path: Path, sand
         (overlay.sandbox / "1").chmod(0o711)
         with chdir(overlay.sandbox):
             gone = Review(overlay.copy).discard((), SandboxFiles(sandbox))  # type: ignore[arg-type]
-        assert len(gone) == 5000
+        assert len(gone) == 2 * (LAST + 1)
         assert snapshot(overlay.sandbox) == snapshot(overlay.host)
     assert len(sandbox.asked) <= 8
 
@@ -113,6 +132,78 @@ def test_requests_are_bounded_by_names_and_by_content(files: SandboxFiles, sandb
     long = ["/".join(["n" * 250] * 12) + f"/{number}" for number in range(400)]
     files.many.remove(long)
     assert len(sandbox.asked) == 6
+
+
+def test_a_copy_is_compared_and_taken_over_by_a_few_requests(
+    tmp_path: Path, files: SandboxFiles, sandbox: Sandbox
+) -> None:
+    host = tmp_path / "host"
+    host.mkdir()
+    for number in range(LAST + 1):
+        (host / f"{number}").write_text("the host's")
+    wait_until(lambda: is_later_than(host / f"{LAST}"))
+    archive = RepositoryArchive(host, "0:0", lambda path: False)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(archive.pieces()))) as tar:
+        tar.extractall(".", filter="fully_trusted")
+    copy = VolumeCopy(host, archive, files)
+    copy.note_settled()
+    wait_until(lambda: is_later_than(Path(f"{LAST}")))
+    review = Review(copy)
+    sandbox.asked.clear()
+    assert review.changes() == []
+    assert len(sandbox.asked) <= 2, "what nobody touched is not read"
+    for number in range(LAST):
+        Path(f"{number}").write_text("a sandbox'")
+        Path(f"new {number}").write_text(f"{number}")
+    os.utime(f"{LAST}")
+    with open("large", "wb") as file:
+        file.truncate(2**26 + 1)
+    sandbox.asked.clear()
+    assert len(review.changes()) == 2 * LAST + 1
+    assert len(sandbox.asked) <= 15
+    sandbox.asked.clear()
+    review.apply()
+    # And one for the content of each, but for what is larger than a piece.
+    assert len(sandbox.asked) <= 15 + 2 * LAST + 30
+    assert snapshot(host) == snapshot(Path())
+    assert review.changes() == []
+
+
+def test_digests_are_those_of_regular_files_alone(
+    files: SandboxFiles, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "empty"):
+        Path(name).write_text(name * (name != "empty"))
+    Path("link").symlink_to("a")
+    os.mkfifo("fifo")
+    Path("folder").mkdir()
+    known = [KnownFile(name, 1) for name in ("a", "link", "fifo", "missing", "folder", "b")]
+    wanted = {name: hashlib.sha256(name.encode()).digest() for name in "ab"}
+    assert files.many.digests(known) == wanted
+    assert files.many.digests([KnownFile("empty", 0), KnownFile("a", 100)]) == {
+        "empty": hashlib.sha256().digest(),
+        "a": wanted["a"],
+    }
+    monkeypatch.setattr(trees, "_MAX_DIGESTED_BYTES", 1)
+    sandbox.asked.clear()
+    assert files.many.digests(known) == wanted
+    assert len(sandbox.asked) == len(known)
+    monkeypatch.setattr(file_batches, "MAX_DIGESTED_BYTES", 0)
+    assert files.many.digests(known) == {**wanted, "link": wanted["a"]}
+    assert (files.many.read_small("a"), files.many.read_small("empty")) == (b"a", b"")
+    for name in ("link", "fifo", "missing", "folder"):
+        with pytest.raises(SandboxFileError, match=name):
+            files.many.read_small(name)
+
+
+@pytest.mark.parametrize("sha256", [None, 1, "", "0" * 63, "0" * 65, "g" * 64, "0" * 64 + "\n", ["0" * 64]])
+def test_a_digest_that_is_none_is_not_believed(
+    files: SandboxFiles, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, sha256: Any
+) -> None:
+    answer = Message("file_reply", {"status": "ok", "results": [{"sha256": sha256}]}, "1")
+    monkeypatch.setattr(sandbox, "request", lambda *_: answer)
+    with pytest.raises(AgentProtocolError, match="list of files"):
+        files.many.digests([KnownFile("a", 1)])
 
 
 @pytest.mark.parametrize(
