@@ -76,17 +76,25 @@ class GitView:
             worktrees=tuple(filter(is_seen, self.worktrees)),
         )
 
-    def hides(self, path: str) -> bool:
-        """Whether something lies over a file of the repository, by its path in there: a copy leaves it out."""
-        place = f"{WORKSPACE}/{path}"
-        masked = (mount.target for mount in self.mounts if mount.source == _NOTHING)
-        return place in masked or any(place == target for target, _ in self.generated)
+    @property
+    def outside(self) -> Path | None:
+        """The git directory of the host that is at :data:`OUTSIDE`."""
+        return next((Path(mount.source) for mount in self.mounts if mount.target == OUTSIDE), None)
+
+    def hides(self, path: str, place: str = WORKSPACE) -> bool:
+        """Whether nothing is to be seen of a file, by its path in the folder that is at ``place``."""
+        return any(mount.source == _NOTHING and mount.target == f"{place}/{path}" for mount in self.mounts)
+
+    def texts(self, place: str = WORKSPACE) -> dict[str, str]:
+        """Return what files are to say in place of what they say on the host, by their paths in such a folder."""
+        start = f"{place}/"
+        return {path.removeprefix(start): text for path, text in self.generated if path.startswith(start)}
 
 
 def with_git(root: Path) -> tuple[Path, ...]:
     """Return a repository's folder, and its git directory where that lies outside of it and is mounted as well."""
-    outside = (Path(mount.source) for mount in git_view(root, "ro", ()).mounts if mount.target == OUTSIDE)
-    return (root, *outside)
+    outside = git_view(root, "ro", ()).outside
+    return (root, outside) if outside else (root,)
 
 
 def git_view(root: Path, mode: str, nested: Iterable[str], protect: bool = True) -> GitView:

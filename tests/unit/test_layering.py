@@ -36,7 +36,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("settings", "controls"),
     ("endings", "displayed", "file_entries"),
     ("file_requests",),
-    ("file_streams", "progress", "changes"),
+    ("file_streams", "file_batches", "progress"),
+    ("changes",),
     ("copying",),
     ("launch", "execution", "late", "files", "introspection", "transfer"),
     ("view", "shown"),
@@ -85,7 +86,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     },
     "packaging": {"doctor"},
     "pathspec": {"selection", "changes"},
-    "platformdirs": {"settings", "view", "git"},
+    "platformdirs": {"settings", "view", "git", "changes"},
     "tqdm": {"progress"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
