@@ -279,9 +279,9 @@ _NODES: Dict[str, Decode] = {
 
 
 def _node_decoder(kind: str) -> Decode:
-    from . import arrays, frames, pictures, tables  # They need this module.
+    from . import arrays, frames, pictures, string_arrays, tables  # They need this module.
 
-    for table in (_NODES, arrays.NODES, tables.NODES, frames.NODES, pictures.NODES):
+    for table in (_NODES, arrays.NODES, string_arrays.NODES, tables.NODES, frames.NODES, pictures.NODES):
         if kind in table:
             return table[kind]
     raise DecodeError("a node of the kind %r" % kind[:40])
