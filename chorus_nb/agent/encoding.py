@@ -92,13 +92,13 @@ class Encoder:
         return node
 
     def _encoder_of(self, value: Any, path: Path) -> Encode:
-        from . import arrays, frames, pictures, tables  # They need this module.
+        from . import arrays, frames, pictures, polars_tables, tables  # They need this module.
 
         kind = type(value)
         if kind in _CONTAINERS:
             return _CONTAINERS[kind]
-        for find in (arrays.encoder_of, tables.encoder_of, frames.encoder_of, pictures.encoder_of):
-            encode: Optional[Encode] = find(value)
+        for module in (arrays, tables, polars_tables, frames, pictures):
+            encode: Optional[Encode] = module.encoder_of(value)
             if encode:
                 return encode
         if not is_dataclass(value) or isinstance(value, type):

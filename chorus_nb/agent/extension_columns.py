@@ -40,13 +40,16 @@ def _masked(encoder: Encoder, array: Any, path: Path) -> Any:
 
 def frequency_of(value: Any, path: Path) -> str:
     """Return the frequency of a period, or of a column of them, by the names of pandas 2.2 and later."""
-    found = _WRITTEN_PERIOD.fullmatch(value.freqstr)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Who made the periods was warned of their frequency.
+        written = value.freqstr
+    found = _WRITTEN_PERIOD.fullmatch(written)
     if found:
         multiple, name, anchor = found.groups()
         frequency = multiple + _NEW_NAMES.get(name, name) + anchor
         if _PERIOD.fullmatch(frequency):
             return frequency
-    raise CrossingError(path, "has periods of %s, which can't cross" % value.freqstr[:40], "@.astype(str) can.")
+    raise CrossingError(path, "has periods of %s, which can't cross" % written[:40], "@.astype(str) can.")
 
 
 def _periods(encoder: Encoder, array: Any, path: Path) -> Any:
@@ -145,7 +148,7 @@ def periods(frequency: Any, ordinals: Any) -> Any:
 
 def _period_dtype(pandas: Any, names: List[str]) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Who made the periods was warned of their frequency.
+        warnings.simplefilter("ignore")
         for name in names:
             try:
                 return pandas.PeriodDtype(name)
@@ -188,24 +191,28 @@ def _decoded_sparse(decoder: Decoder, parts: Any) -> Any:
     fill, places, values = decoder.decode(fill), part(decoder, places), part(decoder, values)
     if values.dtype.kind not in _NUMBERS or kind not in ("integer", "block"):
         raise DecodeError("a sparse column that is none")
-    pandas = load("pandas")
-    index = _sparse_index(pandas, length, places)
-    try:
-        dtype = pandas.SparseDtype(values.dtype, fill)
-    except (TypeError, ValueError):
-        problem = "has values of %s, and others where it has none" % values.dtype
-        raise CrossingError(("A sparse column",), problem, _DENSE)
-    index = index.to_block_index() if kind == "block" else index
-    return pandas.arrays.SparseArray(values, sparse_index=index, dtype=dtype)
-
-
-def _sparse_index(pandas: Any, length: int, places: Any) -> Any:
-    """Return where a sparse column has values: pandas trusts what it is given."""
-    if places.dtype != load("numpy").dtype("i4") or length >= 2**31:
+    if places.dtype != load("numpy").dtype("i4") or length >= 2**31 or len(places) != len(values):
         raise DecodeError("no places in a sparse column")
     if len(places) and (places[0] < 0 or places[-1] >= length or (places[1:] <= places[:-1]).any()):
         raise DecodeError("places outside a sparse column")
-    return type(pandas.arrays.SparseArray([0]).sp_index)(length, places)
+    return _made_sparse(kind, length, _sparse_dtype(values, fill), places, values)
+
+
+def _sparse_dtype(values: Any, fill: Any) -> Any:
+    try:
+        return load("pandas").SparseDtype(values.dtype, fill)
+    except (TypeError, ValueError):
+        problem = "has values of %s, and others where it has none" % values.dtype
+        raise CrossingError(("A sparse column",), problem, _DENSE)
+
+
+def _made_sparse(kind: str, length: int, dtype: Any, places: Any, values: Any) -> Any:
+    make = load("pandas").arrays.SparseArray
+    if hasattr(make, "from_indices"):
+        return make.from_indices(values, places, length, fill_value=dtype.fill_value, kind=kind)
+    # Before pandas 3.1 it takes an index, of a class that has no public name.
+    index = type(make([0]).sp_index)(length, places)
+    return make(values, sparse_index=index.to_block_index() if kind == "block" else index, dtype=dtype)
 
 
 DECODED: Dict[str, Decode] = {

@@ -64,7 +64,8 @@ def _labels(encoder: Encoder, index: Any, path: Path) -> Any:
     if index.nlevels > 1:
         levels = [_column(encoder, index.get_level_values(number).array, path) for number in range(index.nlevels)]
         return ["levels", names, levels]
-    return ["flat", names, [_column(encoder, index.array, path)], getattr(index, "freqstr", None)]
+    frequency = None if type(index).__name__ == "PeriodIndex" else getattr(index, "freqstr", None)
+    return ["flat", names, [_column(encoder, index.array, path)], frequency]
 
 
 def _column(encoder: Encoder, array: Any, path: Path) -> Any:
@@ -111,8 +112,7 @@ def _categories(encoder: Encoder, array: Any, path: Path) -> Any:
 
 def _arrow(encoder: Encoder, array: Any, path: Path) -> Any:
     arrow = load("pyarrow", path)
-    tables.add(encoder, arrow.table({"": array.__arrow_array__()}), path)
-    return {"arrow": "ArrowDtype"}
+    return {"arrow": tables.add(encoder, arrow.table({"": array.__arrow_array__()}), path)}
 
 
 _COLUMNS: Dict[str, Encode] = {
@@ -211,7 +211,7 @@ def _decoded_objects(decoder: Decoder, parts: Any) -> Any:
 
 def _decoded_text(decoder: Decoder, kind: Any) -> Any:
     pandas, arrow = load("pandas"), load("pyarrow", ("A column of text",))
-    (column,) = tables.take(decoder).columns
+    (column,) = tables.take(decoder, []).columns
     if column.type != arrow.large_string():
         raise DecodeError("a column of text that is none")
     if kind == "object":
@@ -230,8 +230,8 @@ def _decoded_categories(decoder: Decoder, parts: Any) -> Any:
     return load("pandas").Categorical.from_codes(codes, categories=categories, ordered=of(bool, ordered))
 
 
-def _decoded_arrow(decoder: Decoder, kind: Any) -> Any:
-    (column,) = tables.take(decoder).columns
+def _decoded_arrow(decoder: Decoder, apart: Any) -> Any:
+    (column,) = tables.take(decoder, apart).columns
     return load("pandas").arrays.ArrowExtensionArray(column)
 
 
