@@ -312,7 +312,7 @@ def _known(name: str) -> Any:
     """Return what makes a type, where this version of pyarrow has it."""
     arrow = load("pyarrow")
     if not hasattr(arrow, name):
-        problem = "of the Arrow type %s needs a newer pyarrow than there is %%s" % name
+        problem = "of the Arrow type %s needs a newer pyarrow than there is %%s" % name.rstrip("_")
         raise CrossingError(("A column",), problem, "Update it, or cast the column.")
     return getattr(arrow, name)
 

@@ -116,8 +116,21 @@ def _is_indirect(kind: Any) -> bool:
     return any(getattr(types, "is_" + name, lambda _: False)(kind) for name in names)
 
 
+def refuse_metadata(schema: Any) -> None:
+    """Raise :class:`DecodeError` for a schema with metadata on any level: pandas and polars act by what it says."""
+    if schema.metadata is not None or any(map(_has_metadata, schema)):
+        raise DecodeError("metadata in an Arrow stream")
+
+
+def _has_metadata(field: Any) -> bool:
+    kind = field.type
+    while load("pyarrow").types.is_dictionary(kind):
+        kind = kind.value_type
+    return field.metadata is not None or any(_has_metadata(kind.field(number)) for number in range(kind.num_fields))
+
+
 def bare(schema: Any) -> Any:
-    """Return a schema without metadata, on any level: pandas and polars act by what it says."""
+    """Return a schema without metadata."""
     return load("pyarrow").schema([_bare_field(field) for field in schema])
 
 

@@ -219,9 +219,23 @@ def _decoded_text(decoder: Decoder, kind: Any) -> Any:
     storage, _, missing = of(str, kind).partition("/")
     if storage not in ("python", "pyarrow") or missing not in ("NA", "nan"):
         raise DecodeError("a column of text of the kind %r" % kind[:40])
-    # pandas before 2.3 knows NA alone.
-    options = {"na_value": float("nan")} if missing == "nan" else {}
-    return pandas.StringDtype(storage, **options).__from_arrow__(column)
+    if missing == "nan":
+        return _text_with_nan(column, storage)
+    dtype = pandas.StringDtype(storage)
+    try:
+        return dtype.__from_arrow__(column)
+    except ValueError:  # pandas before 2.2 takes the smaller type alone.
+        return dtype.__from_arrow__(column.cast(arrow.string()))
+
+
+def _text_with_nan(column: Any, storage: str) -> Any:
+    """Return text as pandas 3 has it; before pandas 2.3 this is a column of objects."""
+    pandas = load("pandas")
+    try:
+        return pandas.StringDtype(storage, na_value=float("nan")).__from_arrow__(column)
+    except TypeError:
+        items = [float("nan") if text is None else text for text in column.to_pylist()]
+        return load("numpy").array(items, dtype=object)
 
 
 def _decoded_categories(decoder: Decoder, parts: Any) -> Any:

@@ -68,7 +68,7 @@ def _dtype(decoder: Decoder, missing: Any, coerce: Any) -> Any:
     kind = getattr(getattr(load("numpy"), "dtypes", None), "StringDType", None)
     if kind is None:
         problem = "of the dtype StringDType needs NumPy 2 %s"
-        raise CrossingError(("An array",), problem, "Update NumPy there, or send @.astype(str).")
+        raise CrossingError(("An array",), problem, "Update NumPy there, or send the array's .astype(str).")
     values = decoder.values(missing)
     if len(values) > 1 or not all(map(_can_be_missing, values)):
         raise DecodeError("a missing text of no kind that can cross")

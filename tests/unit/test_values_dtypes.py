@@ -117,6 +117,16 @@ def test_a_sparse_column_counts_as_many_bytes_as_it_has_rows() -> None:
         crossed(column, limit=2**19)
 
 
+def test_text_of_pandas_3_is_objects_where_pandas_is_older(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Before23(pd.StringDtype):
+        def __init__(self, storage: str | None = None) -> None:
+            super().__init__(storage)
+
+    column = pd.Series(["a", None], dtype=pd.StringDtype("pyarrow", na_value=np.nan))
+    monkeypatch.setattr(pd, "StringDtype", Before23)
+    pd.testing.assert_series_equal(crossed(column), pd.Series(["a", np.nan], dtype=object))
+
+
 ENUM = pl.Enum(["b", "a", "\N{SNOWMAN}"])
 
 
@@ -404,6 +414,7 @@ def test_metadata_in_a_part_of_a_type_is_refused() -> None:
     kind = pa.list_(pa.field("item", pa.dictionary(pa.uint8(), pa.large_string()), metadata=told))
     for schema in (
         pa.schema([pa.field("a", kind)]),
+        pa.schema([pa.field("a", pa.dictionary(pa.int8(), kind))]),
         pa.schema([pa.field("a", pa.int8(), metadata=told)]),
         pa.schema([("a", pa.int8())], metadata=told),
     ):
