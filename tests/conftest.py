@@ -203,7 +203,7 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         ]
 
     try:
-        wait_until(lambda: not left(), timeout_s=10)
+        wait_until(lambda: not left(), timeout_s=30)
     except AssertionError:
         found = left()
         for container_id in found:

@@ -104,7 +104,7 @@ class Running:
             self.error = error
         self.ended_at_s = time.monotonic()
 
-    def join(self, timeout_s: float = 30.0) -> Any:
+    def join(self, timeout_s: float = 60.0) -> Any:
         """Wait for its end; return its result or raise its error."""
         self._thread.join(timeout_s)
         assert not self._thread.is_alive(), f"the cell did not end within {timeout_s} s"
@@ -132,7 +132,7 @@ def start_cell(sandbox: Sandbox, code: str, *, begin: str = BEGIN) -> Running:
         return messages[1:]
 
     running = Running(run)
-    assert begun.wait(20), running.error
+    assert begun.wait(60), running.error
     return running
 
 

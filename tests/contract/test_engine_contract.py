@@ -137,7 +137,7 @@ def test_close_wakes_a_blocked_receive(engine: Engine, launch: Launcher) -> None
     reader.join(0.2)
     assert reader.is_alive()
     container.stream.close()
-    reader.join(10)
+    reader.join(60)
     assert received == [b""]
     container.stream.close()
     with pytest.raises(ConnectionError):
@@ -160,7 +160,7 @@ def test_close_wakes_a_blocked_send(engine: Engine, launch: Launcher) -> None:
     sender.join(0.5)
     assert sender.is_alive()
     container.stream.close()
-    sender.join(10)
+    sender.join(60)
     assert len(outcome) == 1
 
 
@@ -308,7 +308,7 @@ def test_closing_wakes_who_waits_for_a_program(engine: Engine, launch: Launcher)
     reader.join(0.3)
     assert reader.is_alive()
     process.close()
-    reader.join(10)
+    reader.join(60)
     assert received == [None]
 
 

@@ -121,7 +121,7 @@ except KeyboardInterrupt: print("caught")
         waiting.set()
 
     running = Running(lambda: sandbox._session.execute(code, on_message=note))
-    assert waiting.wait(20)
+    assert waiting.wait(60)
     sandbox.interrupt()
     assert not running.join().interrupted
     assert "".join(texts) == "waiting\ncaught\n"

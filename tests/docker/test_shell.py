@@ -85,7 +85,7 @@ def start(sandbox: Sandbox, script: str) -> Running:
         begun.set()
 
     running = Running(lambda: sandbox._session.command(script_argv(script), on_message=note))
-    assert begun.wait(20), running.error
+    assert begun.wait(60), running.error
     return running
 
 
@@ -238,7 +238,7 @@ def test_a_full_house_is_interrupted_all_the_same(docker_engine: DockerEngine, i
         running = start(sandbox, "(while sleep 600 & do :; done) 2>/dev/null; echo full; while :; do :; done")
         sandbox.interrupt()
         with suppress(SandboxDiedError):
-            assert running.join(20).interrupted
+            assert running.join(60).interrupted
         assert run(sandbox, "echo usable").stdout == "usable\n"
 
 

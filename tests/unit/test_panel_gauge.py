@@ -206,7 +206,7 @@ def test_stop_is_heard_in_passing_and_keeps_the_front_ends_subshell(outputs: lis
     widget = live_widget(gauge)
     data = {"method": "custom", "content": {"type": "stop", "run_id": widget.run_id, "id": "1"}}
     assert widget.comm._reply_subshell_for(data, "subshell-1") == "subshell-1"
-    assert stopped.wait(20)
+    assert stopped.wait(60)
     gauge.end("interrupted", USAGE)
 
 

@@ -57,7 +57,7 @@ class Host:
 
     def act(self, action: str, name: str) -> None:
         self.actions.append((action, name))
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         if action == "restart":
             raise RuntimeError("the engine\nis away")
 
