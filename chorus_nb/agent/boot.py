@@ -70,7 +70,8 @@ _PROXY = ("pump", "proxy_head", "proxy")
 """What the template has only where the sandbox has a network by the pipe."""
 _GIT = ("git_helper",)
 """What the supervisor has only where git in the sandbox may ask for credentials."""
-_VALUES = ("values", "encoding", "decoding", "arrays", "arrow_stream", "tables", "frames", "pictures")
+_TABLES = ("arrow_stream", "arrow_arrays", "tables", "polars_tables", "extension_columns", "frames")
+_VALUES = ("values", "encoding", "decoding", "arrays", "string_arrays", *_TABLES, "pictures")
 _LATE = (*_VALUES, "pieces", "variables")
 """What the template's forks make when it is first needed: most never need it, and it would be late for all."""
 

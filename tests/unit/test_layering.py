@@ -211,7 +211,8 @@ def test_the_check_itself_sees_an_import_that_points_up(tmp_path: Path) -> None:
 UNPACKING = re.compile(r"\b(pickle|marshal|shelve|zipfile|decompress\w*|extract(all|file)?\(|unpack_archive|GzipFile)")
 
 
-SHARED = {"values", "encoding", "decoding", "arrays", "arrow_stream", "tables", "frames", "pictures", "pieces", "wire"}
+TABLES = {"arrow_stream", "arrow_arrays", "tables", "polars_tables", "extension_columns", "frames"}
+SHARED = {"values", "encoding", "decoding", "arrays", "string_arrays", "pictures", "pieces", "wire", *TABLES}
 """Modules of the agent that the host uses, too."""
 
 ON_HOST = [path for path in MODULES if path not in AGENT or path.stem in SHARED]
