@@ -106,6 +106,11 @@ class Session:
         return self._starter.controls
 
     @property
+    def git_notes(self) -> tuple[str, ...]:
+        """What of git does not work in it, and why, as its start found it."""
+        return self._starter.git_notes
+
+    @property
     def _container(self) -> Container | None:
         return self._starter.container
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from notebooks import Notebook
 from podman_service import podman_service
 from sandboxes import opened
 
@@ -77,6 +78,14 @@ def docker_engine() -> DockerEngine:
 @pytest.fixture
 def fake_engine() -> FakeEngine:
     return FakeEngine()
+
+
+@pytest.fixture
+def notebook(fake_engine: FakeEngine) -> Iterator[Notebook]:
+    """A notebook whose sandboxes are plain processes."""
+    notebook = Notebook(fake_engine)
+    yield notebook
+    notebook.close()
 
 
 @pytest.fixture(scope="session")

@@ -90,8 +90,8 @@ FORGED: list[Any] = [
     tree([[], {"same": 5}]),
     tree([{"same": -1}]),
     tree([{"same": 0}]),
-    tree({"arrow": "Table"}, 0),
-    tree({"polars": []}, 4),
+    tree({"arrow": ["Table", []]}, 0),
+    tree({"polars": [[]]}, 4),
     tree({"picture": 0}, 4),
     tree({"DataFrame": None}),
     tree({"DataFrame": [["range", [None], [0, 1, 1]], ["range", [None], [0, 10**12, 1]], [{"objects": []}]]}),
@@ -173,7 +173,7 @@ def stream(table: pa.Table, **options: Any) -> bytes:
 
 
 def arrow(data: bytes) -> Any:
-    return decoded(tree({"arrow": "Table"}, len(data)), data)
+    return decoded(tree({"arrow": ["Table", []]}, len(data)), data)
 
 
 PLAIN = pa.table({"a": [1, 2, 3], "b": ["x", "y", None]})
