@@ -15,7 +15,6 @@ from typing import Any
 
 import hypothesis
 import pytest
-from notebooks import Notebook
 from podman_service import podman_service
 from sandboxes import opened
 
@@ -27,6 +26,7 @@ from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.engines.owner import owner_alive, owner_label
 from chorus_nb.errors import ChorusError
 from chorus_nb.sandbox import Sandbox
+from notebooks import Notebook
 
 CURE = "These tests need a Docker Engine: run `scripts/ensure_engine.sh`."
 SYSTEM_PYTHON = "/usr/bin/python3"
