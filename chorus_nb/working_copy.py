@@ -8,7 +8,7 @@ there as they are, so whoever shows one escapes it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -89,6 +89,16 @@ class WorkingCopy(ABC):
     @abstractmethod
     def open(self, path: str) -> BinaryIO:
         """Open the sandbox's content of a regular file. No link on the way is followed. Raises ``ChorusError``."""
+
+    def bring(self, files: Sequence[tuple[str, int]]) -> None:
+        """Be told which regular files are opened next, each with its size, where it costs less to have many at once.
+
+        Raises
+        ------
+        ChorusError
+            That failed; whoever opens one is told why.
+        """
+        return
 
     def digest(self, path: str) -> str:
         """Return the digest of a regular file as ``sha256:`` and hexadecimal, where the last look has brought it along.

@@ -164,9 +164,9 @@ def _refuse_overlap(encoder: Encoder, value: Any, path: Path) -> None:
 
 def place(spec: Any, reserve: Callable[[int], None]) -> Tuple[memoryview, Any]:
     """Return a view of the bytes of a new array, and the array. Raises :class:`DecodeError`."""
-    description, shape, order = of(list, spec)
     numpy = load("numpy", ("an array",))
     try:
+        description, shape, order = of(list, spec)
         dtype, sizes = dtype_of(description), shape_of(shape)
         count = 1
         for size in sizes:

@@ -32,7 +32,7 @@ def encoder_of(value: Any) -> Optional[Encode]:
         pandas.DataFrame: _frame,
         pandas.Series: _series,
         pandas.Timestamp: _timestamp,
-        pandas.Timedelta: lambda encoder, value, path: {"Timedelta": [int(value.asm8.view("i8")), value.unit]},
+        pandas.Timedelta: lambda encoder, value, path: {"Timedelta": [int(value.asm8.view("i8")), _unit(value)]},
     }
     if isinstance(value, pandas.Index):
         return _index
@@ -123,9 +123,13 @@ _COLUMNS: Dict[str, Encode] = {
 }
 
 
+def _unit(value: Any) -> str:
+    return getattr(value, "unit", "ns")  # pandas before 2 has no others.
+
+
 def _timestamp(encoder: Encoder, value: Any, path: Path) -> Any:
     utc = value.tz_convert("UTC").tz_localize(None) if value.tz is not None else value
-    stamp = [int(utc.asm8.view("i8")), value.unit, value.fold]
+    stamp = [int(utc.asm8.view("i8")), _unit(value), value.fold]
     return {"Timestamp": [*stamp, encoded_timezone(encoder, value.tz, path)]}
 
 
@@ -178,6 +182,8 @@ def _decoded_labels(decoder: Decoder, parts: Any) -> Any:
 
 
 def _made_index(pandas: Any, data: Any) -> Any:
+    if data.dtype.kind in "mM" and not hasattr(pandas.Timestamp, "unit"):
+        return pandas.Index(data)  # Before pandas 2, which knows nanoseconds alone.
     return pandas.Index(data, dtype=data.dtype, copy=False)
 
 
@@ -261,7 +267,7 @@ _DECODED_COLUMNS: Dict[str, Decode] = {
 def _decoded_timestamp(decoder: Decoder, parts: Any) -> Any:
     number, unit, fold, zone = of(list, parts)
     pandas = load("pandas", ("A time",))
-    stamp = pandas.Timestamp(_counted("M", number, unit)).as_unit(unit)
+    stamp = _in_unit(pandas.Timestamp(_counted("M", number, unit)), unit)
     zone = decoded_tzinfo(decoder, zone)
     stamp = stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone)
     return stamp.replace(fold=1) if of(int, fold) else stamp
@@ -269,7 +275,11 @@ def _decoded_timestamp(decoder: Decoder, parts: Any) -> Any:
 
 def _decoded_timedelta(decoder: Decoder, parts: Any) -> Any:
     number, unit = of(list, parts)
-    return load("pandas", ("A duration",)).Timedelta(_counted("m", number, unit)).as_unit(unit)
+    return _in_unit(load("pandas", ("A duration",)).Timedelta(_counted("m", number, unit)), unit)
+
+
+def _in_unit(value: Any, unit: str) -> Any:
+    return value.as_unit(unit) if hasattr(value, "as_unit") else value
 
 
 def _counted(kind: str, number: Any, unit: Any) -> Any:

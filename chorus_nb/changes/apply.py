@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from ..errors import ChangedMeanwhileError, ChorusError
 from ..host_tree import HostTree, parents
@@ -31,6 +32,7 @@ class Application:
     """
 
     def __init__(self, copy: WorkingCopy, host: HostTree, taken: Taken) -> None:
+        self._copy = copy
         self._host = host
         self._unfinished = Unfinished(host)
         self._writer = HostWriter(copy, host, self._unfinished)
@@ -75,10 +77,12 @@ class Application:
             else:
                 self._writer.change_mode(change)
 
+        written = [each for each in batch if each.kind in ("created", "modified")]
+        with suppress(ChorusError):  # What can't be had is said of each file.
+            self._copy.bring([(each.path, each.after.size_bytes) for each in written if each.after and each.digest])
         try:
-            for change in batch:
-                if change.kind in ("created", "modified"):
-                    self._try(change, stage)
+            for change in written:
+                self._try(change, stage)
             if len(batch) > 1:
                 self._sync(staged)
             # Folders are looked up anew: what was one when its files were written may be a link by now.

@@ -7,14 +7,17 @@ by lies is to hide a change of its own or to show one that it has not made.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from ..changes.git_folders import git_folder
+from ..copying.download import Download
+from ..copying.transfer import Item, batches
 from ..errors import WorkingCopyError
 from ..file_batches import KnownFile
 from ..file_entries import FileEntry
+from ..file_requests import PIECE_BYTES
 from ..files import SandboxFiles
 from ..host_tree import parents
 from ..working_copy import NEVER_SEEN_NS, Entry, FileState, WorkingCopy
@@ -40,6 +43,7 @@ class VolumeCopy(WorkingCopy):
         self._files = files
         self._settled_ns: int | None = None
         self._digests: dict[str, bytes] = {}
+        self._brought: dict[str, bytes] = {}
 
     def note_settled(self) -> None:
         """Note, before any code runs, by the sandbox's clock when the copying was done.
@@ -111,8 +115,18 @@ class VolumeCopy(WorkingCopy):
             return NEVER_SEEN_NS
         return self._archive.taken_ns
 
+    def bring(self, files: Sequence[tuple[str, int]]) -> None:
+        download = Download(self._files.requests)
+        self._brought = {}
+        small = (Item(path, "", "file", size, 0, 0) for path, size in files if size <= PIECE_BYTES)
+        for batch in batches(small):
+            found = download.small(batch)
+            self._brought |= {item.source: content for item, content in found if isinstance(content, bytes)}
+
     def open(self, path: str) -> BinaryIO:
-        data = self._files.many.read_small(path)
+        data = self._brought.pop(path, None)
+        if data is None:
+            data = self._files.many.read_small(path)
         if data is not None:
             return io.BytesIO(data)
         if self._files.stat(path).kind != "file":

@@ -50,6 +50,7 @@ FORGED: list[Any] = [
     *[tree(ARRAY, array("<i4", shape)) for shape in ([-1], [1.0], [True], "1", None, [2**40], [2**62, 0], [1] * 100)],
     tree(ARRAY, array("|V0", [2**60])),
     tree(ARRAY, array("<i4", [0], "K")),
+    *[tree(ARRAY, spec) for spec in ([], ["<i4", [1]], ["<i4", [1], "C", 1], "<i4", {}, None)],
     tree(ARRAY, array(["array", "|O", [1]], [1])),
     tree(ARRAY, array(["array", "<i4", [2]], [1])),
     tree(ARRAY, 2**40),
