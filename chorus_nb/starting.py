@@ -52,6 +52,8 @@ class Starter:
         What the agent found in force.
     controls : list of Control
         What was asked for, beside that; empty on an engine without isolation, which has none.
+    git_notes : tuple of str
+        What of git does not work in it, as of :class:`~chorus_nb.git.GitView`.
     no_python : ImageUnsupportedError or None
         Why only shell scripts can run here, once that is known.
     given_up : bool
@@ -75,6 +77,7 @@ class Starter:
         self.conversation: Conversation | None = None
         self.info: AgentInfo | None = None
         self.controls: list[Control] = []
+        self.git_notes: tuple[str, ...] = ()
         self.no_python: ImageUnsupportedError | None = None
         self.given_up = False
         self._view = view
@@ -103,6 +106,7 @@ class Starter:
 
     def _launch(self, capabilities: EngineCapabilities) -> None:
         spec = container_spec(self._name, self._config, self._engine, capabilities, self._folder, owner_label())
+        self.git_notes = spec.git_notes
         spec = self._view.put_into(spec, capabilities)
         try:
             self._boot(keeper_spec(spec) if self.no_python else spec, capabilities)
