@@ -13,6 +13,7 @@ from .agent import boot
 from .config import SandboxConfig
 from .enforced import checked_paths
 from .engines.base import (
+    AGENT_SOCKET,
     HOME,
     SESSION_LABEL,
     WORKSPACE,
@@ -173,6 +174,7 @@ def boot_payload(spec: ContainerSpec, capabilities: EngineCapabilities) -> bytes
     security = spec.security
     config: dict[str, Any] = {
         "working_dir": spec.working_dir,
+        "socket": AGENT_SOCKET if capabilities.isolation else "",
         "own_cgroup": capabilities.isolation,
         "paths": list(checked_paths(spec)),
         "umask": spec.umask,

@@ -62,7 +62,7 @@ SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
 
 # In the order of their imports.
 _ACCOUNTS = ("cgroup", "limits", "locks", "report", "commands", "late", "flow", "file_requests", "lookups", "egress")
-_SUPERVISOR = ("wire", "posix", "syscalls", "pump", "plain_start", "forks", *_ACCOUNTS, "supervisor")
+_SUPERVISOR = ("wire", "posix", "syscalls", "pump", "channel", "plain_start", "forks", *_ACCOUNTS, "supervisor")
 _SHELLS = ("introspection", "plain_shell", "cell_names", "ipython_introspection", "ipython_shell")
 _FILES = ("paths", "trees", "removal", "files")
 _TEMPLATE = ("wire", "posix", "streams", "asking", "comms", "loop", *_SHELLS, "worker", *_FILES, "template")

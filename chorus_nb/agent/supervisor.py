@@ -22,13 +22,14 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from . import boot, egress, posix, syscalls
 from .cgroup import Cgroup
+from .channel import Channel
 from .commands import Commands, Execution
 from .file_requests import FileRequests
 from .flow import Flow
 from .forks import DisconnectedError, Fork, Template
 from .late import Late
 from .lookups import REPLIES, Lookups
-from .pump import Outlet, enlarge, read_some
+from .pump import Outlet, read_some
 from .report import policy_report
 from .wire import Decoder, Message, encode
 
@@ -51,8 +52,7 @@ class Supervisor:
         self,
         carried: Dict[str, Any],
         template: Template,
-        stdin: int,
-        stdout: int,
+        channel: Channel,
         undumpable: bool,
         listener: Optional[socket.socket] = None,
     ) -> None:
@@ -60,7 +60,7 @@ class Supervisor:
         self.config = config = carried["config"]
         self.cgroup = Cgroup() if config["own_cgroup"] else Cgroup(root="")
         self.loop = selectors.DefaultSelector()
-        self.host = Outlet(stdout, self.loop)
+        self.host = Outlet(channel.outgoing, self.loop)
         self.lookups = Lookups(self.host.put)
         self.decoder = Decoder()
         self.execution: Optional[Execution] = None
@@ -74,10 +74,9 @@ class Supervisor:
         self.barren_templates = 0
         self.children = posix.ChildWatch()
         self.loop.register(self.children.readable, selectors.EVENT_READ, self._reap)
-        os.set_blocking(stdin, False)
-        for fd in (stdin, stdout):
-            enlarge(fd)
-        self.loop.register(stdin, selectors.EVENT_READ, lambda: self._read_host(stdin))
+        self.loop.register(channel.incoming, selectors.EVENT_READ, lambda: self._read_host(channel.incoming))
+        if channel.lifeline is not None:
+            self.loop.register(channel.lifeline, selectors.EVENT_READ, self._end)
         self.send("agent_info", policy_report(self.cgroup, undumpable, config["paths"]))
         syscalls.restrict(config)  # After the report, which is to say what the engine filters.
         self._take_template(template)
@@ -120,9 +119,9 @@ class Supervisor:
 
     # Requests of the host
 
-    def _read_host(self, stdin: int) -> None:
+    def _read_host(self, incoming: int) -> None:
         try:
-            data = read_some(stdin)
+            data = read_some(incoming)
         except BlockingIOError:
             return
         if not data:
@@ -387,14 +386,14 @@ class Supervisor:
 
 def main(carried: Dict[str, Any]) -> None:
     """Take the protocol's descriptors for ourselves, lock the process, and serve."""
-    stdin, stdout = posix.take_standard_streams()
+    channel = Channel(carried["config"])
     undumpable = posix.set_dumpable(False)
     posix.adopt_orphans()
     os.umask(int(carried["config"]["umask"], 8))
     listener = egress.listen(carried["config"])
-    template = Template.forked(carried, [stdin, stdout] + ([listener.fileno()] if listener else []))
+    template = Template.forked(carried, channel.descriptors + ([listener.fileno()] if listener else []))
     gc.enable()
     # PID 1 gets only the signals it has handlers for, and has none that ends it: a worker's kill(1) does nothing.
     # A handler, not SIG_IGN, which the commands we start would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
-    Supervisor(carried, template, stdin, stdout, undumpable, listener).run()
+    Supervisor(carried, template, channel, undumpable, listener).run()

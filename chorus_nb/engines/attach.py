@@ -108,6 +108,7 @@ class Demultiplexer:
 class Connection(Protocol):
     """What this module needs of a socket; the SDK hands out several kinds."""
 
+    def fileno(self) -> int: ...
     def recv(self, size: int, /) -> bytes: ...
     def sendall(self, data: bytes | memoryview, /) -> None: ...
     def shutdown(self, how: int, /) -> None: ...
@@ -133,6 +134,9 @@ class TlsConnection:
         view = memoryview(data).cast("B")
         while view:
             view = view[self._call(partial(self._tls.send, view[:RECEIVE_BYTES])) :]
+
+    def fileno(self) -> int:
+        return self._tls.fileno()
 
     def shutdown(self, how: int, /) -> None:
         with self._lock:
@@ -179,7 +183,7 @@ class AttachedStream(ByteStream):
         self._demultiplexer = Demultiplexer(self._tail.append)
         self._send_lock = threading.Lock()
         self._closed = False
-        _open_streams.add(self)
+        let_go_in_children(self)
 
     def send(self, data: bytes | memoryview) -> None:
         try:
@@ -199,6 +203,20 @@ class AttachedStream(ByteStream):
         For who wants the standard error as well, instead of :meth:`receive`.
         """
         return self._next(lambda data: [(name, bytes(piece)) for name, piece in self._demultiplexer.pieces(data)]) or []
+
+    def receive_some(self) -> bytes | None:
+        """Read once, and return what of it is standard output, maybe nothing; None at the end."""
+        read = self._next(lambda data: (self._demultiplexer.feed(data),))
+        return read[0] if read else None
+
+    @property
+    def has_buffered(self) -> bool:
+        """Whether there is something to receive that :meth:`fileno` knows nothing of."""
+        return bool(self._buffered)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for, of a connection that is a plain socket."""
+        return self._connection.fileno()
 
     def _next(self, take_apart: Callable[[bytes], _Result]) -> _Result | None:
         """Return the next thing that is not empty, or None at the end."""
@@ -273,11 +291,19 @@ def _buffered(connection: Any, response: Any) -> bytes:
     return b""
 
 
-_open_streams: weakref.WeakSet[AttachedStream] = weakref.WeakSet()
+class _HoldsDescriptors(Protocol):
+    def let_go(self) -> None: ...
+
+
+_open_streams: weakref.WeakSet[_HoldsDescriptors] = weakref.WeakSet()
+
+
+def let_go_in_children(stream: _HoldsDescriptors) -> None:
+    """Have a fork of this process close the stream's descriptors: it must not keep containers alive."""
+    _open_streams.add(stream)
 
 
 def _let_go_in_child() -> None:
-    """A fork of this process must not keep its containers alive when it is gone itself."""
     for stream in list(_open_streams):
         stream.let_go()
 

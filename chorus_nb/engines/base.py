@@ -28,6 +28,9 @@ WORKSPACE = "/workspace"
 GIT_DIRECTORY = "/workspace.git"
 """Where the repository's git directory is mounted, where that lies outside of the repository's folder."""
 
+AGENT_SOCKET = "/chorus-nb.sock"
+"""Where an engine may have put a socket that the agent is to use in place of its standard streams."""
+
 HOME = "/home/sandbox"
 """The home folder of the code in the sandbox: a tmpfs."""
 

@@ -45,7 +45,11 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "Init": spec.keeper,  # The agent reaps; an init before it would hide it.
         "IpcMode": "private",
         "LogConfig": {"Type": "none"},  # Logging would write every byte of the stream to the disk.
-        "Mounts": [*map(_mount, spec.mounts), *map(volume_body, spec.volumes), *map(_mount, _over_files(spec.masks))],
+        "Mounts": [
+            *map(mount_body, spec.mounts),
+            *map(volume_body, spec.volumes),
+            *map(mount_body, _over_files(spec.masks)),
+        ],
         **_network(spec.network),
         "Tmpfs": _tmpfs(spec),
         **limits_body(spec.limits),
@@ -65,7 +69,8 @@ def _network(network: NetworkPolicy) -> dict[str, Any]:
     }
 
 
-def _mount(mount: Mount) -> dict[str, Any]:
+def mount_body(mount: Mount) -> dict[str, Any]:
+    """Write a mount down as one of ``HostConfig.Mounts``."""
     return {
         "Type": "bind",  # Of this kind, a missing source is an error; the older `Binds` would make a folder there.
         "Source": mount.source,

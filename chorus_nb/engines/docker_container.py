@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ChorusError, EngineError, ImageNotFoundError, ImageUnsupportedError, PolicyNotEnforcedError
 from .attach import attach
-from .base import Container, ContainerProcess, ContainerSpec, ContainerState
-from .docker_body import container_body
+from .base import AGENT_SOCKET, Container, ContainerProcess, ContainerSpec, ContainerState
+from .direct_stream import DirectStream, Rendezvous
+from .docker_body import container_body, mount_body
 from .docker_calls import again_if_away, again_if_it_fails, gone_is_fine
 from .docker_exec import start_process
 from .docker_limits import explain
@@ -56,6 +57,8 @@ class DockerContainer(Container):
         """Create it and attach; where the interpreter could not be run, which Podman tells already here, say so."""
         engine = self._engine
         body = container_body(self._spec, interpreter)
+        if rendezvous := self._rendezvous():
+            body["HostConfig"]["Mounts"].append(mount_body(rendezvous.mount))
         body["HostConfig"].update(engine.quota_body(self._spec))
         if self._spec.security.masked_paths or self._spec.security.read_only_paths:
             body["HostConfig"].update(wider_paths(self._spec, engine.default_paths(body)))
@@ -67,8 +70,11 @@ class DockerContainer(Container):
                 answer = self._create(body, name)
             self._refuse_warnings(answer.get("Warnings") or [])
             with engine.translated("attach to the container"), self._no_program() as refused:
-                self.stream = again_if_away(partial(attach, engine.client, answer["Id"]))
+                attached = again_if_away(partial(attach, engine.client, answer["Id"]))
+                self.stream = DirectStream(attached, rendezvous) if rendezvous else attached
         except BaseException as error:
+            if rendezvous:
+                rendezvous.close()
             with suppress(EngineError):  # By name: an interrupt may have come before the answer.
                 engine.remove_id(name)
             if not isinstance(error, ChorusError) or error.retryable:
@@ -77,11 +83,22 @@ class DockerContainer(Container):
                 raise reason from error
             raise
         if refused:
+            if rendezvous:
+                rendezvous.close()
             engine.remove_id(name)
             return refused[0]
         self.id = answer["Id"]
         self.keeps_quota = "StorageOpt" in body["HostConfig"]
         return None
+
+    def _rendezvous(self) -> Rendezvous | None:
+        """Return where the agent can connect to, where it is on this machine and there can be such a place."""
+        if self._spec.keeper or not self._engine.host().shares_files:
+            return None
+        try:
+            return Rendezvous()
+        except OSError:
+            return None
 
     def _create(self, body: dict[str, Any], name: str) -> Mapping[str, Any]:
         import docker
@@ -103,6 +120,10 @@ class DockerContainer(Container):
                 return self._create(body, name)
             if not (match := _NO_SOURCE.search(words)):
                 raise
+            mounts = body["HostConfig"]["Mounts"]
+            if mounts and mounts[-1]["Source"] == match["path"] and mounts[-1]["Target"] == AGENT_SOCKET:
+                mounts.pop()  # An engine that does not see our temporary files: the attached streams will do.
+                return self._create(body, name)
             raise EngineError(
                 f"The {self._engine.title} does not see {match['path']}, which was to be mounted.",
                 next_step="It may be on another machine, or share only some folders: see Docker Desktop's settings.",

@@ -109,6 +109,7 @@ DOCKER_MODULES = {
     "engines.mirror",
     "engines.endpoint",
     "engines.attach",
+    "engines.direct_stream",
     "engines.docker_container",
     "engines.docker_exec",
     "engines.docker_calls",

@@ -1,0 +1,171 @@
+"""The stream to the agent past the engine: a unix socket of this machine, where the container is on it too (unix(7)).
+
+What goes by the attached standard streams is copied by the container's shim and by the engine, in pieces of 32 KiB and
+with a wake-up each. So a local container has the socket mounted, the agent connects to it before any other code runs,
+and nobody else ever can: one connection is taken, then the socket is gone. The attached streams stay, for the agent's
+boot, for its standard error, and as what ends it when this process does. Where it can't connect, as from gVisor or
+under SELinux, they carry everything, as they do of a remote engine.
+"""
+
+from __future__ import annotations
+
+import select
+import shutil
+import socket
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from .attach import RECEIVE_BYTES, AttachedStream, let_go_in_children
+from .base import AGENT_SOCKET, ByteStream, Mount
+
+_BUFFER_BYTES = 2**20
+_GRACE_MS = 5000
+"""How long the other stream may take to end, once one of the two has."""
+
+
+class Rendezvous:
+    """A socket that waits for one connection. Raises ``OSError`` where there can be none."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="chorus-nb-"))  # Closed to everybody else, as the socket is not.
+        self.listener = socket.socket(socket.AF_UNIX)
+        path = self._folder / "agent.sock"
+        try:
+            self.listener.bind(str(path))
+            path.chmod(0o666)  # Whoever the agent runs as.
+            self.listener.listen(1)
+        except OSError:
+            self.close()
+            raise
+        self.mount = Mount(str(path), AGENT_SOCKET)
+
+    def accept(self) -> socket.socket:
+        """Return the connection that waits, and take no other."""
+        connection, _ = self.listener.accept()
+        self.close()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        return connection
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a connection is still waited for."""
+        return self.listener.fileno() >= 0
+
+    def close(self) -> None:
+        """Take no connection any more, and remove the socket. May be called twice."""
+        self.listener.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class DirectStream(ByteStream):
+    """The stream to the agent: its connection to a socket, or its standard streams where it did not connect.
+
+    Parameters
+    ----------
+    attached : AttachedStream
+        To the standard streams of the container, which has not been started.
+    rendezvous : Rendezvous
+        Where it finds :data:`AGENT_SOCKET`.
+    """
+
+    def __init__(self, attached: AttachedStream, rendezvous: Rendezvous) -> None:
+        self._attached = attached
+        self._rendezvous = rendezvous
+        self._direct: socket.socket | None = None
+        self._send_lock = threading.Lock()
+        self._close_lock = threading.Lock()
+        self._closed = False
+        self._patience_ms: int | None = None
+        self._poll = select.poll()
+        for descriptor in (attached.fileno(), rendezvous.listener.fileno()):
+            self._poll.register(descriptor, select.POLLIN)
+        let_go_in_children(self)
+
+    def send(self, data: bytes | memoryview) -> None:
+        if self._direct is None:
+            self._attached.send(data)
+            return
+        try:
+            with self._send_lock:
+                self._direct.sendall(data)
+        except OSError as error:
+            raise ConnectionError(f"the connection to the container is closed ({error})") from error
+
+    def receive(self) -> bytes:
+        with suppress(OSError, ValueError):  # A descriptor that is closed here is the end of it as well.
+            while not self._closed and (data := self._next()) is not None:
+                if data:
+                    return data
+        self.close()
+        return b""
+
+    def _next(self) -> bytes | None:
+        """Return what has come, maybe nothing; None at the end."""
+        ready = self._ready()
+        if self._direct and self._direct.fileno() in ready:
+            return self._from_direct(self._direct)
+        if not self._direct and self._rendezvous.listener.fileno() in ready:
+            self._accept()
+            return b""
+        return self._from_attached() if self._attached.fileno() in ready else None
+
+    def _ready(self) -> set[int]:
+        if self._attached.has_buffered:
+            return {self._attached.fileno()}
+        return {descriptor for descriptor, _ in self._poll.poll(self._patience_ms)}
+
+    def _accept(self) -> None:
+        self._poll.unregister(self._rendezvous.listener)
+        direct = self._rendezvous.accept()
+        self._poll.register(direct, select.POLLIN)
+        with self._close_lock:
+            self._direct = direct
+        if self._closed:
+            _shut(direct)
+
+    def _from_direct(self, direct: socket.socket) -> bytes | None:
+        if data := direct.recv(RECEIVE_BYTES):
+            return data
+        self._poll.unregister(direct)
+        return self._after_one_end()
+
+    def _from_attached(self) -> bytes | None:
+        data = self._attached.receive_some()
+        if data is None:
+            self._poll.unregister(self._attached.fileno())
+            return self._after_one_end() if self._direct else None
+        if data and not self._direct and self._rendezvous.is_open:
+            self._poll.unregister(self._rendezvous.listener)
+            self._rendezvous.close()
+        return b"" if self._direct else data
+
+    def _after_one_end(self) -> bytes | None:
+        """Go on with the other stream, which has what was said last, for a while."""
+        is_last, self._patience_ms = self._patience_ms is not None, _GRACE_MS
+        return None if is_last else b""
+
+    def close(self) -> None:
+        self._closed = True
+        with self._close_lock:
+            if self._direct:
+                _shut(self._direct)
+        self._rendezvous.close()
+        self._attached.close()
+
+    def let_go(self) -> None:
+        """Close this process's descriptors, and leave the connection to whoever else has it."""
+        for each in (self._direct, self._rendezvous.listener):
+            if each:
+                each.close()
+
+    @property
+    def diagnostics(self) -> str:
+        return self._attached.diagnostics
+
+
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):  # This wakes who reads, which closing alone would not.
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
