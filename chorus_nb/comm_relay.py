@@ -19,8 +19,11 @@ from comm.base_comm import BaseComm
 from IPython import get_ipython
 
 from .agent.wire import Message, WireError, new_id
+from .buffers import with_buffers
 from .conversation import Request
+from .displayed import DisplayedFiles
 from .errors import AgentProtocolError
+from .in_order import InOrder
 from .outputs import OutputFilter
 from .publishing import Publisher
 from .session import Session
@@ -66,6 +69,8 @@ class Relay:
         self._comms: dict[str, _PageComm] = {}
         self._cell = Publisher(shell, {})
         self._parents: OrderedDict[str, _Parent] = OrderedDict()
+        self._files = None if session.config.output.mode == "text" else DisplayedFiles(session)
+        self._in_order = InOrder(self._names_files, self._take)
         self._flow = _Flow()
         self._pending: dict[str, set[str]] = {}
         self._flusher: threading.Timer | None = None
@@ -106,22 +111,39 @@ class Relay:
 
     # From the sandbox
 
-    def take(self, message: Message) -> bool:
-        """Take a comm message, or the output of a widget's callback."""
+    def take(self, message: Message, may_wait: bool = False) -> bool:
+        """Take a comm message, or the output of a widget's callback, now or after those that wait for files."""
+        parent = self._parents.get(message.parent_id)
+        if message.msg_type not in COMM_TYPES and (parent is None or parent.outputs is None):
+            return False
+        self._in_order.put(message, may_wait)
+        return True
+
+    def _take(self, message: Message) -> None:
         if message.msg_type in COMM_TYPES:
+            whole = self._with_files(message)
             with self._lock:
-                told = self._models.admit(self._remembered(message))
+                told = self._models.admit(self._remembered(whole))
                 if told is not None:
                     self._tell(told, self._publisher(message.parent_id))
-            return True
+            return
         parent = self._parents.get(message.parent_id)
         if parent is None or parent.outputs is None:
-            return False
+            return
         if message.msg_type == "status":
             parent.heard.set()
-            return True
-        self._show(message, parent.publisher, parent.outputs)
-        return True
+        else:
+            self._show(message, parent.publisher, parent.outputs)
+
+    def _names_files(self, message: Message) -> bool:
+        """Whether a message of the sandbox has to wait for its files."""
+        return self._files is not None and self._files.are_named_in(message)
+
+    def _with_files(self, message: Message) -> Message:
+        """Return what an ``Output`` widget is to hold with the files that it names."""
+        if self._files is None or not self._files.are_named_in(message):
+            return message
+        return self._files.put_into(message, self._session.config.output.max_bytes)
 
     def view(self, value: Any) -> dict[str, Any] | None:
         """Return what shows a widget in the page."""
@@ -157,10 +179,7 @@ class Relay:
         return parent.publisher.message_id if parent else ""
 
     def _show(self, message: Message, publisher: Publisher, outputs: OutputFilter) -> None:
-        try:
-            admitted = outputs.admit(message)
-        except AgentProtocolError:
-            return
+        admitted = outputs.admit(outputs.with_files(with_buffers(message)))
         if admitted:
             with self._lock:
                 self._models.takes(publisher.message_id, message.msg_type)

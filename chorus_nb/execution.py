@@ -248,7 +248,7 @@ class Execution:
         elif message.msg_type == "input_request":
             self._ask(message)
         elif message.msg_type in COMM_TYPES:
-            self._session.take_comm(message)
+            self._session.take_comm(message, may_wait=True)
         elif message.msg_type == "error" or not self._is_late():
             admitted = self._outputs.admit(self._outputs.with_files(with_buffers(message)))
             if admitted:

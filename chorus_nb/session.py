@@ -391,9 +391,9 @@ class Session:
         view = self.widget_relay.view if self.widget_relay else None
         return OutputFilter(policy, self._outputs, view, DisplayedFiles(self))
 
-    def take_comm(self, message: Message) -> bool:
-        """Hand a message to whoever shows the widgets; False where it is none of theirs."""
-        return self.widget_relay is not None and self.widget_relay.take(message)
+    def take_comm(self, message: Message, may_wait: bool = False) -> bool:
+        """Hand a message to whoever shows the widgets, as ``Relay.take``; False where it is none of theirs."""
+        return self.widget_relay is not None and self.widget_relay.take(message, may_wait)
 
     def tell_comm(self, request: Request, msg_id: str) -> None:
         """Send the sandbox what the page says to a widget. Raises ``WireError`` where it is larger than may be."""
