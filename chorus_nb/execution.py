@@ -308,7 +308,12 @@ class Execution:
         reached, egress = self._reached(reply, self._usage), self._session.egress.since_begin()
         # A cell that failed says by its error what was refused to it.
         refusals = egress_notice(egress) if reply.get("status") == "ok" else ""
-        notice = (self._outputs.notice() or "") + refusals + (f"[sandbox] {reached.hint}\n" if reached else "")
+        notice = (
+            self._session.git_notice()
+            + (self._outputs.notice() or "")
+            + refusals
+            + (f"[sandbox] {reached.hint}\n" if reached else "")
+        )
         reached = reached or self._outputs.reached()
         return Outcome(reply, self._usage, notice or None, ended_by_us or killed, reached, egress)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -225,6 +226,8 @@ class Session:
         self._clear("closed")
         self.view.close()
         self._watch.join()
+        if text := self.git_notice():  # What it left running may have done it after the last cell.
+            warnings.warn(text, stacklevel=2)
 
     def _clear(self, state: State) -> None:
         """Remove the container and forget it."""
@@ -405,6 +408,10 @@ class Session:
         """Close its widgets in the page: the process that had them is gone."""
         if self.widget_relay:
             self.widget_relay.close()
+
+    def git_notice(self) -> str:
+        """Return what to tell of files that the host's git takes settings from; ``""`` where they are as they were."""
+        return self._starter.git_guard.notice()
 
     # Asking it things
 

@@ -21,6 +21,7 @@ from .errors import (
     SandboxStartError,
     VolumeMountError,
 )
+from .git import GitGuard
 from .launch import START_TIMEOUT_S, container_spec, keeper_spec, start_agent, without_shell
 from .notices import Notices
 from .view.writable_view import WritableView
@@ -52,6 +53,8 @@ class Starter:
         What the agent found in force.
     controls : list of Control
         What was asked for, beside that; empty on an engine without isolation, which has none.
+    git_guard : GitGuard
+        Knows whether what the host's git takes settings from is as it was.
     no_python : ImageUnsupportedError or None
         Why only shell scripts can run here, once that is known.
     given_up : bool
@@ -75,6 +78,7 @@ class Starter:
         self.conversation: Conversation | None = None
         self.info: AgentInfo | None = None
         self.controls: list[Control] = []
+        self.git_guard = GitGuard()
         self.no_python: ImageUnsupportedError | None = None
         self.given_up = False
         self._view = view
@@ -103,6 +107,7 @@ class Starter:
 
     def _launch(self, capabilities: EngineCapabilities) -> None:
         spec = container_spec(self._name, self._config, self._engine, capabilities, self._folder, owner_label())
+        self.git_guard.begin(spec.git_fixed)
         spec = self._view.put_into(spec, capabilities)
         try:
             self._boot(keeper_spec(spec) if self.no_python else spec, capabilities)

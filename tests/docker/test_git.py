@@ -103,6 +103,24 @@ def test_what_writes_works_and_plants_nothing(main: Path, open_sandbox: Opener) 
     assert git("worktree", "list", "--porcelain", cwd=main).count("worktree ") == 3
 
 
+def test_what_can_not_be_protected_is_told_of(main: Path, open_sandbox: Opener) -> None:
+    sandbox = open_sandbox(main, repo="rw")
+    assert "WARNING" not in sandbox.run("import pathlib; pathlib.Path('b.txt').write_text('b')").stderr
+    made = sandbox.run("pathlib.Path('.git/commondir').write_text('../evil')").stderr
+    assert f"{str(main / '.git/commondir')!r} was not there when this sandbox started" in made
+    assert sandbox.run("1").stderr == ""
+    (main / ".git/commondir").unlink()
+    git("config", "user.name", "Ann", cwd=main)
+    assert f"{str(main / '.git/config')!r} has been replaced" in sandbox.run("1").stderr
+    place = ".git/modules/own/commondir"
+    sh(sandbox, f"nohup sh -c 'until [ -e go ]; do sleep 0.02; done; echo x > {place}; touch gone' > /dev/null 2>&1 &")
+    (main / "go").touch()
+    while not (main / "gone").exists():
+        time.sleep(0.02)
+    with pytest.warns(UserWarning, match=f"{place}' was not there"):
+        sandbox.close()
+
+
 def test_without_protection_settings_can_be_written(main: Path, open_sandbox: Opener) -> None:
     git("remote", "remove", "origin", cwd=main)
     sandbox = open_sandbox(main, repo="rw", git_protect=False)
