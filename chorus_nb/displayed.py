@@ -15,7 +15,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from html import escape, unescape
+from html import escape
 from posixpath import basename, dirname, join
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -25,12 +25,12 @@ from .conversation import Request
 from .errors import AgentProtocolError, ChorusError
 from .file_kinds import image_type, media_type, page_of
 from .page_files import with_files
-from .sanitize import printable_line
+from .sanitize import printable_line, unescape
 
 if TYPE_CHECKING:
     from .session import Session
 
-MAX_FILES = 64
+MAX_FILES = 256
 """As many references of one output are looked up."""
 
 MAX_LINK_BYTES = 2**20

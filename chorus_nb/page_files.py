@@ -40,7 +40,7 @@ def with_files(page: str, url_of: UrlOf, until_s: float) -> str:
         return page
     try:
         tags = _read_tags(page, until_s)
-    except TimeoutError:
+    except (TimeoutError, AssertionError, ValueError):  # The parser raises these for what it can't make sense of.
         return page
     pieces, at = [], 0
     for tag in tags:
@@ -97,6 +97,12 @@ class _Reader(HTMLParser):
         self.tags.append(_Tag(tag, dict(reversed(attrs)), begin, begin + len(self.get_starttag_text() or "")))
 
     def handle_data(self, data: str) -> None:
+        self._look_at_the_clock()
+
+    def handle_endtag(self, tag: str) -> None:
+        self._look_at_the_clock()
+
+    def handle_comment(self, data: str) -> None:
         self._look_at_the_clock()
 
     def _look_at_the_clock(self) -> None:

@@ -151,6 +151,19 @@ def test_the_rest_of_a_page_stays_as_it_is(source: str) -> None:
     assert page(source) == source
 
 
+@pytest.mark.parametrize("broken", ["<![x[ y", f"<b title='&#{'9' * 5000};'>", "<!x", "</", "<img src="])
+def test_what_the_parser_can_not_take_is_shown_as_it_is(broken: str) -> None:
+    assert page(f"<p>{broken}") == f"<p>{broken}"
+
+
+def test_a_reference_without_end_names_no_file() -> None:
+    endless = f"&#{'9' * 5000};"
+    assert inserted(f"<img src='{endless}'>") == f"<img src='{endless}'>"
+    assert inline_html(f"<b title='{endless}'>x</b>") is None
+    assert clean_markdown(f"a {endless}") is not None
+    assert clean_markdown(f"a &#{'0' * 5000}60;b>") is None, "it is '<' to a browser"
+
+
 def test_all_that_a_page_names_stays_within_the_bounds_of_the_output() -> None:
     shown = page("<img src=plot.png>" * 10, room_bytes=330)
     assert 0 < shown.count("data:") < 10
