@@ -23,6 +23,7 @@ from .buffers import with_buffers
 from .conversation import Request
 from .displayed import DisplayedFiles
 from .errors import AgentProtocolError
+from .held_outputs import HeldOutputs
 from .in_order import InOrder
 from .outputs import OutputFilter
 from .publishing import Publisher
@@ -69,8 +70,8 @@ class Relay:
         self._comms: dict[str, _PageComm] = {}
         self._cell = Publisher(shell, {})
         self._parents: OrderedDict[str, _Parent] = OrderedDict()
-        self._files = None if session.config.output.mode == "text" else DisplayedFiles(session)
-        self._in_order = InOrder(self._names_files, self._take)
+        self._held = _held_outputs(session)
+        self._in_order = InOrder(self._has_to_wait, self._take)
         self._flow = _Flow()
         self._pending: dict[str, set[str]] = {}
         self._flusher: threading.Timer | None = None
@@ -121,7 +122,7 @@ class Relay:
 
     def _take(self, message: Message) -> None:
         if message.msg_type in COMM_TYPES:
-            whole = self._with_files(message)
+            whole = self._held.with_files(message) if self._held else message
             with self._lock:
                 told = self._models.admit(self._remembered(whole))
                 if told is not None:
@@ -135,15 +136,12 @@ class Relay:
         else:
             self._show(message, parent.publisher, parent.outputs)
 
-    def _names_files(self, message: Message) -> bool:
-        """Whether a message of the sandbox has to wait for its files."""
-        return self._files is not None and self._files.are_named_in(message)
-
-    def _with_files(self, message: Message) -> Message:
-        """Return what an ``Output`` widget is to hold with the files that it names."""
-        if self._files is None or not self._files.are_named_in(message):
-            return message
-        return self._files.put_into(message, self._session.config.output.max_bytes)
+    def _has_to_wait(self, message: Message) -> bool:
+        """Whether files have to be read for a message of the sandbox."""
+        parent = self._parents.get(message.parent_id)
+        if message.msg_type in COMM_TYPES:
+            return self._held is not None and self._held.name_files(message)
+        return parent is not None and parent.outputs is not None and parent.outputs.names_files(message)
 
     def view(self, value: Any) -> dict[str, Any] | None:
         """Return what shows a widget in the page."""
@@ -292,6 +290,11 @@ class Relay:
             publisher.publish("stream", {"name": "stderr", "text": text})
             return False
         return True
+
+
+def _held_outputs(session: Session) -> HeldOutputs | None:
+    policy = session.config.output
+    return None if policy.mode == "text" else HeldOutputs(DisplayedFiles(session), policy.max_bytes)
 
 
 class _Parent:

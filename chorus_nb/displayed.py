@@ -87,26 +87,22 @@ class DisplayedFiles:
         files = Inserter(
             reader, room_bytes, "" if name == _DEFAULT_SESSION else name, _working_dir(message), reader.until_s
         )
-        content = dict(message.content)
         if message.msg_type in _DISPLAYS:
-            content = files.bundle_in(content)
-        else:
-            held = [files.bundle_in(each) if isinstance(each, dict) else each for each in _held(message)]
-            state = {**content["data"]["state"], "outputs": held}
-            content["data"] = {**content["data"], "state": state}
-        return replace(message, content=content)
+            return replace(message, content=files.bundle_in(dict(message.content)))
+        held = [files.bundle_in(each) if isinstance(each, dict) else each for each in held_outputs(message)]
+        return with_held_outputs(message, held)
 
 
 def _bundles(message: Message) -> Iterator[dict[str, Any]]:
     """Yield the MIME bundles of a message: that of a display, or those that an ``Output`` widget is to hold."""
-    displays = [message.content] if message.msg_type in _DISPLAYS else _held(message)
+    displays = [message.content] if message.msg_type in _DISPLAYS else held_outputs(message)
     for display in displays:
         data = display.get("data") if isinstance(display, dict) else None
         if isinstance(data, dict):
             yield data
 
 
-def _held(message: Message) -> list[Any]:
+def held_outputs(message: Message) -> list[Any]:
     """Return the outputs that the sandbox, and not the page, says an ``Output`` widget has."""
     data = message.content.get("data")
     if message.msg_type not in _WIDGETS or not isinstance(data, dict) or data.get("method", "update") != "update":
@@ -114,6 +110,13 @@ def _held(message: Message) -> list[Any]:
     state = data.get("state")
     outputs = state.get("outputs") if isinstance(state, dict) else None
     return outputs if isinstance(outputs, list) else []
+
+
+def with_held_outputs(message: Message, outputs: list[Any]) -> Message:
+    """Return a message that has :func:`held_outputs` with others in their place."""
+    data = message.content["data"]
+    data = {**data, "state": {**data["state"], "outputs": outputs}}
+    return replace(message, content={**message.content, "data": data})
 
 
 def _names_files(bundle: dict[str, Any]) -> bool:

@@ -113,7 +113,16 @@ def test_what_can_not_be_protected_is_told_of(main: Path, open_sandbox: Opener) 
     git("config", "user.name", "Ann", cwd=main)
     assert f"{str(main / '.git/config')!r} has been replaced" in sandbox.run("1").stderr
     place = ".git/modules/own/commondir"
-    sh(sandbox, f"nohup sh -c 'until [ -e go ]; do sleep 0.02; done; echo x > {place}; touch gone' > /dev/null 2>&1 &")
+    later = f"""
+import threading, time
+def later():
+    while not pathlib.Path("go").exists():
+        time.sleep(0.02)
+    pathlib.Path({place!r}).write_text("x")
+    pathlib.Path("gone").touch()
+threading.Thread(target=later).start()
+"""
+    assert sandbox.run(later).stderr == ""
     (main / "go").touch()
     while not (main / "gone").exists():
         time.sleep(0.02)

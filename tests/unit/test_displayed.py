@@ -14,9 +14,10 @@ from posixpath import normpath
 import pytest
 
 from chorus_nb.agent.wire import Message
-from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, DisplayedFiles, Inserter, NotShownError
+from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, DisplayedFiles, Inserter, NotShownError, held_outputs
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.file_kinds import image_type, media_type, page_of
+from chorus_nb.held_outputs import HeldOutputs
 from chorus_nb.in_order import MAX_WAITING, InOrder
 from chorus_nb.markup import boxed_html, inline_html
 from chorus_nb.page_files import MAX_CHARACTERS, with_files
@@ -407,6 +408,35 @@ def test_what_an_output_widget_is_to_hold_has_its_files() -> None:
         Message("comm_msg", {"data": "x"}),
     ]
     assert not any(map(files.are_named_in, others))
+
+
+@pytest.mark.usefixtures("_in_a_folder_of_its_own")
+def test_what_an_output_widget_holds_stays_as_it_was() -> None:
+    def picture(**more: object) -> dict[str, object]:
+        return {"output_type": "display_data", "data": {"text/html": "<img src='plot.png'>"}, **more}
+
+    def update(*outputs: object) -> Message:
+        data = {"method": "update", "state": {"outputs": list(outputs)}}
+        return Message("comm_msg", {"comm_id": "1", "data": data})
+
+    def shown(message: Message) -> list[str]:
+        return [str(output) for output in held_outputs(message)]
+
+    with Sandbox(engine=FakeEngine(), repo="none") as sandbox:
+        sandbox.files.write("plot.png", PNG)
+        held = HeldOutputs(DisplayedFiles(sandbox._session), 2**20)
+        first = shown(held.with_files(update(picture())))
+        assert DATA["plot.png"] in first[0]
+        assert not held.name_files(update(picture()))
+        sandbox.files.write("plot.png", PNG + b"new")
+        both = update(picture(), picture(metadata={}))
+        assert held.name_files(both)
+        then = shown(held.with_files(both))
+        assert then[0] == first[0]
+        assert base64.b64encode(PNG + b"new").decode() in then[1]
+        again = shown(held.with_files(update(picture(metadata={}))))
+        assert again == then[1:], "what has moved is looked up anew"
+        assert held.with_files(update()) == update()
 
 
 def test_what_waits_for_files_holds_up_those_behind_it_and_nobody_else() -> None:

@@ -35,7 +35,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("payloads", "buffers", "in_order", "shell_agent", "options"),
     ("settings", "controls"),
     ("endings", "displayed", "file_entries"),
-    ("file_requests",),
+    ("file_requests", "held_outputs"),
     ("file_streams", "progress", "changes"),
     ("copying",),
     ("launch", "execution", "late", "files", "introspection", "transfer"),
