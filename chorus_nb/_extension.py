@@ -126,7 +126,7 @@ def _row(make: Callable[..., Any], session: Session) -> Any:
 def _sample(session: Session) -> ResourceSample | None:
     """Return a reading of now: a busy session sends them by itself, an idle one is asked."""
     if session.state == "busy":
-        return session.last_sample
+        return session.notices.last_sample
     if session.state != "idle":
         return None
     try:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from .asking import InputHandler
-from .comm_relay import relay_of
+from .comm_relay import Relay, relay_of
 from .errors import (
     ChorusError,
     DiskQuotaExceededError,
@@ -18,6 +18,7 @@ from .errors import (
     SessionExpiredError,
     VariableError,
 )
+from .execution import Outcome
 from .replay import Replay, Strip
 from .sandbox import RichOutput
 from .script import Script, script_argv, script_error
@@ -83,7 +84,7 @@ def run_begun_cell(
     if relay:
         replay.capture = relay.begin_cell(strip.output)
     state = "failed"
-    session.add_sample_listener(strip.sample)
+    session.notices.add_listener(strip.sample)
     started = False
     try:
         argv = script_argv(code) if isinstance(code, Script) else None
@@ -96,10 +97,7 @@ def run_begun_cell(
         asked |= {"output": strip.output, "on_input": on_input, "on_late": replay.on_late}
         run = partial(session.command, argv) if argv else partial(session.execute, code, **asked)
         outcome = run(timeout_s=timeout_s, on_message=replay)
-        replay.payloads(outcome.reply, session.name)
-        notice = (outcome.notice or "") + (relay.end_cell() if relay else "")
-        if notice:
-            replay.stream("stderr", notice)
+        _show_the_rest(outcome, session, replay, relay)
         error = script_error(outcome, session.config.limits) if argv else replay.error(outcome)
         if variables and not error:
             variables.bring_out(session)
@@ -108,11 +106,19 @@ def run_begun_cell(
         state = _state_after(failure) if started else "failed"
         raise
     finally:
-        session.remove_sample_listener(strip.sample)
+        session.notices.remove_listener(strip.sample)
         strip.end(state, session.last_usage if started else None)
     if error:
         raise error
     return replay.result
+
+
+def _show_the_rest(outcome: Outcome, session: Session, replay: Replay, relay: Relay | None) -> None:
+    """Show what is known at the end of a cell only: its help and next cell, and what was kept from the reader."""
+    replay.payloads(outcome.reply, session.name)
+    notice = (outcome.notice or "") + (relay.end_cell() if relay else "")
+    if notice:
+        replay.stream("stderr", notice)
 
 
 def _state_after(failure: ChorusError) -> str:

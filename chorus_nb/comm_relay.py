@@ -47,9 +47,9 @@ def relay_of(session: Session) -> Relay | None:
     """Return what shows the session's widgets, where there is a page to show them."""
     shell = get_ipython()
     has_comms = hasattr(getattr(shell, "kernel", None), "comm_manager")
-    if session.widget_relay is None and has_comms:
-        session.widget_relay = Relay(session, shell)
-    return session.widget_relay if isinstance(session.widget_relay, Relay) else None
+    if session.shown.widget_relay is None and has_comms:
+        session.shown.widget_relay = Relay(session, shell)
+    return session.shown.widget_relay if isinstance(session.shown.widget_relay, Relay) else None
 
 
 class Relay:
@@ -108,7 +108,7 @@ class Relay:
         with self._lock:
             self._flush()
             self._models.trusting = False
-            return self._models.notice()
+            return self._models.not_shown.notice()
 
     # From the sandbox
 
@@ -186,7 +186,7 @@ class Relay:
     def _clean_output(self, output: dict[str, Any]) -> dict[str, Any] | None:
         content = {key: value for key, value in output.items() if key != "output_type"}
         try:
-            admitted = self._session.output_filter().admit(Message(str(output.get("output_type")), content))
+            admitted = self._session.shown.output_filter().admit(Message(str(output.get("output_type")), content))
         except AgentProtocolError:
             return None
         return {"output_type": output["output_type"], **admitted.content} if admitted else None
@@ -276,7 +276,7 @@ class Relay:
             if model and kind == "comm_close":
                 self._models.forget(model)
                 self._forget(model)
-            msg_id, parent = new_id(), _Parent(publisher, self._session.output_filter())
+            msg_id, parent = new_id(), _Parent(publisher, self._session.shown.output_filter())
             self._remember(msg_id, parent)
         if sent is not None and self._send(Request(kind, sent, tuple(buffers)), msg_id, publisher):
             # A front end takes output in the name of a message until the kernel is idle again.

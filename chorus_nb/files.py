@@ -14,6 +14,7 @@ from .copying import Transfer, get, put
 from .copying.get import MAX_BYTES
 from .copying.transfer import Paths
 from .errors import SandboxFileError
+from .file_batches import MAX_REMOVALS, REMOVED_AT_ONCE, FileBatches
 from .file_entries import MAX_PATH_BYTES, FileEntry, entries_of, no_list, one_entry, results_of, to_bytes
 from .file_requests import NOT_THERE, PIECE_BYTES, FileRequests, refusal
 from .file_streams import Part, Reading, Writing
@@ -25,8 +26,6 @@ MAX_ENTRIES = 1_000_000
 _LISTED_AT_ONCE = 4000
 _FOLDERS_AT_ONCE = 256
 _PATHS_CHARS = 2**20
-_REMOVED_AT_ONCE = 20_000
-_MAX_REMOVALS = 1000
 _MAX_LIST_ENTRIES = 20_000
 
 
@@ -40,6 +39,7 @@ class SandboxFiles:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.requests = FileRequests(session)
+        self.many = FileBatches(self.requests)
 
     # Content
 
@@ -258,9 +258,9 @@ class SandboxFiles:
 
     def remove(self, path: str, *, recursive: bool = False, missing_ok: bool = False) -> None:
         """Remove a file, a link, or an empty folder; with ``recursive`` a folder and all that is in it."""
-        content = {"path": path, "recursive": recursive, "max_entries": _REMOVED_AT_ONCE}
+        content = {"path": path, "recursive": recursive, "max_entries": REMOVED_AT_ONCE}
         try:
-            for _ in range(_MAX_REMOVALS):
+            for _ in range(MAX_REMOVALS):
                 if self.requests.ask("remove", path, content).content.get("done") is not False:
                     return
             raise refusal(self._session.name, path, "something goes on writing there")

@@ -51,10 +51,10 @@ def container_spec(
     repository, working_dir = workspace_of(config, capabilities, folder)
     image = engine.resolve(config.image)
     mode = config.repository.mode
-    mounts, volumes, masks = mounted(config, repository, image, capabilities)
+    mounts, volumes, masks, nested = mounted(config, repository, image, capabilities)
     view = GitView(worktrees=(working_dir,))
     if repository and capabilities.repository_mounts:
-        view = git_view(repository, mode, config.git.protect).beside([*mounts, *volumes, *masks])
+        view = git_view(repository, mode, nested, config.git.protect).beside([*mounts, *volumes, *masks])
         refuse_engine_sockets((Path(mount.source) for mount in view.mounts), capabilities.host)
         if mode != "overlay" or capabilities.host.shares_files:  # Elsewhere there is a copy, which has none of it.
             mounts += (*view.mounts, *mounted_for_git(view.generated))
@@ -84,6 +84,7 @@ def container_spec(
         volumes=volumes,
         masks=masks,
         umask=config.repository.umask,
+        git_notes=view.notes,
     )
 
 

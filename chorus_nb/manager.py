@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .changes.unfinished import sweep_unfinished
 from .config import SandboxConfig
 from .engines.base import OWNER_LABEL, Engine
 from .engines.docker import DockerEngine
@@ -224,13 +225,14 @@ class SessionManager:
     def sweep(self) -> int:
         """Remove containers whose owner is provably gone: what a crash of the engine left. Return how many.
 
-        And their views of repositories, which a process leaves that is killed.
+        And their views of repositories, which a process leaves that is killed, and what it left in repositories.
         """
         dead = [each for each, labels in self.engine.owned() if not owner_alive(labels.get(OWNER_LABEL, ""))]
         for container_id in dead:
             self.engine.remove_id(container_id)
         sweep_volumes(self.engine)
         sweep_overlays(self.engine)
+        sweep_unfinished()
         return len(dead)
 
 

@@ -25,6 +25,8 @@ class Mounted(NamedTuple):
     mounts: tuple[Mount, ...]
     volumes: tuple[Volume, ...]
     masks: tuple[Mask, ...]
+    repositories: tuple[str, ...] = ()
+    """Of the repository, the folders that may be git repositories too (:class:`~chorus_nb.selection.Selection`)."""
 
 
 def mounted(
@@ -57,7 +59,7 @@ def mounted(
         mounts += (Mount(*each),)
         masks += _secrets_in(each, config.repository)
     volumes = (Volume(each.target, VOLUME_PREFIX + each.name, each.read_only) for each in config.mounts.volumes)
-    return Mounted(mounts, tuple(volumes), masks)
+    return Mounted(mounts, tuple(volumes), masks, seen.repositories if seen else ())
 
 
 def _selection(repository: Path | None, wanted: RepositoryMount) -> Selection | None:

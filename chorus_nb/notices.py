@@ -89,7 +89,7 @@ class Notices:
             return self._changed.wait_for(condition, timeout_s)
 
     def add_listener(self, listener: SampleListener) -> None:
-        """Have ``listener`` called on the reading thread with each sample."""
+        """Have ``listener`` called on the reading thread with each sample, about eight a second while a cell runs."""
         self._listeners.append(listener)
 
     def remove_listener(self, listener: SampleListener) -> None:

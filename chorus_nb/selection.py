@@ -1,7 +1,8 @@
 """Which files of a folder a sandbox sees: secrets and what the user leaves out are masked.
 
 The folder is looked through once, when a sandbox starts, by names: what is put there later is not masked. Nothing is
-left out that could not be looked at: where that is so, the folder is masked as a whole, or nothing starts.
+left out that could not be looked at: where that is so, the folder is masked as a whole, or nothing starts. It is the
+only look of a start that takes as long as there are files, so it notes on its way where git repositories are, too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,7 +21,7 @@ from .config import RepositoryMount
 from .config.patterns import gitignore_pattern
 from .engines.base import Mask
 from .errors import ConfigurationError
-from .likely_secrets import is_public, names_secret
+from .likely_secrets import is_public, may_name_secret, names_secret
 from .mountinfo import mounts_of
 
 Why = Literal["secret", "excluded", "not included", "ignored by git", "no file", "out of reach"]
@@ -36,6 +37,10 @@ _MAX_PATH_BYTES = 3000  # What an engine puts before a path has to fit into PATH
 _MAX_DEPTH = 300
 _MAX_IGNORE_BYTES = 1 << 20
 _MAX_IGNORE_PATTERNS = 1000
+
+_IN_GIT_DIRECTORY = ("HEAD", "objects", "refs")
+_OF_REPOSITORIES = frozenset({".git", "refs"})
+"""Names that make a look at their neighbours worth while."""
 
 
 class Masked(NamedTuple):
@@ -56,10 +61,14 @@ class Selection:
         On the host, with links resolved.
     masked : tuple of Masked
         Sorted by path, none within another.
+    repositories : tuple of str
+        Paths of folders further down that are seen and may be git repositories: they have a ``.git`` of whatever kind,
+        or what a git directory has (``HEAD``, ``objects``, ``refs``). Sorted.
     """
 
     folder: Path
     masked: tuple[Masked, ...] = ()
+    repositories: tuple[str, ...] = ()
     _paths: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -104,7 +113,8 @@ def select(folder: Path, wanted: RepositoryMount, *, whole_tree: bool, patterns:
         It can't be looked through, or what is to be masked can't be.
     """
     scan = _Scan(folder, wanted if patterns else RepositoryMount(show_secrets=wanted.show_secrets), whole_tree)
-    return Selection(folder, tuple(_topmost(folder, scan.run())))
+    seen = Selection(folder, tuple(_topmost(folder, scan.run())))
+    return replace(seen, repositories=tuple(path for path in sorted(scan.repositories) if not seen.hides(path)))
 
 
 def secret_on_the_way(path: Path, shown: tuple[str, ...]) -> str | None:
@@ -124,7 +134,13 @@ class _Rules(NamedTuple):
 
 
 class _Scan:
-    """One look through a folder, by names alone: no file is opened but ``.gitignore`` and ``*.pem``."""
+    """One look through a folder, by names alone: no file is opened but ``.gitignore`` and ``*.pem``.
+
+    Attributes
+    ----------
+    repositories : set of str
+        See :class:`Selection`; also those that are masked.
+    """
 
     def __init__(self, folder: Path, wanted: RepositoryMount, whole_tree: bool) -> None:
         self._folder = folder
@@ -135,6 +151,7 @@ class _Scan:
         self._by_git = wanted.respect_gitignore
         self._has_patterns = bool(wanted.include or wanted.exclude or wanted.respect_gitignore)
         self._mount_points = frozenset() if whole_tree else _mount_points_below(self._root)
+        self.repositories: set[str] = set()
         self._masked: list[Masked] = []
         self._entries = self._patterns = 0
         self._by_top: Counter[str] = Counter()
@@ -163,7 +180,9 @@ class _Scan:
             rules = (*self._rules(f"{folder}.gitignore", len(folder)), *rules)
         before, visible = len(self._masked), False
         self._count(folder, len(found))
-        for entry in found:
+        for entry in found if self._has_patterns or self._mount_points else _remarkable(found):
+            if entry.name in _OF_REPOSITORIES and folder:
+                self._note_repository(folder[:-1], found)
             visible |= self._look_at(entry, folder + entry.name, rules, depth)
         if self._include and folder and not visible:
             del self._masked[before:]
@@ -196,6 +215,11 @@ class _Scan:
             return self._mask(path, kind, "not included")
         return True
 
+    def _note_repository(self, folder: str, found: list[os.DirEntry[str]]) -> None:
+        names = {entry.name for entry in found}
+        if ".git" in names or names.issuperset(_IN_GIT_DIRECTORY):
+            self.repositories.add(folder)
+
     def _mask(self, path: str, kind: Literal["file", "directory", "link"], why: Why) -> bool:
         self._masked.append(Masked(path, kind, why))
         return False
@@ -224,9 +248,11 @@ class _Scan:
                 continue  # Closed to this user, and so to the sandbox.
             self._count(path, len(found))
             for entry in found:
+                if entry.is_file(follow_symlinks=False):  # Most are.
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     left.append(f"{folder}/{entry.name}")
-                elif not entry.is_file(follow_symlinks=False) and not entry.is_symlink():
+                elif not entry.is_symlink():
                     self._mask(f"{folder}/{entry.name}", "file", "no file")
 
     def _rules(self, path: str, start: int) -> tuple[_Rules, ...]:
@@ -251,6 +277,18 @@ class _Scan:
     def _refuse_if_late(self) -> None:
         if time.monotonic() > self._give_up_s:
             raise _too_large(self._folder, self._by_top)
+
+
+def _remarkable(found: list[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    """Return what has to be looked at where there are no patterns: all but plain files whose name says nothing.
+
+    Nearly all that a repository holds are such files, so what is done here is done for each of them.
+    """
+    return [
+        entry
+        for entry in found
+        if not entry.is_file(follow_symlinks=False) or may_name_secret(entry.name) or entry.name in _OF_REPOSITORIES
+    ]
 
 
 def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:

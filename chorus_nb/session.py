@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -20,33 +19,26 @@ from .asking import InputHandler
 from .config import OutputMode, SandboxConfig
 from .controls import AgentInfo, Control
 from .conversation import Request
-from .displayed import DisplayedFiles
 from .egress import Egress
-from .endings import busy, is_paused, not_restarted, process_lost, stopped, why_silent
+from .endings import is_paused, not_restarted, process_lost, stopped, why_silent
 from .engines.base import Container, Engine
-from .errors import (
-    AgentProtocolError,
-    ChorusError,
-    EngineError,
-)
-from .execution import Execution, Outcome, Transfer
+from .errors import AgentProtocolError, ChorusError, EngineError
+from .execution import Outcome, Transfer
 from .files import SandboxFiles
 from .git import SERVICE_HOST, credentials_for
 from .late import LateOutput
-from .launch import only_scripts, workspace_of
-from .notices import Notices, SampleListener
-from .outputs import OutputFilter
-from .page import OutputPage
+from .launch import workspace_of
+from .notices import Notices
+from .running import MessageHandler, Runner
 from .sanitize import clean_text
+from .shown import Shown
 from .starting import Starter
 from .telemetry import ResourceSample, ResourceUsage
 from .view.writable_view import WritableView
 from .watch import Watch, WhyEnded
-from .widgets import WidgetRelay
 from .working_copy import WorkingCopy
 
 State = Literal["new", "starting", "idle", "busy", "dead", "closed"]
-MessageHandler = Callable[[Message], None]
 
 _ANSWER_TIMEOUT_S = 30.0
 
@@ -81,28 +73,26 @@ class Session:
         self._state: State = "new"
         self._closed = False
         self._start_lock = threading.RLock()
-        self._turn_lock = threading.Lock()
         self._settling = threading.Lock()
-        self._execution: Execution | None = None
         self._loss: ChorusError | None = None
         self._watch = Watch(self)
-        # Nobody in the sandbox knows the prefix, so its displays can't be given the id of one of the notebook's own.
-        self._outputs = OutputPage(display_prefix=f"{uuid.uuid4().hex}-", session=name)
-        self._notices = Notices()
+        self.shown = Shown(self)
+        """What the page shows of it."""
+        self.notices = Notices()
+        """What it says unasked: its latest figures, and who listens to them."""
         self.view = WritableView(config, engine, self.folder, SandboxFiles(self))
         """What it writes to in place of the repository, with ``--repo overlay``."""
         self._starter = Starter(
-            *(name, config, engine, self.folder, self._notices, self.view),
+            *(name, config, engine, self.folder, self.notices, self.view),
             refuse=self._refuse_if_closed,
             on_unasked=self._unasked,
             on_end=self._ended,
         )
         self.late = LateOutput()
+        self._runner = Runner(self, self._starter, self.notices, self._watch)
         self.credentials = credentials_for(config)
         services = {SERVICE_HOST: self.credentials.connect} if self.credentials else {}
         self.egress = Egress(config.network, lambda *message: self.tell_comm(Request(*message), ""), services)
-        self.widget_relay: WidgetRelay | None = None
-        """Who shows its widgets."""
 
     # What it is
 
@@ -117,6 +107,11 @@ class Session:
         return self._starter.controls
 
     @property
+    def git_notes(self) -> tuple[str, ...]:
+        """What of git does not work in it, and why, as its start found it."""
+        return self._starter.git_notes
+
+    @property
     def _container(self) -> Container | None:
         return self._starter.container
 
@@ -125,7 +120,7 @@ class Session:
         """``new``, ``starting``, ``idle``, ``busy``, ``dead`` (it ended by itself) or ``closed`` (it was stopped)."""
         if self._closed:
             return "closed"
-        return "busy" if self._state == "idle" and self._execution else self._state
+        return "busy" if self._state == "idle" and self._runner.execution else self._state
 
     @property
     def uptime_s(self) -> float | None:
@@ -142,14 +137,9 @@ class Session:
         """What its code has of the repository, to be read, with ``--repo overlay``: from the first start to the end."""
         return self.view.copy
 
-    @property
-    def last_sample(self) -> ResourceSample | None:
-        """The latest reading of its cgroup."""
-        return self._notices.last_sample
-
     def logs(self) -> str:
         """Return what was said outside of any cell: by the agent, and by threads and processes that outlived theirs."""
-        return clean_text(self._container.stream.diagnostics if self._container else "") + self._notices.log
+        return clean_text(self._container.stream.diagnostics if self._container else "") + self.notices.log
 
     # Its life
 
@@ -194,11 +184,11 @@ class Session:
         if self._state != "idle":
             self.start()
             return
-        self._notices.worker_ready = False
+        self.notices.worker_ready = False
         self.request(Request("shutdown_request", {"restart": True}), "shutdown_reply")
         self._loss = None
-        self.close_widgets()
-        if not self._notices.wait(lambda: self._notices.worker_ready, _ANSWER_TIMEOUT_S):
+        self.shown.close_widgets()
+        if not self.notices.wait(lambda: self.notices.worker_ready, _ANSWER_TIMEOUT_S):
             raise not_restarted(self.name)
 
     def give_up_start(self) -> None:
@@ -233,7 +223,7 @@ class Session:
         """Remove the container and forget it."""
         self._state = state
         self._watch.stop()
-        self.close_widgets()
+        self.shown.close_widgets()
         self.egress.end()
         self._starter.remove()
 
@@ -292,17 +282,17 @@ class Session:
             "user_expressions": dict(user_expressions or {}),
             "allow_stdin": bool(on_input),
         }
-        return self._run(Request("execute_request", content), timeout_s, on_message, on_input, on_late, output)
+        return self._runner.run(Request("execute_request", content), timeout_s, on_message, on_input, on_late, output)
 
     def command(self, argv: list[str], *, timeout_s: float | None = None, on_message: MessageHandler) -> Outcome:
         """Run a program beside the namespace; as :meth:`execute`, with ``exit_code`` in the reply."""
-        return self._run(Request("command_request", {"argv": argv, "environment": {}}), timeout_s, on_message)
+        return self._runner.run(Request("command_request", {"argv": argv, "environment": {}}), timeout_s, on_message)
 
     def transfer(self, request: Request, transfer: Transfer) -> Outcome:
         """Have variables brought in or out; as :meth:`execute`, and :attr:`last_usage` stays that of a cell."""
         before = self.last_usage
         try:
-            return self._run(request, None, lambda _: None, transfer=transfer)
+            return self._runner.run(request, None, lambda _: None, transfer=transfer)
         finally:
             self.last_usage = before
 
@@ -310,46 +300,6 @@ class Session:
         """End it for what it has sent, and return the error to raise."""
         self._clear("dead")
         return error
-
-    def _run(
-        self,
-        request: Request,
-        timeout_s: float | None,
-        on_message: MessageHandler,
-        on_input: InputHandler | None = None,
-        on_late: MessageHandler | None = None,
-        output: OutputMode | None = None,
-        transfer: Transfer | None = None,
-    ) -> Outcome:
-        with self._turn():
-            self.report_loss()
-            self.start()
-            request.content["generation"] = self._notices.generation
-            self.report_loss()  # Of an end until here; where there is one from here on, the sandbox refuses the cell.
-            assert self._starter.conversation is not None
-            if self._starter.no_python and request.msg_type != "command_request":
-                raise only_scripts(self._starter.no_python)
-            request.content["max_output_bytes"] = self.config.output.max_bytes
-            self.last_usage = None
-            timeout_s = min((limit for limit in (timeout_s, self.config.limits.timeout_s) if limit), default=None)
-            self._watch.cell_begins()
-            self._execution = Execution(self, self._starter.conversation, request, self.output_filter(output))
-            try:
-                return self._execution.run(timeout_s, on_message, on_input, on_late, transfer)
-            except AgentProtocolError:
-                self._clear("dead")
-                raise
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._turn_lock.acquire(blocking=False):
-            raise busy(self.name)
-        try:
-            yield
-        finally:
-            self._execution = None
-            self._watch.cell_ends()
-            self._turn_lock.release()
 
     def report_loss(self) -> None:
         """Say once that variables were lost while nobody looked, rather than run the next cell without them."""
@@ -359,9 +309,7 @@ class Session:
 
     def interrupt(self) -> None:
         """Interrupt the cell that runs, as Ctrl-C does; nothing happens when none does."""
-        execution = self._execution
-        if execution:
-            execution.interrupt()
+        self._runner.interrupt()
 
     # What its watch does
 
@@ -377,43 +325,23 @@ class Session:
 
     def end_cell(self, why: WhyEnded) -> bool:
         """End the cell that runs, as :meth:`Execution.end`; False where none runs."""
-        execution = self._execution
-        if execution:
-            execution.end(why)
-        return execution is not None
+        return self._runner.end(why)
 
     def tell(self, error: ChorusError) -> None:
         """Have the next cell raise ``error`` before it runs, unless there is something else to say."""
         self._loss = self._loss or error
 
-    # Its widgets
+    def git_notice(self) -> str:
+        """Return what to tell of files that the host's git takes settings from; ``""`` where they are as they were."""
+        return self._starter.git_guard.notice()
 
-    def output_filter(self, output: OutputMode | None = None) -> OutputFilter:
-        """Return what the output of one cell, or of one callback of a widget, has to pass."""
-        policy = self.config.output.model_copy(update={"mode": output} if output else {})
-        view = self.widget_relay.view if self.widget_relay else None
-        return OutputFilter(policy, self._outputs, view, DisplayedFiles(self))
-
-    def take_comm(self, message: Message, may_wait: bool = False) -> bool:
-        """Hand a message to whoever shows the widgets, as ``Relay.take``; False where it is none of theirs."""
-        return self.widget_relay is not None and self.widget_relay.take(message, may_wait)
+    # Telling and asking it things
 
     def tell_comm(self, request: Request, msg_id: str) -> None:
         """Send the sandbox what the page says to a widget. Raises ``WireError`` where it is larger than may be."""
         self._watch.touch()
         if self._starter.conversation:
             self._starter.conversation.tell(request, msg_id=msg_id)
-
-    def close_widgets(self) -> None:
-        """Close its widgets in the page: the process that had them is gone."""
-        if self.widget_relay:
-            self.widget_relay.close()
-
-    def git_notice(self) -> str:
-        """Return what to tell of files that the host's git takes settings from; ``""`` where they are as they were."""
-        return self._starter.git_guard.notice()
-
-    # Asking it things
 
     def request(self, request: Request, reply_type: str, timeout_s: float = _ANSWER_TIMEOUT_S) -> Message:
         """Send a request that runs no code and wait for its reply; works while a cell runs, and never starts it.
@@ -440,32 +368,24 @@ class Session:
         reply = self.request(Request("usage_request", {}), "usage_reply")
         return ResourceSample.from_content(self.egress.counted(reply).content)
 
-    def add_sample_listener(self, listener: SampleListener) -> None:
-        """Have ``listener`` called on the reading thread with each sample, about eight a second while a cell runs."""
-        self._notices.add_listener(listener)
-
-    def remove_sample_listener(self, listener: SampleListener) -> None:
-        """Take a listener away again."""
-        self._notices.remove_listener(listener)
-
     # What it says unasked, on the reading thread
 
     def _unasked(self, message: Message) -> None:
-        if self.take_comm(message) or self.egress.take(message):
+        if self.shown.take_comm(message) or self.egress.take(message):
             return
         if message.msg_type == "worker_exit":
             self._loss = process_lost(self.name)
             self.worker_exited(message)
         elif not self.late.take(message):
-            self._notices.take(self.egress.counted(message))
+            self.notices.take(self.egress.counted(message))
 
     def worker_exited(self, message: Message) -> None:
         """Note that the process with the variables has ended; the next one has none of them."""
-        self.close_widgets()
-        self._notices.take(message)
+        self.shown.close_widgets()
+        self.notices.take(message)
 
     def _ended(self, error: AgentProtocolError | None) -> None:
-        self._notices.end()
+        self.notices.end()
         with self._settling:
             if self._closed or self._state != "idle":
                 return  # Whoever closes or starts it clears up.

@@ -55,6 +55,8 @@ class Starter:
         What was asked for, beside that; empty on an engine without isolation, which has none.
     git_guard : GitGuard
         Knows whether what the host's git takes settings from is as it was.
+    git_notes : tuple of str
+        What of git does not work in it, as of :class:`~chorus_nb.git.GitView`.
     no_python : ImageUnsupportedError or None
         Why only shell scripts can run here, once that is known.
     given_up : bool
@@ -79,6 +81,7 @@ class Starter:
         self.info: AgentInfo | None = None
         self.controls: list[Control] = []
         self.git_guard = GitGuard()
+        self.git_notes: tuple[str, ...] = ()
         self.no_python: ImageUnsupportedError | None = None
         self.given_up = False
         self._view = view
@@ -108,6 +111,7 @@ class Starter:
     def _launch(self, capabilities: EngineCapabilities) -> None:
         spec = container_spec(self._name, self._config, self._engine, capabilities, self._folder, owner_label())
         self.git_guard.begin(spec.git_fixed)
+        self.git_notes = spec.git_notes
         spec = self._view.put_into(spec, capabilities)
         try:
             self._boot(keeper_spec(spec) if self.no_python else spec, capabilities)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from .egress import HostTraffic
-from .git import git_view
 from .session import Session
 from .settings import NAMES, Settings
 
@@ -61,9 +60,7 @@ def _traffic(traffic: Sequence[HostTraffic]) -> list[tuple[str, str]]:
 
 def _git(session: Session) -> Iterator[tuple[str, str]]:
     """Yield what does not work with git there, and whose credentials it was given."""
-    repository = session.repository
-    notes = git_view(repository, session.config.repository.mode, protect=False).notes if repository else ()
-    yield from (("git" if number == 0 else "", visible(note)) for number, note in enumerate(notes))
+    yield from (("git" if number == 0 else "", visible(note)) for number, note in enumerate(session.git_notes))
     for number, each in enumerate(session.credentials.counts if session.credentials else ()):
         text = f"{each.host}: handed over {_times(each.handed_over)}, not given {_times(each.not_given)}"
         yield "git credentials" if number == 0 else "", text

@@ -11,14 +11,14 @@ Pure: knows no comm, no kernel and no front end.
 from __future__ import annotations
 
 import json
-import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .agent.wire import Message
 from .widget_messages import REFERENCE, replace_ids, size_bytes, with_buffers
+from .widget_notice import NotShown
 from .widget_state import (
     BOXES,
     DROP,
@@ -39,7 +39,6 @@ MAX_MODELS = 5000
 MAX_NESTING = 40
 MAX_VIEWS = 20_000
 """Widgets inside widgets, counted as often as they are seen: a page draws each."""
-MAX_NAMED = 8
 
 _METHODS = ("update", "echo_update")
 
@@ -135,6 +134,8 @@ class Models:
     ----------
     trusting : bool
         Let every model that is opened now, and whatever it holds, through as it is.
+    not_shown : NotShown
+        What was refused, and the reader is to be told of.
     """
 
     def __init__(
@@ -147,12 +148,10 @@ class Models:
         self._clean_output = clean_output
         self._page_message_id = page_message_id
         self.trusting = False
+        self.not_shown = NotShown(MAX_MODELS, max_bytes)
         self._models: dict[str, Model] = {}
         self._inner_ids: dict[str, str] = {}
         self._bytes = 0
-        self._refused: dict[str, None] = {}
-        self._too_many = 0
-        self._too_large = 0
 
     def __iter__(self) -> Iterator[Model]:
         return iter(list(self._models.values()))
@@ -181,23 +180,6 @@ class Models:
     @property
     def _taking(self) -> list[Model]:
         return [model for model in self if model.name == "OutputModel" and model.state.get("msg_id")]
-
-    def notice(self) -> str:
-        """Return what to tell the reader about what was refused since the last time; ``""`` for nothing."""
-        lines = []
-        if self._refused:
-            why = "They bring code that would run in this page, or are not among the standard controls"
-            lines.append(
-                f"[sandbox] Widgets not shown: {', '.join(self._refused)}. {why}; `--output trusted` allows them.\n"
-            )
-        if self._too_many:
-            many = f"{self._too_many} widget models beyond the first {MAX_MODELS} of this session"
-            lines.append(f"[sandbox] {many} not shown: close some (`close()`, `close_all()`), or restart it.\n")
-        if self._too_large:
-            more = f'Sandbox(max_output="{max(1, 10 * self._max_bytes >> 20)}m")'
-            lines.append(f"[sandbox] {self._too_large} widget values over the limit dropped; raise it with {more}.\n")
-        self._refused, self._too_many, self._too_large = {}, 0, 0
-        return "".join(lines)
 
     # From the sandbox
 
@@ -234,10 +216,10 @@ class Models:
             return None
         identity = {key: sent.get(key) for key in IDENTITY} if self.trusting else standard_identity(sent)
         if identity is None:
-            self._refuse(sent)
+            self.not_shown.add_kind(sent)
             return None
         if len(self._models) >= MAX_MODELS:
-            self._too_many += 1
+            self.not_shown.models += 1
             return None
         model = Model(uuid.uuid4().hex, str(identity["_model_name"]), self.trusting)
         self._models[comm_id], self._inner_ids[model.page_id] = model, comm_id
@@ -245,12 +227,6 @@ class Models:
         told = Told(model, "open", {**identity, **self._update(model, sent)})
         model.opened = True
         return told
-
-    def _refuse(self, state: Mapping[str, Any]) -> None:
-        name, module = state.get("_model_name"), state.get("_model_module")
-        named = f"{name} ({module})"
-        if len(self._refused) < MAX_NAMED:
-            self._refused[named if re.fullmatch(r"[\w@/. ()-]{1,100}", named, re.ASCII) else "an unnamed one"] = None
 
     def forget(self, model: Model) -> None:
         """Know a widget no longer: it was closed."""
@@ -288,7 +264,7 @@ class Models:
             size = size_bytes(value)
             growth = size - model.sizes.get(key, 0)
             if growth > 0 and self._bytes + growth > self._max_bytes:
-                self._too_large += 1
+                self.not_shown.values += 1
                 continue
             self._bytes += growth
             model.sizes[key] = size
@@ -332,7 +308,7 @@ class Models:
         roots = [each for each in self if each.inside] if model.opened else [model]
         drawable = can_be_drawn((root.page_id for root in roots), self._inside)
         model.inside = page_ids if drawable else before
-        self._too_large += not drawable
+        self.not_shown.values += not drawable
         return drawable
 
     def _inside(self, page_id: str) -> list[str]:

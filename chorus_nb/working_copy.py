@@ -8,7 +8,7 @@ there as they are, so whoever shows one escapes it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -56,12 +56,16 @@ class Entry:
         what the host has there was never let in.
     whole : bool
         Of a directory: nothing that the host has below this path is seen in the sandbox but what is listed too.
+    copied : bool
+        Whether it is known that the sandbox was given a file or a link of the host's at this path: where the host has
+        none now, it was removed there meanwhile.
     """
 
     path: str
     state: FileState | None
     base_ns: int
     whole: bool = False
+    copied: bool = False
 
 
 class WorkingCopy(ABC):
@@ -85,6 +89,23 @@ class WorkingCopy(ABC):
     @abstractmethod
     def open(self, path: str) -> BinaryIO:
         """Open the sandbox's content of a regular file. No link on the way is followed. Raises ``ChorusError``."""
+
+    def bring(self, files: Sequence[tuple[str, int]]) -> None:
+        """Be told which regular files are opened next, each with its size, where it costs less to have many at once.
+
+        Raises
+        ------
+        ChorusError
+            That failed; whoever opens one is told why.
+        """
+        return
+
+    def digest(self, path: str) -> str:
+        """Return the digest of a regular file as ``sha256:`` and hexadecimal, where the last look has brought it along.
+
+        Empty where that takes reading it. It is the sandbox's word: whoever takes the content makes his own.
+        """
+        return ""
 
     def origin(self, path: str) -> bytes:
         """Return what tells the file of the host that the sandbox's began as, be it renamed since.

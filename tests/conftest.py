@@ -26,6 +26,7 @@ from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.engines.owner import owner_alive, owner_label
 from chorus_nb.errors import ChorusError
 from chorus_nb.sandbox import Sandbox
+from notebooks import Notebook
 
 CURE = "These tests need a Docker Engine: run `scripts/ensure_engine.sh`."
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -77,6 +78,14 @@ def docker_engine() -> DockerEngine:
 @pytest.fixture
 def fake_engine() -> FakeEngine:
     return FakeEngine()
+
+
+@pytest.fixture
+def notebook(fake_engine: FakeEngine) -> Iterator[Notebook]:
+    """A notebook whose sandboxes are plain processes."""
+    notebook = Notebook(fake_engine)
+    yield notebook
+    notebook.close()
 
 
 @pytest.fixture(scope="session")
@@ -203,7 +212,7 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         ]
 
     try:
-        wait_until(lambda: not left(), timeout_s=10)
+        wait_until(lambda: not left(), timeout_s=30)
     except AssertionError:
         found = left()
         for container_id in found:

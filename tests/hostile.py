@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from figures import SAMPLE, USAGE
 from hypothesis import strategies as st
 from sandboxes import REPORT
 
@@ -30,21 +31,6 @@ from chorus_nb.engines.base import (
     ResolvedImage,
 )
 from chorus_nb.errors import EngineError
-
-FIGURES: dict[str, Any] = {
-    "memory_peak_bytes": 2**20,
-    "memory_limit_bytes": 2**28,
-    "pids_limit": 64,
-    "cpu_time_s": 0.5,
-    "network_rx_bytes": 0,
-    "network_tx_bytes": 0,
-    "disk_read_bytes": 0,
-    "disk_write_bytes": 0,
-    "oom_kills": 0,
-    "pids_refused": 0,
-}
-SAMPLE = {**FIGURES, "time_s": 1.0, "memory_bytes": 2**20, "pids": 3}
-USAGE = {**FIGURES, "duration_s": 0.1, "pids_peak": 3}
 
 ENTRY = {"path": "x", "kind": "file", "size_bytes": 1, "mode": 0o644, "modified_ns": 0, "target": ""}
 

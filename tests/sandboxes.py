@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -12,11 +13,14 @@ from typing import Any
 
 from chorus_nb.agent.wire import Message
 from chorus_nb.enforced import MASKED, READ_ONLY
-from chorus_nb.engines.base import SESSION_LABEL, Engine, ResolvedImage
+from chorus_nb.engines.base import SESSION_LABEL, ContainerSpec, Engine, ResolvedImage
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.engines.owner import owner_label
 from chorus_nb.sandbox import ExecutionResult, Sandbox
+
+SLEEP = "import time\nprint('ready', flush=True)\ntime.sleep(600)"
+"""A program of a container that has nothing to do."""
 
 
 @contextmanager
@@ -52,6 +56,26 @@ def python_whose_template(folder: Path, *, starts: str) -> str:
     program.write_text(f'#!/bin/sh\ncase "$1" in -I) {supervisor} ;; esac\n{starts}\n')
     program.chmod(0o755)
     return str(program)
+
+
+def start_and_remove(engine: Engine, spec: ContainerSpec) -> None:
+    container = engine.create(spec)
+    try:
+        container.start()
+    finally:
+        container.remove()
+
+
+def left_by_killed(program: str, engine: DockerEngine) -> str:
+    """Run a program that prints the id of its container, kill it, and return the id."""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+        try:
+            assert owner.stdout is not None
+            container = owner.stdout.readline().strip()
+            assert engine.inspect_id(container).status == "running"
+        finally:
+            owner.kill()
+    return container
 
 
 def own_containers(engine: Engine) -> set[str]:
@@ -104,7 +128,7 @@ class Running:
             self.error = error
         self.ended_at_s = time.monotonic()
 
-    def join(self, timeout_s: float = 30.0) -> Any:
+    def join(self, timeout_s: float = 60.0) -> Any:
         """Wait for its end; return its result or raise its error."""
         self._thread.join(timeout_s)
         assert not self._thread.is_alive(), f"the cell did not end within {timeout_s} s"
@@ -132,7 +156,7 @@ def start_cell(sandbox: Sandbox, code: str, *, begin: str = BEGIN) -> Running:
         return messages[1:]
 
     running = Running(run)
-    assert begun.wait(20), running.error
+    assert begun.wait(60), running.error
     return running
 
 

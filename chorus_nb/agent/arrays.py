@@ -78,7 +78,7 @@ def dtype_of(description: Any, depth: int = 0) -> Any:
     kind, *parts = of(list, description)
     if kind == "array":
         base, shape = parts
-        return numpy.dtype((dtype_of(base, depth + 1), _shape(shape)))
+        return numpy.dtype((dtype_of(base, depth + 1), shape_of(shape)))
     itemsize, members = parts
     if kind != "struct" or len(of(list, members)) > _MAX_FIELDS:
         raise DecodeError("a dtype that is none")
@@ -105,7 +105,8 @@ def _checked(text: str) -> str:
     return text
 
 
-def _shape(shape: Any) -> Tuple[int, ...]:
+def shape_of(shape: Any) -> Tuple[int, ...]:
+    """Return the sizes of an array's dimensions. Raises :class:`DecodeError`."""
     sizes = tuple(all_of(int, shape, len(of(list, shape))))
     if any(size < 0 for size in sizes):
         raise DecodeError("a negative size")
@@ -114,6 +115,10 @@ def _shape(shape: Any) -> Tuple[int, ...]:
 
 def _array(encoder: Encoder, value: Any, path: Path) -> Any:
     _refuse_overlap(encoder, value, path)
+    if value.dtype.kind == "T":
+        from . import string_arrays  # It needs this module.
+
+        return string_arrays.encoded(encoder, value, path)
     return column(encoder, value, path)
 
 
@@ -159,10 +164,10 @@ def _refuse_overlap(encoder: Encoder, value: Any, path: Path) -> None:
 
 def place(spec: Any, reserve: Callable[[int], None]) -> Tuple[memoryview, Any]:
     """Return a view of the bytes of a new array, and the array. Raises :class:`DecodeError`."""
-    description, shape, order = of(list, spec)
     numpy = load("numpy", ("an array",))
     try:
-        dtype, sizes = dtype_of(description), _shape(shape)
+        description, shape, order = of(list, spec)
+        dtype, sizes = dtype_of(description), shape_of(shape)
         count = 1
         for size in sizes:
             count *= size

@@ -83,7 +83,9 @@ def refuse_types(schema: Any, path: Path) -> None:
     for field in schema:
         problem = _problem(field.type, 0)
         if problem:
-            column = (path, "item", field.name)
+            whole = str(field.type)[:80]
+            problem = problem if problem.endswith(whole) else "%s in %s" % (problem, whole)
+            column = (path, "item", field.name) if field.name else path
             raise CrossingError(column, "is a column of %s, which can't cross" % problem, "Cast it to another type.")
 
 
@@ -112,3 +114,41 @@ def _is_indirect(kind: Any) -> bool:
     types = load("pyarrow").types
     names = ("union", "run_end_encoded", "list_view", "large_list_view", "string_view", "binary_view")
     return any(getattr(types, "is_" + name, lambda _: False)(kind) for name in names)
+
+
+def refuse_metadata(schema: Any) -> None:
+    """Raise :class:`DecodeError` for a schema with metadata on any level: pandas and polars act by what it says."""
+    if schema.metadata is not None or any(map(_has_metadata, schema)):
+        raise DecodeError("metadata in an Arrow stream")
+
+
+def _has_metadata(field: Any) -> bool:
+    kind = field.type
+    while load("pyarrow").types.is_dictionary(kind):
+        kind = kind.value_type
+    return field.metadata is not None or any(_has_metadata(kind.field(number)) for number in range(kind.num_fields))
+
+
+def bare(schema: Any) -> Any:
+    """Return a schema without metadata."""
+    return load("pyarrow").schema([_bare_field(field) for field in schema])
+
+
+def _bare_field(field: Any) -> Any:
+    return load("pyarrow").field(field.name, _bare_type(field.type), field.nullable)
+
+
+def _bare_type(kind: Any) -> Any:
+    arrow = load("pyarrow")
+    types = arrow.types
+    if types.is_dictionary(kind):
+        return arrow.dictionary(kind.index_type, _bare_type(kind.value_type), kind.ordered)
+    if types.is_struct(kind):
+        return arrow.struct([_bare_field(kind.field(number)) for number in range(kind.num_fields)])
+    if types.is_map(kind):
+        return arrow.map_(_bare_field(kind.key_field), _bare_field(kind.item_field), kind.keys_sorted)
+    if types.is_fixed_size_list(kind):
+        return arrow.list_(_bare_field(kind.value_field), kind.list_size)
+    if types.is_list(kind):
+        return arrow.list_(_bare_field(kind.value_field))
+    return arrow.large_list(_bare_field(kind.value_field)) if types.is_large_list(kind) else kind

@@ -61,16 +61,17 @@ SUPERVISOR_ARGUMENTS = ("-I", "-S", "-c", PROGRAM)
 """Isolated and without site-packages: the supervisor runs nothing but the standard library."""
 
 # In the order of their imports.
-_ACCOUNTS = ("cgroup", "limits", "locks", "report", "commands", "late", "file_requests", "lookups", "egress")
+_ACCOUNTS = ("cgroup", "limits", "locks", "report", "commands", "late", "flow", "file_requests", "lookups", "egress")
 _SUPERVISOR = ("wire", "posix", "syscalls", "pump", "plain_start", "forks", *_ACCOUNTS, "supervisor")
 _SHELLS = ("introspection", "plain_shell", "cell_names", "ipython_introspection", "ipython_shell")
-_FILES = ("paths", "trees", "files")
+_FILES = ("paths", "trees", "removal", "files")
 _TEMPLATE = ("wire", "posix", "streams", "asking", "comms", "loop", *_SHELLS, "worker", *_FILES, "template")
 _PROXY = ("pump", "proxy_head", "proxy")
 """What the template has only where the sandbox has a network by the pipe."""
 _GIT = ("git_helper",)
 """What the supervisor has only where git in the sandbox may ask for credentials."""
-_VALUES = ("values", "encoding", "decoding", "arrays", "arrow_stream", "tables", "frames", "pictures")
+_TABLES = ("arrow_stream", "arrow_arrays", "tables", "polars_tables", "extension_columns", "frames")
+_VALUES = ("values", "encoding", "decoding", "arrays", "string_arrays", *_TABLES, "pictures")
 _LATE = (*_VALUES, "pieces", "variables")
 """What the template's forks make when it is first needed: most never need it, and it would be late for all."""
 

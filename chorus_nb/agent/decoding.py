@@ -279,9 +279,12 @@ _NODES: Dict[str, Decode] = {
 
 
 def _node_decoder(kind: str) -> Decode:
-    from . import arrays, frames, pictures, tables  # They need this module.
+    from . import arrays, frames, pictures, polars_tables, string_arrays, tables  # They need this module.
 
-    for table in (_NODES, arrays.NODES, tables.NODES, frames.NODES, pictures.NODES):
-        if kind in table:
-            return table[kind]
+    if kind in _NODES:
+        return _NODES[kind]
+    for module in (arrays, string_arrays, tables, polars_tables, frames, pictures):
+        if kind in module.NODES:
+            decode: Decode = module.NODES[kind]
+            return decode
     raise DecodeError("a node of the kind %r" % kind[:40])

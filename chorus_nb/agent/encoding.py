@@ -40,7 +40,7 @@ class Encoder:
         """Return the tree of named values, as JSON; their buffers are in :attr:`buffers`."""
         trees = {name: self.encode(value, (name,)) for name, value in values.items()}
         text = _to_json({"buffers": [buffer.spec for buffer in self.buffers], "values": trees}).encode()
-        self._count(TREE_COST * len(text), (", ".join(values),))
+        self.count(TREE_COST * len(text), (", ".join(values),))
         return text
 
     def encode(self, value: Any, path: Path) -> Any:
@@ -62,10 +62,11 @@ class Encoder:
     def add(self, spec: Any, write: Callable[[Put], None], path: Path, size_bytes: Optional[int] = None) -> None:
         """Add a buffer; ``spec`` is its size, or what :mod:`arrays` has for an array of ``size_bytes``."""
         size_bytes = spec if size_bytes is None else size_bytes
-        self._count(size_bytes, path)
+        self.count(size_bytes, path)
         self.buffers.append(Buffer(spec, size_bytes, write))
 
-    def _count(self, size_bytes: int, path: Path) -> None:
+    def count(self, size_bytes: int, path: Path) -> None:
+        """Note what a part of the value takes. Raises :class:`CrossingError` beyond the limit."""
         self.size_bytes += size_bytes
         if self.size_bytes > self._limit_bytes:
             raise CrossingError(
@@ -91,13 +92,13 @@ class Encoder:
         return node
 
     def _encoder_of(self, value: Any, path: Path) -> Encode:
-        from . import arrays, frames, pictures, tables  # They need this module.
+        from . import arrays, frames, pictures, polars_tables, tables  # They need this module.
 
         kind = type(value)
         if kind in _CONTAINERS:
             return _CONTAINERS[kind]
-        for find in (arrays.encoder_of, tables.encoder_of, frames.encoder_of, pictures.encoder_of):
-            encode: Optional[Encode] = find(value)
+        for module in (arrays, tables, polars_tables, frames, pictures):
+            encode: Optional[Encode] = module.encoder_of(value)
             if encode:
                 return encode
         if not is_dataclass(value) or isinstance(value, type):

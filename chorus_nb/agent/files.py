@@ -8,15 +8,14 @@ made, so this process may be ended at any time and made again.
 Paths are the bytes of Linux, and cross as text with ``surrogateescape`` (:mod:`_chorus_agent.paths`).
 """
 
-import contextlib
 import os
 import signal
 import socket
 import stat
 from typing import Any, Dict, List, Optional, Tuple
 
-from . import trees
-from .paths import describe, fd_entry, in_folder, open_regular, raw, target_of
+from . import removal, trees
+from .paths import describe, in_folder, open_regular, raw, target_of
 from .wire import Decoder, Message, encode
 from .worker import become_child
 
@@ -205,60 +204,6 @@ def _symlink(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
     return {}
 
 
-def _remove(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
-    """Remove a file or an empty folder, or with ``recursive`` a part of a tree: to be asked again until it is done."""
-    asked = message.content
-    path = raw(asked["path"])
-    with in_folder(path) as (folder, name):
-        is_folder = stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode)
-        if not is_folder:
-            os.unlink(name, dir_fd=folder)
-        elif not asked["recursive"]:
-            os.rmdir(name, dir_fd=folder)
-    done = not (is_folder and asked["recursive"]) or _remove_some(path, asked["max_entries"])
-    return {"done": done}
-
-
-def _remove_some(path: bytes, budget: int) -> bool:
-    """Remove a tree without recursion and without holding folders open; False where the budget did not do."""
-    stack: List[bytes] = [path]
-    while stack:
-        folders, removed = _remove_files(stack[-1], budget)
-        budget -= removed
-        if budget <= 0:
-            return False
-        if folders:
-            stack += [stack[-1] + b"/" + each for each in folders]
-            continue
-        with in_folder(stack.pop()) as (folder, name):
-            os.rmdir(name, dir_fd=folder)
-    return True
-
-
-def _emptied(path: bytes) -> Any:
-    """Open a folder that is to be emptied; one whose owner may not do so, which he can change."""
-    with in_folder(path) as (folder, name):
-        if os.lstat(name, dir_fd=folder).st_mode & 0o700 != 0o700:
-            with contextlib.suppress(OSError):
-                os.chmod(name, 0o700, dir_fd=folder)
-    return fd_entry(path, follow=False)
-
-
-def _remove_files(path: bytes, budget: int) -> Tuple[List[bytes], int]:
-    """Remove what is no folder; return the folders that are left, and how much was removed."""
-    folders: List[bytes] = []
-    files: List[bytes] = []
-    with _emptied(path) as fd:
-        with os.scandir(fd) as found:
-            for entry in found:
-                (folders if entry.is_dir(follow_symlinks=False) else files).append(os.fsencode(entry.name))
-                if len(files) >= budget:
-                    break
-        for each in files:
-            os.unlink(each, dir_fd=fd)
-    return folders, len(files) + 1
-
-
 _HANDLERS = {
     "file_read_request": _read,
     "file_write_request": _write,
@@ -268,9 +213,12 @@ _HANDLERS = {
     "file_chmod_request": _chmod,
     "file_rename_request": _rename,
     "file_symlink_request": _symlink,
-    "file_remove_request": _remove,
+    "file_remove_request": removal.remove,
+    "file_remove_many_request": removal.remove_many,
     "file_scan_request": trees.scan,
     "file_read_many_request": trees.read_many,
+    "file_digest_many_request": trees.digest_many,
     "file_write_many_request": trees.write_many,
     "file_make_many_request": trees.make_many,
+    "file_chmod_many_request": trees.chmod_many,
 }

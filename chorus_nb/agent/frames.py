@@ -1,27 +1,24 @@
 """Tables of pandas, column by column.
 
-A column is an array where NumPy has it, an Arrow IPC stream where it is text or Arrow's own, and a list of values where
-it holds objects, so that each comes back as what it was. The names of columns, the index and its names are values like
+A column is an array where NumPy has it, arrays and a few words where pandas has a dtype of its own
+(:mod:`extension_columns`), an Arrow IPC stream where it is text or Arrow's own, and a list of values where it holds
+objects, so that each comes back as what it was. The names of columns, the index and its names are values like
 any other. Arrow's metadata for pandas is not used: to put a table together by it, Arrow evaluates and looks up what it
 names.
 """
 
 import re
 import sys
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Dict, Optional
 
-from . import arrays, tables
+from . import arrays, extension_columns, tables
 from .arrays import decoded_array, load
 from .decoding import Decode, Decoder, all_of, decoded_tzinfo, of
 from .encoding import Encode, Encoder, encoded_timezone
+from .extension_columns import flat, part
 from .values import CrossingError, DecodeError, Path
 
 _FREQUENCY = re.compile(r"-?\d{0,9}[A-Za-z]{1,8}(-[A-Z]{3})?", re.ASCII)
-_HINTS = {
-    "PeriodDtype": "@.astype(str) can, or timestamps: .to_timestamp().",
-    "IntervalDtype": "Send its left and right ends.",
-    "SparseDtype": "Its dense form can: .sparse.to_dense().",
-}
 
 
 def encoder_of(value: Any) -> Optional[Encode]:
@@ -35,9 +32,11 @@ def encoder_of(value: Any) -> Optional[Encode]:
         pandas.DataFrame: _frame,
         pandas.Series: _series,
         pandas.Timestamp: _timestamp,
-        pandas.Timedelta: lambda encoder, value, path: {"Timedelta": [int(value.asm8.view("i8")), value.unit]},
+        pandas.Timedelta: lambda encoder, value, path: {"Timedelta": [int(value.asm8.view("i8")), _unit(value)]},
     }
-    return _index if isinstance(value, pandas.Index) else kinds.get(type(value))
+    if isinstance(value, pandas.Index):
+        return _index
+    return kinds.get(type(value)) or extension_columns.encoder_of(value)
 
 
 def _frame(encoder: Encoder, value: Any, path: Path) -> Any:
@@ -65,7 +64,8 @@ def _labels(encoder: Encoder, index: Any, path: Path) -> Any:
     if index.nlevels > 1:
         levels = [_column(encoder, index.get_level_values(number).array, path) for number in range(index.nlevels)]
         return ["levels", names, levels]
-    return ["flat", names, [_column(encoder, index.array, path)], getattr(index, "freqstr", None)]
+    frequency = None if type(index).__name__ == "PeriodIndex" else getattr(index, "freqstr", None)
+    return ["flat", names, [_column(encoder, index.array, path)], frequency]
 
 
 def _column(encoder: Encoder, array: Any, path: Path) -> Any:
@@ -75,15 +75,9 @@ def _column(encoder: Encoder, array: Any, path: Path) -> Any:
     encode = _COLUMNS.get(name)
     if encode:
         return encode(encoder, array, path)
-    if hasattr(array, "isna") and name in _MASKED:
-        mask = array.isna()
-        data = array.to_numpy(dtype.numpy_dtype, na_value=dtype.numpy_dtype.type(0))
-        return {"masked": [arrays.column(encoder, data, path), arrays.column(encoder, mask, path)]}
     numpy = load("numpy")
     if not isinstance(dtype, numpy.dtype):
-        raise CrossingError(
-            path, "is a column of the dtype %s, which can't cross" % dtype, _HINTS.get(name, "Cast it.")
-        )
+        raise CrossingError(path, "is a column of the dtype %s, which can't cross" % dtype, "Cast it.")
     data = numpy.asarray(array)
     return _objects(encoder, data, path) if dtype.kind == "O" else arrays.column(encoder, data, path)
 
@@ -116,30 +110,26 @@ def _categories(encoder: Encoder, array: Any, path: Path) -> Any:
     return {"categories": [codes, _labels(encoder, array.categories, path), bool(array.ordered)]}
 
 
-def _zoned(encoder: Encoder, array: Any, path: Path) -> Any:
-    utc = load("numpy").asarray(array.tz_convert("UTC").tz_localize(None))
-    return {"zoned": [encoded_timezone(encoder, array.dtype.tz, path), arrays.column(encoder, utc, path)]}
-
-
 def _arrow(encoder: Encoder, array: Any, path: Path) -> Any:
     arrow = load("pyarrow", path)
-    tables.add(encoder, arrow.table({"": array.__arrow_array__()}), path)
-    return {"arrow": "ArrowDtype"}
+    return {"arrow": tables.add(encoder, arrow.table({"": array.__arrow_array__()}), path)}
 
 
 _COLUMNS: Dict[str, Encode] = {
     "StringDtype": _strings,
     "CategoricalDtype": _categories,
-    "DatetimeTZDtype": _zoned,
     "ArrowDtype": _arrow,
+    **extension_columns.COLUMNS,
 }
-_MASKED = {"%s%d%s" % (name, bits, "Dtype") for name in ("Int", "UInt", "Float") for bits in (8, 16, 32, 64)}
-_MASKED.add("BooleanDtype")
+
+
+def _unit(value: Any) -> str:
+    return getattr(value, "unit", "ns")  # pandas before 2 has no others.
 
 
 def _timestamp(encoder: Encoder, value: Any, path: Path) -> Any:
     utc = value.tz_convert("UTC").tz_localize(None) if value.tz is not None else value
-    stamp = [int(utc.asm8.view("i8")), value.unit, value.fold]
+    stamp = [int(utc.asm8.view("i8")), _unit(value), value.fold]
     return {"Timestamp": [*stamp, encoded_timezone(encoder, value.tz, path)]}
 
 
@@ -192,6 +182,8 @@ def _decoded_labels(decoder: Decoder, parts: Any) -> Any:
 
 
 def _made_index(pandas: Any, data: Any) -> Any:
+    if data.dtype.kind in "mM" and not hasattr(pandas.Timestamp, "unit"):
+        return pandas.Index(data)  # Before pandas 2, which knows nanoseconds alone.
     return pandas.Index(data, dtype=data.dtype, copy=False)
 
 
@@ -208,23 +200,10 @@ def _with_frequency(index: Any, frequency: Any) -> Any:
 def _decoded_column(decoder: Decoder, node: Any) -> Any:
     ((kind, parts),) = of(dict, node).items()
     if kind == "ndarray":
-        return _flat(decoded_array(decoder, parts))
+        return flat(decoded_array(decoder, parts))
     if kind not in _DECODED_COLUMNS:
         raise DecodeError("a column of the kind %r" % kind[:40])
     return _DECODED_COLUMNS[kind](decoder, parts)
-
-
-def _flat(array: Any) -> Any:
-    if array.ndim != 1:
-        raise DecodeError("a column of %d dimensions" % array.ndim)
-    return array
-
-
-def _part(decoder: Decoder, node: Any) -> Any:
-    """Return an array that is a part of a column."""
-    if of(dict, node) != {"ndarray": 0}:
-        raise DecodeError("no array where there has to be one")
-    return _flat(decoded_array(decoder, 0))
 
 
 def _decoded_objects(decoder: Decoder, parts: Any) -> Any:
@@ -238,7 +217,7 @@ def _decoded_objects(decoder: Decoder, parts: Any) -> Any:
 
 def _decoded_text(decoder: Decoder, kind: Any) -> Any:
     pandas, arrow = load("pandas"), load("pyarrow", ("A column of text",))
-    (column,) = tables.take(decoder).columns
+    (column,) = tables.take(decoder, []).columns
     if column.type != arrow.large_string():
         raise DecodeError("a column of text that is none")
     if kind == "object":
@@ -246,37 +225,33 @@ def _decoded_text(decoder: Decoder, kind: Any) -> Any:
     storage, _, missing = of(str, kind).partition("/")
     if storage not in ("python", "pyarrow") or missing not in ("NA", "nan"):
         raise DecodeError("a column of text of the kind %r" % kind[:40])
-    # pandas before 2.3 knows NA alone.
-    options = {"na_value": float("nan")} if missing == "nan" else {}
-    return pandas.StringDtype(storage, **options).__from_arrow__(column)
+    if missing == "nan":
+        return _text_with_nan(column, storage)
+    dtype = pandas.StringDtype(storage)
+    try:
+        return dtype.__from_arrow__(column)
+    except ValueError:  # pandas before 2.2 takes the smaller type alone.
+        return dtype.__from_arrow__(column.cast(arrow.string()))
+
+
+def _text_with_nan(column: Any, storage: str) -> Any:
+    """Return text as pandas 3 has it; before pandas 2.3 this is a column of objects."""
+    pandas = load("pandas")
+    try:
+        return pandas.StringDtype(storage, na_value=float("nan")).__from_arrow__(column)
+    except TypeError:
+        items = [float("nan") if text is None else text for text in column.to_pylist()]
+        return load("numpy").array(items, dtype=object)
 
 
 def _decoded_categories(decoder: Decoder, parts: Any) -> Any:
     codes, labels, ordered = of(list, parts)
-    codes, categories = _part(decoder, codes), _decoded_labels(decoder, labels)
+    codes, categories = part(decoder, codes), _decoded_labels(decoder, labels)
     return load("pandas").Categorical.from_codes(codes, categories=categories, ordered=of(bool, ordered))
 
 
-def _decoded_zoned(decoder: Decoder, parts: Any) -> Any:
-    zone, utc = of(list, parts)
-    zone, utc = decoded_tzinfo(decoder, zone), _part(decoder, utc)
-    if zone is None or utc.dtype.kind != "M":
-        raise DecodeError("times that are none")
-    return load("pandas").DatetimeIndex(utc).tz_localize("UTC").tz_convert(zone).array
-
-
-def _decoded_masked(decoder: Decoder, parts: Any) -> Any:
-    data, mask = of(list, parts)
-    data, mask = _part(decoder, data), _part(decoder, mask)
-    if mask.dtype.kind != "b":
-        raise DecodeError("a mask that is none")
-    kinds = {"i": "IntegerArray", "u": "IntegerArray", "f": "FloatingArray", "b": "BooleanArray"}
-    make: Callable[..., Any] = getattr(load("pandas").arrays, kinds[data.dtype.kind])
-    return make(data, mask)
-
-
-def _decoded_arrow(decoder: Decoder, kind: Any) -> Any:
-    (column,) = tables.take(decoder).columns
+def _decoded_arrow(decoder: Decoder, apart: Any) -> Any:
+    (column,) = tables.take(decoder, apart).columns
     return load("pandas").arrays.ArrowExtensionArray(column)
 
 
@@ -284,16 +259,15 @@ _DECODED_COLUMNS: Dict[str, Decode] = {
     "objects": _decoded_objects,
     "text": _decoded_text,
     "categories": _decoded_categories,
-    "zoned": _decoded_zoned,
-    "masked": _decoded_masked,
     "arrow": _decoded_arrow,
+    **extension_columns.DECODED,
 }
 
 
 def _decoded_timestamp(decoder: Decoder, parts: Any) -> Any:
     number, unit, fold, zone = of(list, parts)
     pandas = load("pandas", ("A time",))
-    stamp = pandas.Timestamp(_counted("M", number, unit)).as_unit(unit)
+    stamp = _in_unit(pandas.Timestamp(_counted("M", number, unit)), unit)
     zone = decoded_tzinfo(decoder, zone)
     stamp = stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone)
     return stamp.replace(fold=1) if of(int, fold) else stamp
@@ -301,7 +275,11 @@ def _decoded_timestamp(decoder: Decoder, parts: Any) -> Any:
 
 def _decoded_timedelta(decoder: Decoder, parts: Any) -> Any:
     number, unit = of(list, parts)
-    return load("pandas", ("A duration",)).Timedelta(_counted("m", number, unit)).as_unit(unit)
+    return _in_unit(load("pandas", ("A duration",)).Timedelta(_counted("m", number, unit)), unit)
+
+
+def _in_unit(value: Any, unit: str) -> Any:
+    return value.as_unit(unit) if hasattr(value, "as_unit") else value
 
 
 def _counted(kind: str, number: Any, unit: Any) -> Any:
@@ -321,4 +299,5 @@ NODES: Dict[str, Decode] = {
     "Timestamp": _decoded_timestamp,
     "Timedelta": _decoded_timedelta,
     "missing": _decoded_missing,
+    **extension_columns.NODES,
 }

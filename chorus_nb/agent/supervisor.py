@@ -24,10 +24,11 @@ from . import boot, egress, posix, syscalls
 from .cgroup import Cgroup
 from .commands import Commands, Execution
 from .file_requests import FileRequests
+from .flow import Flow
 from .forks import DisconnectedError, Fork, Template
 from .late import Late
 from .lookups import REPLIES, Lookups
-from .pump import Outlet, TextPipes, enlarge, read_some
+from .pump import Outlet, enlarge, read_some
 from .report import policy_report
 from .wire import Decoder, Message, encode
 
@@ -59,19 +60,16 @@ class Supervisor:
         self.config = config = carried["config"]
         self.cgroup = Cgroup() if config["own_cgroup"] else Cgroup(root="")
         self.loop = selectors.DefaultSelector()
-        # Everything that can flood us sits in a selector of its own, which is itself one entry of the loop's (epolls
-        # nest) and is taken out while the host does not keep up. Requests never wait behind output.
-        self.sources = selectors.DefaultSelector()
-        self.flowing = False
         self.host = Outlet(stdout, self.loop)
         self.lookups = Lookups(self.host.put)
         self.decoder = Decoder()
         self.execution: Optional[Execution] = None
         self.generation = 0  # Of the workers: how many have ended by themselves, or with a cell. The host is told.
         self.late = Late(self.host.put_later)
-        self.commands = Commands(self.cgroup, config["working_dir"], self.sources, self.send, self._read_pipe)
-        self.files: Optional[Fork] = None
-        self.file_requests = FileRequests(self.host.put)
+        self.flow = Flow(self.loop, self.host, self.late)
+        sources, read_pipe = self.flow.sources, self.flow.read_pipe
+        self.commands = Commands(self.cgroup, config["working_dir"], sources, self.send, read_pipe)
+        self.files = FileRequests(self.host.put, self._fork)
         self.next_sample_s = 0.0
         self.barren_templates = 0
         self.children = posix.ChildWatch()
@@ -91,28 +89,12 @@ class Supervisor:
     def run(self) -> None:
         """Serve until the input ends."""
         while True:
-            self._regulate()
+            self.flow.regulate()
             for key, _ in self.loop.select(self._timeout()):
                 key.data()
             self.host.flush_if_due()
             self._sample_if_due()
             self._settle()
-
-    def _regulate(self) -> None:
-        """Listen to those who can flood us only while the host takes what they say."""
-        if self.flowing == (not self.host.full):
-            return
-        self.flowing = not self.flowing
-        if self.flowing:
-            self.loop.register(self.sources, selectors.EVENT_READ, self._read_sources)
-        else:
-            self.loop.unregister(self.sources)
-
-    def _read_sources(self) -> None:
-        for key, _ in self.sources.select(0):
-            if self.host.full:
-                return
-            key.data()
 
     def _timeout(self) -> Optional[float]:
         due_s = [self.next_sample_s] if self.execution or self.commands.running else []
@@ -151,7 +133,7 @@ class Supervisor:
     def _handle(self, message: Message, frame: bytes) -> None:
         kind = message.msg_type
         if kind.startswith("file_"):
-            self._to_files(message, frame)
+            self.files.send(message.msg_id, frame)
         elif kind.startswith("egress_"):
             self.egress.send(frame)
         elif kind in _COMM:
@@ -221,12 +203,6 @@ class Supervisor:
     def _on_command_request(self, message: Message, frame: bytes) -> None:
         self.commands.start(message)
 
-    def _to_files(self, message: Message, frame: bytes) -> None:
-        self.file_requests.asked(message.msg_id)
-        if self.files is None:
-            self.files = self._fork(b"D")
-        self.files.send(frame)
-
     # The template and its forks
 
     def _take_template(self, template: Template) -> None:
@@ -245,7 +221,7 @@ class Supervisor:
         elif self.barren_templates == _MAX_BARREN_TEMPLATES:
             self._give_up()
         self._take_template(Template.spawned(self.carried))
-        for child in (self.files, self.egress.process):
+        for child in (self.files.process, self.egress.process):
             if child is not None and child.pid is None:
                 self._drop(child)
         if self.worker.pid is None:
@@ -262,9 +238,9 @@ class Supervisor:
         child = self.template.fork(role, more)
         child.connect(
             self.loop,
-            self.sources,
+            self.flow.sources,
             on_message=lambda: self._read_fork(child),
-            on_text=lambda name: self._read_pipe(child.pipes, name, self._execution_of(child)),
+            on_text=lambda name: self.flow.read_pipe(child.pipes, name, self._execution_of(child)),
         )
         return child
 
@@ -288,9 +264,8 @@ class Supervisor:
 
     def _drop(self, child: Fork, reason: str = "the process that handles files was ended") -> None:
         child.close()
-        if child is self.files:
-            self.files = None
-            self.file_requests.give_up(reason)
+        if child is self.files.process:
+            self.files.forget(reason)
         elif child is self.egress.process:
             self.egress.forget()
 
@@ -303,7 +278,7 @@ class Supervisor:
 
     def _read_fork(self, child: Fork) -> bool:
         """Pass on what is there; False where nothing was."""
-        self._drain_pipes(child)
+        self.flow.drain(child.pipes, self._execution_of(child))
         anything = False
         try:
             for message, frame in child.receive():
@@ -326,11 +301,10 @@ class Supervisor:
             child.acknowledge()
         elif message.msg_type in REPLIES.values():
             self.lookups.answered(child, message, frame)
-        elif message.msg_type in ("worker_ready", "file_reply"):
-            if message.msg_type == "file_reply":
-                self.file_requests.answered(message.parent_id)
-                self.host.put(frame)
-            elif child is self.worker:
+        elif message.msg_type == "file_reply":
+            self.files.answered(message.parent_id, frame)
+        elif message.msg_type == "worker_ready":
+            if child is self.worker:
                 self.host.put(frame)
         elif message.msg_type in _COMM:
             self.host.put_later(frame)
@@ -341,7 +315,7 @@ class Supervisor:
 
     def _from_execution(self, execution: Execution, message: Message, frame: bytes) -> None:
         if message.msg_type == "execute_reply":
-            self._drain_pipes(self.worker)
+            self.flow.drain(self.worker.pipes, self._execution_of(self.worker))
             # In one write: each wakes every process on the way to the host.
             frame = encode(Message("resource_usage", execution.usage(), execution.msg_id)) + frame
             if execution.is_cell:
@@ -354,21 +328,6 @@ class Supervisor:
         elif execution.admits(len(frame)):
             self.host.put_later(frame)
 
-    def _drain_pipes(self, child: Fork) -> None:
-        """Take what was written to the descriptors before what was sent as a message, so that both stay in order."""
-        for name in ("stdout", "stderr"):
-            while not self.host.full and self._read_pipe(child.pipes, name, self._execution_of(child)):
-                pass
-
-    def _read_pipe(self, pipes: TextPipes, name: str, execution: Optional[Execution]) -> bool:
-        text = pipes.read(name)
-        if text and (execution is None or execution.admits(len(text))):
-            parent_id = execution.msg_id if execution else ""
-            self.host.put_later(encode(Message("stream", {"name": name, "text": text}, parent_id)))
-        elif text and execution:
-            self.late.say_dropped(execution)
-        return bool(text)
-
     # Ends
 
     def _reap(self) -> None:
@@ -377,7 +336,7 @@ class Supervisor:
 
     def _child_ended(self, pid: int, status: int) -> None:
         """Note the end of a fork (told by the template, or reaped once that is gone) or of a command."""
-        for child in (self.worker, self.files, self.egress.process):
+        for child in (self.worker, self.files.process, self.egress.process):
             if child is not None and child.pid == pid:
                 child.status = status
         self.commands.child_ended(pid, status)
@@ -386,7 +345,7 @@ class Supervisor:
         """Finish what has ended, once everything it said has been passed on."""
         if self.host.full:
             return
-        for child in (self.files, self.egress.process):
+        for child in (self.files.process, self.egress.process):
             if child is not None and child.status is not None:
                 self._drop(child)
         self.commands.settle()

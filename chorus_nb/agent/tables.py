@@ -1,26 +1,25 @@
-"""Tables of Arrow and polars, and columns of them, as an Arrow IPC stream, without metadata."""
+"""Tables of Arrow, and columns of them, as an Arrow IPC stream, without metadata.
+
+Columns that a stream can't be trusted with cross beside it, taken apart (:mod:`arrow_arrays`).
+"""
 
 import sys
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from . import arrow_stream
 from .arrays import load
-from .decoding import Decode, Decoder, all_of
+from .arrow_arrays import Divider, Joiner, is_composite
+from .decoding import Decode, Decoder, of
 from .encoding import Encode, Encoder
-from .values import CrossingError, DecodeError, Path, Put
+from .values import DecodeError, Path, Put
 
 _ARROW = ("Table", "RecordBatch", "ChunkedArray")
 
 
 def encoder_of(value: Any) -> Optional[Encode]:
-    """Return what encodes a value where it is a table of Arrow or polars, or a column of one; else None."""
-    package = type(value).__module__.partition(".")[0]
-    if package == "pyarrow":
-        return _of_arrow(value)
-    return _of_polars(value) if package == "polars" else None
-
-
-def _of_arrow(value: Any) -> Optional[Encode]:
+    """Return what encodes a value where it is a table of Arrow or a column of one, else None."""
+    if type(value).__module__.partition(".")[0] != "pyarrow":
+        return None
     arrow = sys.modules["pyarrow"]
     if type(value) in [getattr(arrow, name) for name in _ARROW]:
         return _arrow
@@ -30,37 +29,49 @@ def _of_arrow(value: Any) -> Optional[Encode]:
 def _arrow(encoder: Encoder, value: Any, path: Path) -> Any:
     kind, arrow = type(value).__name__, sys.modules["pyarrow"]
     if kind == "RecordBatch":
-        table = arrow.Table.from_batches([value])
-    else:
-        table = arrow.table({"": value}) if kind == "ChunkedArray" else value
-    add(encoder, table, path)
-    return {"arrow": kind}
+        return {"arrow": [kind, add(encoder, arrow.Table.from_batches([value]), path)]}
+    table = arrow.table({"": value}) if kind == "ChunkedArray" else value
+    return {"arrow": [kind, add(encoder, table, path)]}
 
 
 def _array(encoder: Encoder, value: Any, path: Path) -> Any:
-    add(encoder, sys.modules["pyarrow"].table({"": value}), path)
-    return {"arrow": "Array"}
+    return {"arrow": ["Array", add(encoder, sys.modules["pyarrow"].table({"": value}), path)]}
 
 
-def add(encoder: Encoder, table: Any, path: Path) -> None:
-    """Add an Arrow table as a buffer."""
+def add(encoder: Encoder, table: Any, path: Path) -> List[Any]:
+    """Add an Arrow table as a buffer, and return the nodes of the columns that had to be taken apart."""
     arrow = load("pyarrow", path)
+    apart = [number for number, field in enumerate(table.schema) if is_composite(field.type)]
+    add_stream(encoder, table.select([number for number in range(table.num_columns) if number not in apart]), path)
+    divider = Divider(encoder, lambda array, where: add_stream(encoder, arrow.table({"": array}), where))
+    nodes = []
+    for number in apart:
+        field, column = table.schema.field(number), table.column(number)
+        where = (path, "item", field.name) if field.name else path
+        chunks = column.chunks or [arrow.nulls(0, field.type)]
+        nodes.append([number, field.name, field.nullable, [divider.node(chunk, where) for chunk in chunks]])
+    return nodes
+
+
+def add_stream(encoder: Encoder, table: Any, path: Path) -> None:
+    """Add an Arrow table of plain types as a buffer."""
+    arrow = load("pyarrow")
     table = plain(table, path)
     counter = arrow.MockOutputStream()
-    _write(arrow, table, counter)
-    encoder.add(counter.size(), lambda put: _write(arrow, table, arrow.PythonFile(_Sink(put), "w")), path)
+    write(table, counter)
+    encoder.add(counter.size(), lambda put: write(table, arrow.PythonFile(_Sink(put), "w")), path)
 
 
 def plain(table: Any, path: Path) -> Any:
     """Return a table without its metadata. Raises :class:`CrossingError` for types that can't cross."""
     arrow = load("pyarrow")
     arrow_stream.refuse_types(table.schema, path)
-    schema = arrow.schema([arrow.field(field.name, field.type, field.nullable) for field in table.schema])
-    return arrow.Table.from_arrays(table.columns, schema=schema).unify_dictionaries()
+    return arrow.Table.from_arrays(table.columns, schema=arrow_stream.bare(table.schema)).unify_dictionaries()
 
 
-def _write(arrow: Any, table: Any, sink: Any) -> None:
-    with arrow.ipc.new_stream(sink, table.schema) as writer:
+def write(table: Any, sink: Any) -> None:
+    """Write a table as a stream."""
+    with load("pyarrow").ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
 
 
@@ -85,13 +96,30 @@ class _Sink:
         pass
 
 
-def take(decoder: Decoder) -> Any:
-    """Return the next buffer, a table, checked in full. Raises :class:`DecodeError`."""
+def take(decoder: Decoder, apart: Any) -> Any:
+    """Return the next table, checked in full; ``apart`` is what :func:`add` has returned. Raises `DecodeError`."""
     arrow = load("pyarrow", ("A table",))
+    table = _taken_stream(decoder)
+    if not of(list, apart):
+        return table
+    joiner = Joiner(decoder, lambda: one_array(_only(_taken_stream(decoder))))
+    columns, fields = list(table.columns), list(table.schema)
+    for number, name, nullable, nodes in apart:
+        column = arrow.chunked_array([joiner.array(node) for node in of(list, nodes)])
+        columns.insert(of(int, number), column)
+        fields.insert(number, arrow.field(of(str, name), column.type, of(bool, nullable)))
+    table = arrow.Table.from_arrays(columns, schema=arrow.schema(fields))
+    table.validate()
+    return table
+
+
+def _taken_stream(decoder: Decoder) -> Any:
+    arrow = load("pyarrow")
     data = decoder.take(bytearray)
     arrow_stream.check(memoryview(data))
     try:
         table = arrow.ipc.open_stream(arrow.py_buffer(data)).read_all()
+        arrow_stream.refuse_metadata(table.schema)
         table.validate(full=True)
     except (arrow.ArrowException, OSError, NotImplementedError) as error:
         raise DecodeError("an Arrow stream that is broken: %s" % error)
@@ -100,68 +128,31 @@ def take(decoder: Decoder) -> Any:
     return plain(table, ("A table",))
 
 
-def _decoded_arrow(decoder: Decoder, kind: Any) -> Any:
-    table = take(decoder)
+def _only(table: Any) -> Any:
+    (column,) = table.columns
+    return column
+
+
+def _decoded_arrow(decoder: Decoder, parts: Any) -> Any:
+    kind, apart = of(list, parts)
+    table = take(decoder, apart)
     if kind == "Table":
         return table
     if kind == "RecordBatch":
-        return table.combine_chunks().to_batches()[0] if table.num_rows else _empty_batch(table.schema)
-    (column,) = table.columns
+        arrays = [one_array(column) for column in table.columns]
+        return load("pyarrow").RecordBatch.from_arrays(arrays, schema=table.schema)
     if kind not in ("ChunkedArray", "Array"):
         raise DecodeError("an Arrow object that can't cross")
+    column = _only(table)
     return column if kind == "ChunkedArray" else one_array(column)
-
-
-def _empty_batch(schema: Any) -> Any:
-    arrow = load("pyarrow")
-    return arrow.RecordBatch.from_arrays([arrow.array([], field.type) for field in schema], schema=schema)
 
 
 def one_array(column: Any) -> Any:
     """Return the chunks of a column in one array."""
     arrow = load("pyarrow")
-    return arrow.concat_arrays(column.chunks) if column.num_chunks else arrow.array([], column.type)
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return arrow.concat_arrays(column.chunks) if column.num_chunks else arrow.nulls(0, column.type)
 
 
-def _of_polars(value: Any) -> Optional[Encode]:
-    polars = sys.modules["polars"]
-    kinds: Dict[Any, Encode] = {polars.DataFrame: _polars_frame, polars.Series: _polars_series}
-    return kinds.get(type(value))
-
-
-def _polars_frame(encoder: Encoder, value: Any, path: Path) -> Any:
-    polars = load("polars")
-    load("pyarrow", path)
-    try:
-        # In the newest form text would be views, of which many may show the same bytes.
-        table = plain(value.to_arrow(compat_level=polars.CompatLevel.oldest()), path)
-        after = polars.from_arrow(table.slice(0, 0)).schema
-    except polars.exceptions.PolarsError as error:
-        raise CrossingError(path, "is a table that Arrow has no types for (%s)" % error, "Cast it to other types.")
-    for (name, kind), arrives in zip(value.schema.items(), after.values()):
-        if arrives != kind:
-            column = (path, "item", name)
-            raise CrossingError(column, "is a column of %s, which would arrive as %s" % (kind, arrives), "Cast it.")
-    add(encoder, table, path)
-    return {"polars": []}
-
-
-def _polars_series(encoder: Encoder, value: Any, path: Path) -> Any:
-    name = encoder.encode(value.name, path)
-    _polars_frame(encoder, value.rename("").to_frame(), path)
-    return {"polars": [name]}
-
-
-def _decoded_polars(decoder: Decoder, parts: Any) -> Any:
-    polars = load("polars", ("A table",))
-    name = decoder.values(parts)
-    taken = take(decoder)
-    try:
-        table = polars.from_arrow(taken)
-        table.columns = taken.column_names  # It renames one without a name.
-    except polars.exceptions.PolarsError as error:
-        raise CrossingError(("A table",), "is one that polars does not take (%s)" % error, "Send it as an Arrow table.")
-    return table.to_series().alias(*all_of(str, name, 1)) if name else table
-
-
-NODES: Dict[str, Decode] = {"arrow": _decoded_arrow, "polars": _decoded_polars}
+NODES: Dict[str, Decode] = {"arrow": _decoded_arrow}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from ..errors import ChangedMeanwhileError, ChorusError
 from ..host_tree import HostTree, parents
 from ..working_copy import WorkingCopy
 from .change import Change, Taken, by_path
 from .host_writes import HostWriter, Staged, is_closed, unstage
+from .unfinished import Unfinished, sweep_unfinished
 
 _MAX_BATCH_FILES = 128
 _MAX_BATCH_BYTES = 2**26
@@ -30,15 +32,24 @@ class Application:
     """
 
     def __init__(self, copy: WorkingCopy, host: HostTree, taken: Taken) -> None:
+        self._copy = copy
         self._host = host
-        self._writer = HostWriter(copy, host)
+        self._unfinished = Unfinished(host)
+        self._writer = HostWriter(copy, host, self._unfinished)
         self._taken = taken
         self._failed: dict[str, str] = {}
         self._ended_by = ""
 
     def run(self, changes: Sequence[Change]) -> dict[str, str]:
         """Take them over. Return why not, as the end of a sentence, by the paths of those that could not be."""
-        in_order = sorted(changes, key=by_path)
+        sweep_unfinished()
+        try:
+            self._take_all(sorted(changes, key=by_path))
+        finally:
+            self._unfinished.close()
+        return self._failed
+
+    def _take_all(self, in_order: Sequence[Change]) -> None:
         replaced = {each.path for each in in_order if each.kind == "modified"}
         gone = [each for each in reversed(in_order) if each.kind == "deleted"]
         made = [each for each in in_order if each.file_kind == "directory" and each.kind in ("created", "modified")]
@@ -50,7 +61,6 @@ class Application:
             self._take_over(batch)
         self._each([each for each in gone if replaced.isdisjoint(parents(each.path))], self._writer.remove)
         self._each([*reversed(modes), *(each for each in reversed(made) if is_closed(each))], self._writer.change_mode)
-        return self._failed
 
     def _take_over(self, batch: Sequence[Change]) -> None:
         """Take over files and links: all are written, then all are put on the disk, then each gets its name."""
@@ -67,10 +77,12 @@ class Application:
             else:
                 self._writer.change_mode(change)
 
+        written = [each for each in batch if each.kind in ("created", "modified")]
+        with suppress(ChorusError):  # What can't be had is said of each file.
+            self._copy.bring([(each.path, each.after.size_bytes) for each in written if each.after and each.digest])
         try:
-            for change in batch:
-                if change.kind in ("created", "modified"):
-                    self._try(change, stage)
+            for change in written:
+                self._try(change, stage)
             if len(batch) > 1:
                 self._sync(staged)
             # Folders are looked up anew: what was one when its files were written may be a link by now.
@@ -115,8 +127,9 @@ class Application:
         """Remember what the host has now: that is no change of its own."""
         if change.host:
             self._taken.replaced.add(change.host.inode)
-        for path in filter(None, (change.path, change.source)):
-            self._taken.note(path, self._writer.identity(path))
+        self._taken.note(change.path, self._writer.identity(change.path), change.digest)
+        if change.source:
+            self._taken.note(change.source, self._writer.identity(change.source))
 
 
 def _batches(changes: Iterator[Change]) -> Iterator[list[Change]]:

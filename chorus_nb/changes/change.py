@@ -75,15 +75,27 @@ class Taken:
         The host's file at a path, as it was then.
     replaced : set of int
         The inodes of files that have gone from the host for that.
+    gone : set of str
+        The paths at which the host had nothing then.
+    digests : dict of str to str
+        What the sandbox had at a path in ``now`` when that was taken over, as :attr:`Change.digest`.
     """
 
     now: dict[str, Identity] = field(default_factory=dict)
     replaced: set[int] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    digests: dict[str, str] = field(default_factory=dict)
 
-    def note(self, path: str, found: Identity | None) -> None:
-        """Note what the host has at a path now."""
+    def note(self, path: str, found: Identity | None, digest: str = "") -> None:
+        """Note what the host has at a path now, and what the sandbox has there where that is known."""
         before = self.now.pop(path, None)
+        self.digests.pop(path, None)
         if before:
             self.replaced.add(before.inode)
-        if found:
-            self.now[path] = found
+        if found is None:
+            self.gone.add(path)
+            return
+        self.gone.discard(path)
+        self.now[path] = found
+        if digest:
+            self.digests[path] = digest

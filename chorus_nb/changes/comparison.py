@@ -158,7 +158,7 @@ class _Comparison:
         if found and not self._host.is_spelled_so(path):
             return Change("created", path, None, after, conflict=_OTHER_CASE) if after else None
         if found is None:
-            return self._created(path, after, with_digest) if after else None
+            return self._created(entry, after, with_digest) if after else None
         before = self._host.state(path, found)
         host = Identity.of(found)
         self._inodes.add(host.inode)
@@ -176,11 +176,20 @@ class _Comparison:
         kind: ChangeKind = "mode" if same else "modified"
         return Change(kind, path, before, after, "", digest, conflict, self._refusal(path, after), host)
 
-    def _created(self, path: str, after: FileState, with_digest: bool) -> Change:
-        digest = ""
+    def _created(self, entry: Entry, after: FileState, with_digest: bool) -> Change | None:
+        path, digest = entry.path, ""
         if after.kind == "file" and with_digest:
             digest, _ = self._compare_content(path, after, None)
-        return Change("created", path, None, after, digest=digest, refusal=self._refusal(path, after))
+            if digest == self._taken.digests.get(path):
+                return None  # As it was taken over: that the host has removed it since is no change of the sandbox's.
+        conflict = _REMOVED if after.kind != "directory" and self._was_there(entry) else ""
+        return Change(
+            "created", path, None, after, digest=digest, conflict=conflict, refusal=self._refusal(path, after)
+        )
+
+    def _was_there(self, entry: Entry) -> bool:
+        """Whether the host had a file where it has nothing, and it was not us who removed it."""
+        return entry.path in self._taken.now or (entry.copied and entry.path not in self._taken.gone)
 
     def _is_as_it_was(self, entry: Entry, before: FileState, host: Identity) -> bool:
         known = self._taken.now.get(entry.path)
@@ -192,9 +201,11 @@ class _Comparison:
 
     def _compare_content(self, path: str, after: FileState, before: FileState | None) -> tuple[str, bool]:
         """Return the digest of the sandbox's file, and whether the host's is the same."""
-        with self._copy.open(path) as file:
-            sparse = is_sparse(file)
-            found = digest(file, after.size_bytes, sparse=sparse, path=path)
+        sparse, found = False, self._copy.digest(path)
+        if not found:
+            with self._copy.open(path) as file:
+                sparse = is_sparse(file)
+                found = digest(file, after.size_bytes, sparse=sparse, path=path)
         if before is None:
             return found, False
         with self._host.open(path) as file:

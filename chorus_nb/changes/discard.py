@@ -1,10 +1,15 @@
-"""Brings the host's version of files back into a sandbox, by requests to its agent, while it may be running."""
+"""Brings the host's version of files back into a sandbox, by requests to its agent, while it may be running.
+
+A request is about many files: twenty thousand of them would wait for as many answers. Each file is the old or the new
+one at any time, and what can't be brought back keeps nothing else of its step from it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ..file_batches import MAX_BYTES, NewFile
 from ..host_tree import PERMISSIONS, HostTree, parents
 from ..working_copy import FileState
 from .change import Change, by_path
@@ -12,7 +17,6 @@ from .change import Change, by_path
 if TYPE_CHECKING:
     from ..files import SandboxFiles
 
-_PIECE_BYTES = 2**22
 _OPEN_TO_OWNER = 0o700
 
 
@@ -35,21 +39,29 @@ def discard_changes(changes: Sequence[Change], host: HostTree, files: SandboxFil
         The host's file can't be read.
     """
     in_order = sorted(changes, key=by_path)
-    for change in in_order:
-        # What is in a folder can be neither removed nor brought back where its owner may not write to it.
+    files.many.chmod(_opened(in_order))
+    files.many.remove(_to_remove(in_order))
+    back = [(each.source or each.path, each.before, each.kind) for each in in_order if each.before]
+    back.sort(key=lambda each: each[0].split("/"))
+    folders = [(path, before) for path, before, _ in back if before.kind == "directory"]
+    whole = [(path, before) for path, before, kind in back if before.kind == "file" and kind != "mode"]
+    modes = [(path, before) for path, before, kind in back if before.kind == "file" and kind == "mode"]
+    files.many.make_folders(path for path, _ in folders)
+    files.many.make_links((path, before.target) for path, before, _ in back if before.kind == "link")
+    _write(whole, host, files)
+    # Folders after what is in them: their modes may close them.
+    files.many.chmod((path, before.mode & PERMISSIONS) for path, before in [*modes, *reversed(folders)])
+
+
+def _opened(changes: Sequence[Change]) -> Iterator[tuple[str, int]]:
+    """Yield the folders whose owner may not write to them, with modes that let him: else nothing in there is undone."""
+    for change in changes:
         if change.after and change.after.kind == "directory" and change.after.mode & _OPEN_TO_OWNER != _OPEN_TO_OWNER:
-            files.chmod(change.path, change.after.mode & PERMISSIONS | _OPEN_TO_OWNER)
-    _remove(in_order, files)
-    for change in sorted(changes, key=lambda each: (each.source or each.path).split("/")):
-        if change.before:
-            _restore(change, change.before, host, files)
-    for change in reversed(in_order):
-        if change.before and change.before.kind == "directory":
-            files.chmod(change.path, change.before.mode & PERMISSIONS)
+            yield change.path, change.after.mode & PERMISSIONS | _OPEN_TO_OWNER
 
 
-def _remove(changes: Sequence[Change], files: SandboxFiles) -> None:
-    """Remove what the host does not have, or has as something else; folders with all that is in them."""
+def _to_remove(changes: Sequence[Change]) -> Iterator[str]:
+    """Yield what the host does not have, or has as something else; of a folder that goes as a whole, itself alone."""
     removed: set[str] = set()
     for change in changes:
         other = change.kind in ("created", "renamed") or (
@@ -57,30 +69,24 @@ def _remove(changes: Sequence[Change], files: SandboxFiles) -> None:
         )
         if other and removed.isdisjoint(parents(change.path)):
             removed.add(change.path)
-            files.remove(change.path, recursive=True, missing_ok=True)
+            yield change.path
 
 
-def _restore(change: Change, before: FileState, host: HostTree, files: SandboxFiles) -> None:
-    path = change.source or change.path
-    if change.kind == "mode":
-        files.chmod(path, before.mode & PERMISSIONS)
-    elif before.kind == "directory":
-        files.mkdir(path, exist_ok=True)
-    elif before.kind == "link":
-        files.remove(path, missing_ok=True)
-        files.symlink(path, before.target)
-    elif before.kind == "file":
-        _write(path, before, host, files)
+def _write(wanted: Sequence[tuple[str, FileState]], host: HostTree, files: SandboxFiles) -> None:
+    small = [(path, before) for path, before in wanted if before.size_bytes <= MAX_BYTES]
+    files.many.write(_new_file(path, before, host) for path, before in small)
+    for path, before in wanted:
+        if before.size_bytes > MAX_BYTES:
+            _write_large(path, before, host, files)
 
 
-def _write(path: str, before: FileState, host: HostTree, files: SandboxFiles) -> None:
-    mode = before.mode & PERMISSIONS
+def _new_file(path: str, before: FileState, host: HostTree) -> NewFile:
     with host.open(path) as content:
-        if before.size_bytes <= _PIECE_BYTES:
-            data = content.read(_PIECE_BYTES)
-            files.write(path, data, mode=mode, modified_ns=before.modified_ns)
-            return
-        with files.open(path, "wb") as file:
-            while piece := content.read(_PIECE_BYTES):
-                file.write(piece)
-    files.chmod(path, mode)
+        return NewFile(path, content.read(MAX_BYTES), before.mode & PERMISSIONS, before.modified_ns)
+
+
+def _write_large(path: str, before: FileState, host: HostTree, files: SandboxFiles) -> None:
+    with host.open(path) as content, files.open(path, "wb") as file:
+        while piece := content.read(MAX_BYTES):
+            file.write(piece)
+    files.chmod(path, before.mode & PERMISSIONS)

@@ -15,11 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import ChangedMeanwhileError
-from ..host_tree import O_PATH, PERMISSIONS, HostTree, Identity
+from ..host_tree import O_PATH, PERMISSIONS, HostTree, Identity, split
 from ..syncfs import has_syncfs
 from ..working_copy import WorkingCopy
 from .change import Change
 from .content import digest
+from .unfinished import Unfinished
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _ACCESS_LIST = "system.posix_acl_access"
@@ -44,17 +45,21 @@ class HostWriter:
     copy : WorkingCopy
     host : HostTree
         Of ``copy.folder``.
+    unfinished : Unfinished
+        Names the files that are not complete yet.
     """
 
-    def __init__(self, copy: WorkingCopy, host: HostTree) -> None:
+    def __init__(self, copy: WorkingCopy, host: HostTree, unfinished: Unfinished) -> None:
         self._copy = copy
         self._host = host
+        self._unfinished = unfinished
 
     # New content
 
     def stage(self, change: Change, *, sync: bool) -> Staged:
         """Write a file or a link under another name; with ``sync`` it is then on the disk."""
-        staged = Staged(change, _temporary_name(), os.dup(self._host.at(change.path)[0]))
+        folder = os.dup(self._host.at(change.path)[0])
+        staged = Staged(change, self._unfinished.name(split(change.path)[0]), folder)
         try:
             self._write(staged, sync)
         except BaseException:
@@ -159,7 +164,8 @@ class HostWriter:
             _make_folder(name, folder, change)
             return
         _refuse_if_changed(change, name, folder)
-        aside = _temporary_name()
+        # Not one of our own that a later start removes, if we are killed here: it is the user's.
+        aside = f".chorus-nb-{secrets.token_hex(8)}.old"
         os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
         try:
             _make_folder(name, folder, change)
@@ -192,10 +198,6 @@ def unstage(staged: Staged) -> None:
 def changed(change: Change, how: str) -> ChangedMeanwhileError:
     """Return the error of a change that can't be made any more; ``how`` is the end of a sentence."""
     return ChangedMeanwhileError(how, path=change.path, next_step="Look again with `%sandbox diff`.")
-
-
-def _temporary_name() -> str:
-    return f".chorus-nb-{secrets.token_hex(8)}.tmp"
 
 
 def _refuse_if_changed(change: Change, name: str, folder: int) -> None:

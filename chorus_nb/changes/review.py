@@ -75,18 +75,11 @@ class Review:
             self._place = host.place
 
     def changes(self, paths: Sequence[str] = ()) -> list[Change]:
-        """Return what has changed, by path; nothing is noted as shown.
-
-        Parameters
-        ----------
-        paths : sequence of str
-            Files, folders, or globs as in ``.gitignore``, relative to the repository; all where empty.
+        """Return what has changed, by path, of ``paths`` as of :class:`PathSelection`; nothing is noted as shown.
 
         Raises
         ------
-        NoSuchChangeError
-            One of them matches no change; names the nearest.
-        WorkingCopyError, RepositoryNotFoundError
+        NoSuchChangeError, WorkingCopyError, RepositoryNotFoundError
         """
         with self._lock, self._host() as host:
             return self._find(host, paths)
@@ -143,12 +136,10 @@ class Review:
 
         Parameters
         ----------
-        paths : sequence of str
-            As of :meth:`changes`. Folders that a file needs are made with it.
+        paths, globs
+            As of :class:`PathSelection`. Folders that a file needs are made with it.
         check : bool
             Only say what would be done.
-        globs : bool
-            As of :class:`PathSelection`.
 
         Raises
         ------
@@ -178,12 +169,10 @@ class Review:
 
         Parameters
         ----------
-        paths : sequence of str
-            As of :meth:`changes`.
+        paths, globs
+            As of :class:`PathSelection`.
         files : SandboxFiles
             Of the sandbox; it is started where it does not run.
-        globs : bool
-            As of :class:`PathSelection`.
 
         Raises
         ------

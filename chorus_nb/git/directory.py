@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,24 +160,3 @@ def _is_separate(found: GitDirectory) -> bool:
     named_as_others = ".git" in found.path.parts
     owners = {(found.worktree / ".git").lstat().st_uid, found.path.stat().st_uid}
     return value_of(settings, "core.bare") == "false" and not named_as_others and len(owners) == 1
-
-
-def worktrees_below(root: Path, max_folders: int) -> Iterator[Path]:
-    """Yield each folder below ``root`` that has a ``.git``, as far as ``max_folders`` folders reach, links left out."""
-    waiting, seen = [root], 0
-    while waiting and seen < max_folders:
-        folder = waiting.pop()
-        seen += 1
-        for entry in _entries(folder):
-            if entry.name == ".git" and folder != root:
-                yield folder
-            elif entry.name != ".git" and entry.is_dir(follow_symlinks=False):
-                waiting.append(Path(entry.path))
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError:
-        return []  # Not to be read, so nothing in there is seen by the sandbox's user either.

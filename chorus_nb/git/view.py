@@ -21,12 +21,12 @@ from pathlib import Path
 from ..engines.base import GIT_DIRECTORY, WORKSPACE, Mask, Mount, Volume
 from ..errors import ConfigurationError
 from .config_file import GitConfigError, Setting, format_config, parse_config, without_secrets
-from .directory import GitDirectory, NoGitDirectoryError, git_directory, is_git_directory, read_text, worktrees_below
+from .directory import GitDirectory, NoGitDirectoryError, git_directory, is_git_directory, read_text
 
 OUTSIDE = GIT_DIRECTORY
 
-_MAX_FOLDERS = 20_000
-"""How many folders of the repository are looked at for others in it."""
+_MAX_MODULES = 20_000
+"""How many git directories of submodules there may be in one; more are an error, too."""
 _MAX_DIRECTORIES = 40
 """How many submodules, or worktrees, are protected each by itself; the folder of more takes no writes at all."""
 
@@ -80,20 +80,28 @@ class GitView:
             worktrees=tuple(filter(is_seen, self.worktrees)),
         )
 
-    def hides(self, path: str) -> bool:
-        """Whether something lies over a file of the repository, by its path in there: a copy leaves it out."""
-        place = f"{WORKSPACE}/{path}"
-        masked = (mount.target for mount in self.mounts if mount.source == _NOTHING)
-        return place in masked or any(place == target for target, _ in self.generated)
+    @property
+    def outside(self) -> Path | None:
+        """The git directory of the host that is at :data:`OUTSIDE`."""
+        return next((Path(mount.source) for mount in self.mounts if mount.target == OUTSIDE), None)
+
+    def hides(self, path: str, place: str = WORKSPACE) -> bool:
+        """Whether nothing is to be seen of a file, by its path in the folder that is at ``place``."""
+        return any(mount.source == _NOTHING and mount.target == f"{place}/{path}" for mount in self.mounts)
+
+    def texts(self, place: str = WORKSPACE) -> dict[str, str]:
+        """Return what files are to say in place of what they say on the host, by their paths in such a folder."""
+        start = f"{place}/"
+        return {path.removeprefix(start): text for path, text in self.generated if path.startswith(start)}
 
 
 def with_git(root: Path) -> tuple[Path, ...]:
     """Return a repository's folder, and its git directory where that lies outside of it and is mounted as well."""
-    outside = (Path(mount.source) for mount in git_view(root, "ro").mounts if mount.target == OUTSIDE)
-    return (root, *outside)
+    outside = git_view(root, "ro", ()).outside
+    return (root, outside) if outside else (root,)
 
 
-def git_view(root: Path, mode: str, protect: bool = True) -> GitView:
+def git_view(root: Path, mode: str, nested: Iterable[str], protect: bool = True) -> GitView:
     """Find out what the sandbox has to see of the git of a repository, nested ones included.
 
     Parameters
@@ -102,11 +110,18 @@ def git_view(root: Path, mode: str, protect: bool = True) -> GitView:
         The folder that is mounted, with links resolved.
     mode : str
         ``ro``, ``rw`` or ``overlay``.
+    nested : iterable of str
+        Folders in it that may be repositories too, relative to it: what :func:`chorus_nb.selection.select` has met.
     protect : bool
         Whether settings and hooks are to be read-only in ``rw``.
+
+    Raises
+    ------
+    ConfigurationError
+        There are too many.
     """
     view = _View(root, mode, protect and mode == "rw")
-    view.add_repositories()
+    view.add_repositories(nested)
     return view.result()
 
 
@@ -130,34 +145,43 @@ class _View:
             tuple(mounts), tuple(covered.items()), tuple(self._worktrees), tuple(self._notes), tuple(self._fixed)
         )
 
-    def add_repositories(self) -> None:
+    def add_repositories(self, nested: Iterable[str]) -> None:
         if self._protect:
             self._fixed[str(self._root / ".git")] = None
-        if not os.path.lexists(self._root / ".git") and is_git_directory(self._root):
+        if self._add_repository(self._root):
             self._notes.append("a bare repository: it has no worktree, so `git status` fails")
-            self._worktrees.append(WORKSPACE)
-            self._add_directory(self._root, None, self._protect)
-        else:
-            self._add_worktree(self._root)
-            for number, worktree in enumerate(worktrees_below(self._root, _MAX_FOLDERS)):
-                if number == _MAX_REPOSITORIES:
-                    raise _too_many(self._root)
-                self._add_worktree(worktree)
+        for number, path in enumerate(nested):
+            if number == _MAX_REPOSITORIES:
+                raise _too_many(self._root, _MAX_REPOSITORIES)
+            self._add_repository(self._root / path)
         for folder in list(self._done):
             self._add_inner(folder, self._protect)
+
+    def _add_repository(self, folder: Path) -> bool:
+        """Add one; return whether it is bare."""
+        is_bare = not os.path.lexists(folder / ".git") and is_git_directory(folder)
+        try:
+            if is_bare:
+                self._add_bare(folder)
+            else:
+                self._add_worktree(folder)
+        except NoGitDirectoryError as error:
+            self._notes.append(f"{self._name(folder if is_bare else folder / '.git')} {error}")
+        return is_bare
+
+    def _add_bare(self, folder: Path) -> None:
+        _refuse_no_text(folder)
+        self._worktrees.append(str(self._inside(folder)))
+        self._add_directory(folder, None, self._protect)
 
     # One worktree
 
     def _add_worktree(self, worktree: Path) -> None:
-        try:
-            found = git_directory(worktree, self._root)
-            if found is None:
-                return
-            _refuse_no_text(found)
-            self._find_place(found)
-        except NoGitDirectoryError as error:
-            self._notes.append(f"{self._name(worktree / '.git')} {error}")
+        found = git_directory(worktree, self._root)
+        if found is None:
             return
+        _refuse_no_text(found.worktree, found.path)
+        self._find_place(found)
         self._worktrees.append(str(self._inside(worktree)))
         self._add_file(found)
         for folder in dict.fromkeys((found.common, found.path)):
@@ -250,10 +274,11 @@ class _View:
 
     def _pin(self, folder: Path, place: str) -> None:
         """Mount a git directory, and the folders above it up to the outermost ``.git``, onto themselves."""
-        tops = (WORKSPACE, OUTSIDE)
-        while place not in tops and (".git" in Path(place).parts or place.startswith(f"{OUTSIDE}/")):
+        tops, is_within = (WORKSPACE, OUTSIDE), True
+        while place not in tops and is_within:
             self._mounts.setdefault(place, Mount(str(folder), place, read_only=False))
             folder, place = folder.parent, posixpath.dirname(place)
+            is_within = ".git" in Path(place).parts or place.startswith(f"{OUTSIDE}/")
 
     # Names
 
@@ -268,10 +293,10 @@ class _View:
         return repr(os.fspath(path.relative_to(self._root)) if path.is_relative_to(self._root) else os.fspath(path))
 
 
-def _too_many(root: Path) -> ConfigurationError:
+def _too_many(root: Path, limit: int) -> ConfigurationError:
     return ConfigurationError(
-        f"{str(root)!r} holds more than {_MAX_REPOSITORIES} git repositories: too many to hide the secrets of each.",
-        next_step="Give one of them with repo_path, or use repo='none'.",
+        f"{str(root)!r} holds more than {limit} git repositories: too many to hide the secrets of each.",
+        next_step="Leave some out with `--exclude 'FOLDER/'`, give one of them with repo_path, or use repo='none'.",
     )
 
 
@@ -279,8 +304,10 @@ def _modules(folder: Path) -> list[Path]:
     """Return the git directories of submodules below ``modules``: a submodule's name may have slashes."""
     found: list[Path] = []
     waiting = _folders(folder / "modules")
-    while waiting and len(found) < _MAX_FOLDERS:
+    while waiting:
         path = waiting.pop()
+        if len(found) == _MAX_MODULES:
+            raise _too_many(folder, _MAX_MODULES)
         if is_git_directory(path):
             found.append(path)
         elif len(path.parts) - len(folder.parts) < _MAX_DEPTH:
@@ -300,9 +327,9 @@ def _hidden(folder: Path) -> list[str]:
     ]
 
 
-def _refuse_no_text(found: GitDirectory) -> None:
+def _refuse_no_text(*paths: Path) -> None:
     """Refuse what an engine can't be told."""
-    if any("\ud800" <= char <= "\udfff" for char in f"{found.worktree}{found.path}"):
+    if any("\ud800" <= char <= "\udfff" for path in paths for char in str(path)):
         raise NoGitDirectoryError("is in a folder whose name is no UTF-8")
 
 

@@ -15,7 +15,7 @@ from ..engines.base import OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec,
 from ..engines.owner import owner_alive, owner_label
 from ..errors import EngineError, SandboxFileError, WorkingCopyError
 from ..files import SandboxFiles
-from ..git import OUTSIDE
+from ..git import OUTSIDE, GitView
 from ..progress import Progress
 from ..sanitize import printable_line
 from ..working_copy import WorkingCopy
@@ -90,29 +90,51 @@ class _CopyPlace(Place):
 
 
 class VolumePlace(_CopyPlace):
-    """A copy in a volume of the engine's: for engines elsewhere, and for those that can't mount an overlay."""
+    """A copy in a volume of the engine's: for engines elsewhere, and for those that can't mount an overlay.
+
+    The git directory of a worktree, which lies outside of the repository, is copied into a volume of its own.
+    """
 
     def __init__(
-        self, repository: Path, engine: Engine, spec: ContainerSpec, files: SandboxFiles, hides: Callable[[str], bool]
+        self,
+        repository: Path,
+        engine: Engine,
+        spec: ContainerSpec,
+        files: SandboxFiles,
+        hides: Callable[[str], bool],
+        git: GitView,
     ) -> None:
-        archive = RepositoryArchive(repository, spec.user, hides)
+        archives = {WORKSPACE: RepositoryArchive(repository, spec.user, hides, git.texts())}
+        if git.outside:
+            with suppress(WorkingCopyError):  # It is larger than what may be copied: then there is no git inside.
+                archives[OUTSIDE] = _git_archive(git.outside, spec.user, git)
         self._hides = hides
-        self._name = f"chorus-nb-copy-{secrets.token_hex(8)}"
+        self._volumes = tuple(Volume(place, f"chorus-nb-copy-{secrets.token_hex(8)}") for place in archives)
         labels = {OWNER_LABEL: owner_label(), SESSION_LABEL: spec.session_name}
         try:
-            engine.make_volume(self._name, labels, spec.user, spec.image, _with_bar(archive))
+            for volume in self._volumes:
+                pieces = _with_bar(archives[volume.target])
+                engine.make_volume(volume.name, labels, spec.user, spec.image, pieces)
         except EngineError as error:
+            self.remove(engine)
             raise _not_read(error) or error from error
-        self.copy = VolumeCopy(repository, archive, files)
+        self.copy = VolumeCopy(repository, archives[WORKSPACE], files)
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
         # What is masked was left out: a mask over it would have to be made a place.
         masks = tuple(each for each in spec.masks if not self._hides(each.path.removeprefix(f"{WORKSPACE}/")))
-        return replace(spec, volumes=(*spec.volumes, Volume(WORKSPACE, self._name)), masks=masks)
+        covered = {volume.target for volume in self._volumes}
+        mounts = tuple(mount for mount in spec.mounts if mount.target not in covered)
+        return replace(spec, mounts=mounts, volumes=(*spec.volumes, *self._volumes), masks=masks)
 
     def remove(self, engine: Engine) -> None:
-        with suppress(EngineError):
-            engine.remove_volume(self._name)
+        for volume in self._volumes:
+            with suppress(EngineError):
+                engine.remove_volume(volume.name)
+
+
+def _git_archive(folder: Path, user: str, git: GitView) -> RepositoryArchive:
+    return RepositoryArchive(folder, user, lambda path: git.hides(path, OUTSIDE), git.texts(OUTSIDE))
 
 
 class FolderPlace(_CopyPlace):

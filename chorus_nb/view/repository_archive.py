@@ -11,7 +11,7 @@ import os
 import stat
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,16 @@ _NO_EXECUTION_AS_OWNER = 0o1777
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """What was copied from the host. ``target`` is a link's, ``sha256`` a file's; empty for all else."""
+    """What was copied from the host. ``target`` is a link's, ``sha256`` a file's 32 bytes; empty for all else.
+
+    It is kept as long as the session: about 300 bytes for each path, so 30 MB for 100,000.
+    """
 
     kind: FileKind
     mode: int
     size_bytes: int = 0
     target: str = ""
-    sha256: str = ""
+    sha256: bytes = b""
 
 
 class RepositoryArchive:
@@ -51,6 +54,8 @@ class RepositoryArchive:
         ``UID:GID`` of whom the files will be.
     hides : callable
         Whether a path is to be left out.
+    texts : mapping of str to str
+        What some files are to say in the copy; that counts as left out: it is not the host's.
 
     Attributes
     ----------
@@ -66,8 +71,11 @@ class RepositoryArchive:
         There is more than may be copied.
     """
 
-    def __init__(self, folder: Path, user: str, hides: Callable[[str], bool]) -> None:
+    def __init__(
+        self, folder: Path, user: str, hides: Callable[[str], bool], texts: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
+        self._texts = {path: os.fsencode(text) for path, text in (texts or {}).items()}
         self._uid, self._gid = map(int, user.split(":"))
         self._hides = hides
         self.taken_ns = time.time_ns() - TICK_NS
@@ -81,7 +89,9 @@ class RepositoryArchive:
             header = tarfile.TarInfo(path)
             header.uid, header.gid, header.mtime = self._uid, self._gid, int(status.st_mtime)
             header.mode = stat.S_IMODE(status.st_mode) & _NO_EXECUTION_AS_OWNER
-            if stat.S_ISREG(status.st_mode):
+            if path in self._texts:
+                yield self._text(path, header)
+            elif stat.S_ISREG(status.st_mode):
                 yield from self._file(path, name, place, header)
             elif stat.S_ISDIR(status.st_mode):
                 header.type = tarfile.DIRTYPE
@@ -92,6 +102,12 @@ class RepositoryArchive:
                 self.originals[path] = Original("link", header.mode, target=header.linkname)
                 yield _bytes(header)
         yield bytes(2 * _BLOCK_BYTES)
+
+    def _text(self, path: str, header: tarfile.TarInfo) -> bytes:
+        text = self._texts[path]
+        self.left_out.add(path)
+        header.size, header.mode = len(text), 0o644
+        return _bytes(header) + text + bytes(-len(text) % _BLOCK_BYTES)
 
     def _file(self, path: str, name: str, place: int, header: tarfile.TarInfo) -> Iterator[bytes]:
         try:
@@ -109,7 +125,7 @@ class RepositoryArchive:
                 left -= len(piece)
                 yield piece
         yield bytes(-header.size % _BLOCK_BYTES)
-        self.originals[path] = Original("file", header.mode, header.size, sha256=digest.hexdigest())
+        self.originals[path] = Original("file", header.mode, header.size, sha256=digest.digest())
 
     def _found(self) -> Iterator[tuple[str, str, int, os.stat_result]]:
         """Yield path, name, the descriptor of the folder and the state of all there is, folders first."""

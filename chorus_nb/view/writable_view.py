@@ -12,7 +12,7 @@ from ..config import SandboxConfig
 from ..engines.base import WORKSPACE, ContainerSpec, Engine, EngineCapabilities
 from ..errors import ConfigurationError, RepositoryNotFoundError, UnappliedChangesError, VolumeMountError
 from ..files import SandboxFiles
-from ..git import git_view, with_git
+from ..git import GitView, git_view, with_git
 from ..host_tree import parents
 from ..repository import resolve_repository
 from ..selection import select
@@ -71,19 +71,22 @@ class WritableView:
     def _made(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> Place:
         repository = resolve_repository(self._mount, self._folder, capabilities.host)
         assert repository is not None
+        if capabilities.repository_mounts:
+            self.why_copied = self.why_copied or _why_no_overlay(spec, capabilities, repository)
+            if not self.why_copied:
+                return OverlayPlace(*with_git(repository))
+        git, hides = self._selected(repository)
         if not capabilities.repository_mounts:
-            return FolderPlace(repository, spec, self._files, self._hidden(repository))
-        self.why_copied = self.why_copied or _why_no_overlay(spec, capabilities, repository)
-        if self.why_copied:
-            return VolumePlace(repository, self._engine, spec, self._files, self._hidden(repository))
-        return OverlayPlace(*with_git(repository))
+            return FolderPlace(repository, spec, self._files, lambda path: hides(path) or path in git.texts())
+        return VolumePlace(repository, self._engine, spec, self._files, hides, git)
 
-    def _hidden(self, repository: Path) -> Callable[[str], bool]:
-        """Return what tells the paths that a copy leaves out: what is masked, also of git, and where views are."""
+    def _selected(self, repository: Path) -> tuple[GitView, Callable[[str], bool]]:
+        """Return what a copy has of git, and what tells the paths that it leaves out: what is masked, also of git, and
+        where views are."""
         selection = select(repository, self._mount, whole_tree=True)
+        git = git_view(repository, self._mount.mode, selection.repositories)
         views = os.path.relpath(views_folder().resolve(), repository)
-        git = git_view(repository, self._mount.mode)
-        return lambda path: path == views or selection.hides(path) or git.hides(path)
+        return git, lambda path: path == views or selection.hides(path) or git.hides(path)
 
     def use_copy(self, refusal: VolumeMountError) -> None:
         """Have the next start use a copy, as the kernel takes no overlay of these folders.

@@ -245,7 +245,7 @@ def test_an_interrupt_comes_through_a_download(sandbox: Sandbox, web: Server) ->
     ended = web.ended
     sandbox.interrupt()
     with pytest.raises(InterruptedCellError):
-        running.join(20)
+        running.join(60)
     assert value(sandbox, "'kept'") == "'kept'"
     assert "fetch" in value(sandbox, "dir()")
     wait_until(lambda: web.ended > ended)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from sandboxes import opened, value
 from chorus_nb.engines.base import Engine, EngineCapabilities
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.owner import owner_label
-from chorus_nb.errors import ChorusError, SandboxDiedError
+from chorus_nb.errors import ApplyError, ChorusError, SandboxDiedError
 from chorus_nb.sandbox import Sandbox
+from chorus_nb.view.volume_copy import VolumeCopy
 from chorus_nb.working_copy import Entry, WorkingCopy
 
 
@@ -123,6 +125,42 @@ def test_what_changed_is_known_and_nothing_changed_on_the_host(sandbox: Sandbox,
     assert entries["changed"].base_ns < (repository / "changed").stat().st_ctime_ns
     (repository / "changed").write_text("changed")
     assert content(repository) == before
+
+
+MEANWHILE = """
+open("changed", "a").write(" more")
+os.chmod("mode", 0o755)
+open("gone/inner/new", "w").write("new")
+"""
+
+
+def test_what_the_host_has_removed_meanwhile_is_not_made_anew(sandbox: Sandbox, repository: Path) -> None:
+    value(sandbox, f"import os{MEANWHILE}")
+    if isinstance(working_copy(sandbox), VolumeCopy):  # An overlay does not know what it has copied up.
+        value(sandbox, "os.utime('touched')")
+    for name in ("changed", "mode", "kept", "touched"):
+        (repository / name).unlink()
+    shutil.rmtree(repository / "gone")
+    found = {each.path: each for each in sandbox.changes()}
+    new = ["gone", "gone/inner", "gone/inner/new"]
+    assert list(found) == ["changed", *new, "mode"]
+    assert {path for path, each in found.items() if each.conflict} == {"changed", "mode"}
+    with pytest.raises(ApplyError, match="'changed' was removed on the host meanwhile"):
+        sandbox.apply()
+    assert not (repository / "changed").exists()
+    assert [each.name for each in repository.glob("gone/**/*")] == ["inner", "new"]
+    sandbox.discard(["changed", "mode"])
+    assert value(sandbox, "os.path.exists('changed'), os.path.exists('mode')") == "(False, False)"
+    assert sandbox.changes() == []
+    # What was taken over and then removed on the host: only what the sandbox writes there afterwards is its own.
+    (repository / "gone/inner/new").unlink()
+    assert sandbox.changes() == []
+    value(sandbox, "open('gone/inner/new', 'a').write('more'); open('changed', 'w').write('anew')")
+    found = {each.path: each for each in sandbox.changes()}
+    assert {path: each.conflict for path, each in found.items()} == {
+        "changed": "",
+        "gone/inner/new": "was removed on the host meanwhile",
+    }
 
 
 def test_it_lasts_longer_than_its_container(sandbox: Sandbox) -> None:

@@ -121,7 +121,7 @@ except KeyboardInterrupt: print("caught")
         waiting.set()
 
     running = Running(lambda: sandbox._session.execute(code, on_message=note))
-    assert waiting.wait(20)
+    assert waiting.wait(60)
     sandbox.interrupt()
     assert not running.join().interrupted
     assert "".join(texts) == "waiting\ncaught\n"
@@ -157,7 +157,7 @@ for _ in range(10**9):
     session = sandbox._session
     running = start_cell(sandbox, code, begin="")
     # Beside `interrupt`, which would count the grace time.
-    execution = session._execution
+    execution = session._runner.execution
     assert execution is not None
     while running.ended_at_s == 0.0:
         execution._tell("interrupt_request")
@@ -266,13 +266,13 @@ def test_a_cell_whose_process_ends_just_then_does_not_run(
     session = sandbox._session
     owner = session._watch if then.startswith("_watch") else session
     name = then.rpartition(".")[2]
-    original, before = getattr(owner, name), session._notices.generation
+    original, before = getattr(owner, name), session.notices.generation
 
     def end_the_process() -> None:
         original()
         monkeypatch.undo()
         sandbox.files.write(path, b"")
-        wait_until(lambda: session._notices.generation != before)
+        wait_until(lambda: session.notices.generation != before)
 
     monkeypatch.setattr(owner, name, end_the_process)
     with pytest.raises(WorkerDiedError, match="while no cell was running"):

@@ -51,7 +51,7 @@ def test_an_interrupt_reaches_a_cell_that_awaits(sandbox: Sandbox, code: str) ->
     running = start_cell(sandbox, code)
     sandbox.interrupt()
     with pytest.raises(InterruptedCellError):
-        running.join(20)
+        running.join(60)
     assert value(sandbox, "kept") == "'kept'"
 
 
@@ -61,7 +61,7 @@ def test_a_cell_that_awaits_may_catch_its_interrupt_and_go_on(sandbox: Sandbox) 
     code += "await asyncio.wait_for(asyncio.sleep(0.01), 10)\nafter = 'after'"
     running = start_cell(sandbox, code)
     sandbox.interrupt()
-    running.join(20)
+    running.join(60)
     assert value(sandbox, "caught + after") == "'caughtafter'"
 
 
@@ -72,7 +72,7 @@ def test_an_interrupt_of_a_cell_reaches_what_keeps_the_loop_from_it(sandbox: San
     time.sleep(0.5)
     sandbox.interrupt()
     with contextlib.suppress(InterruptedCellError):
-        running.join(20)
+        running.join(60)
     assert value(sandbox, "spin is not None") == "True"
 
 

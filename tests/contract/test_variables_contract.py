@@ -133,13 +133,13 @@ def test_an_interrupt_ends_a_push_and_loses_nothing(sandbox: Sandbox, monkeypatc
     def cut_slowly(tree: bytes, buffers: Any, send: Any) -> None:
         send(tree[:1])
         begun.set()
-        go_on.wait(20)
+        go_on.wait(60)
         send(tree[1:])
 
     monkeypatch.setattr(transfer, "cut", cut_slowly)
     sandbox.run("kept = 5")
     push = Running(lambda: sandbox.push(x=[1, 2, 3]))
-    assert begun.wait(20)
+    assert begun.wait(60)
     threading.Timer(0.3, go_on.set).start()
     while not push.ended_at_s:
         sandbox.interrupt()

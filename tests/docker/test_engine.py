@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Launcher, has_ended, make_spec, read_all, wait_until
+from sandboxes import SLEEP
 
 from chorus_nb.config import NetworkPolicy, ResourceLimits, SecurityPolicy
 from chorus_nb.engines.base import HOME
@@ -16,8 +17,6 @@ from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.errors import ConfigurationError, ImageNotFoundError
 
 pytestmark = pytest.mark.docker
-
-SLEEP = "import time\nprint('ready', flush=True)\ntime.sleep(600)"
 
 
 def report(launch: Launcher, engine: DockerEngine, program: str, **changes: Any) -> Any:

@@ -141,7 +141,7 @@ def test_close_wakes_receive_and_ends_the_container(
     reader.join(0.2)
     assert reader.is_alive()
     container.stream.close()
-    reader.join(10)
+    reader.join(60)
     assert received == [b""]
     with pytest.raises(ConnectionError):
         container.stream.send(b"x")

@@ -59,7 +59,7 @@ def test_the_engine_ends_during_a_cell(second: SecondEngine, client: DockerEngin
         running = start_cell(sandbox, "import time; time.sleep(600)")
         end(second, how)
         with pytest.raises(SandboxDiedError, match=r"variables .*are lost") as caught:
-            running.join(20)
+            running.join(60)
         assert not caught.value.state_kept
         assert isinstance(caught.value, EngineGoneError) or how == "stopped"  # One that stops still tells how it ended.
         with pytest.raises(EngineNotFoundError):

@@ -90,7 +90,7 @@ def test_the_stream_is_cut_during_a_cell(way: Way, client: DockerEngine) -> None
         running = start_cell(sandbox, "import time; time.sleep(600)")
         way.cut()
         with pytest.raises(SandboxDiedError, match=r"variables .*lost"):
-            running.join(10)
+            running.join(60)
         wait_until(lambda: sandbox._session.state == "dead")
         assert value(sandbox, "'x' in globals()") == "False"
         assert len(own_containers(client)) == 1
@@ -139,7 +139,7 @@ def test_an_engine_that_is_silent_for_a_while_costs_nothing(
         time.sleep(0.5)
         way.open.set()
         with pytest.raises(InterruptedCellError):
-            running.join(20)
+            running.join(60)
         assert value(sandbox, "x") == "1"
 
 

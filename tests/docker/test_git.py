@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,9 @@ import pytest
 from gitserver import PASSWORD, USER, GitServer, git, git_server, repository
 from sandboxes import opened
 
+from chorus_nb.engines.base import OWNER_LABEL, EngineCapabilities
 from chorus_nb.engines.docker import DockerEngine
+from chorus_nb.engines.owner import owner_label
 from chorus_nb.errors import DiskQuotaExceededError
 from chorus_nb.sandbox import CommandResult, Sandbox
 from chorus_nb.status import describe
@@ -74,6 +77,9 @@ def test_what_reads_works_read_only(main: Path, open_sandbox: Opener) -> None:
 
 
 def test_what_writes_works_and_plants_nothing(main: Path, open_sandbox: Opener) -> None:
+    bare = "mirrors/x.git"
+    git("init", "-q", "--bare", bare, cwd=main)
+    git("remote", "add", "origin", "https://ann:SECRET@example.org/x.git", cwd=main / bare)
     sandbox = open_sandbox(main, repo="rw")
     sh(sandbox, "echo more >> a.txt; git commit -qam three; git checkout -qb topic; git tag -am t v1; git branch other")
     sh(sandbox, "cd own; git commit -q --allow-empty -m sub; cd ../inner; git commit -q --allow-empty -m in")
@@ -101,6 +107,16 @@ def test_what_writes_works_and_plants_nothing(main: Path, open_sandbox: Opener) 
             sh(sandbox, script, fails=True)
         assert (main / place / "config").read_bytes() == before
     assert git("worktree", "list", "--porcelain", cwd=main).count("worktree ") == 3
+    assert (
+        sh(sandbox, f"git -C {bare} remote -v; grep -rs SECRET {bare} || true").count("https://example.org/x.git") == 2
+    )
+    for script in (
+        "git config core.fsmonitor ./evil",
+        "echo evil > hooks/pre-commit",
+        "mv hooks x",
+        "cd ..; mv x.git y",
+    ):
+        sh(sandbox, f"cd {bare}; {script}", fails=True)
 
 
 def test_what_can_not_be_protected_is_told_of(main: Path, open_sandbox: Opener) -> None:
@@ -151,6 +167,43 @@ def test_a_linked_worktree_by_itself(main: Path, open_sandbox: Opener) -> None:
     assert git("status", "--short", cwd=side) == ""
     sh(sandbox, "git worktree prune; git gc -q")
     assert git("worktree", "list", "--porcelain", cwd=main).count("worktree ") == 3, "of what is not seen inside"
+
+
+class Elsewhere(DockerEngine):
+    """An engine that takes copies; without ``shares_files`` none of this machine's folders, but for the mirror's."""
+
+    shares_files = True
+
+    def capabilities(self) -> EngineCapabilities:
+        known = super().capabilities()
+        host = dataclasses.replace(known.host, shares_files=self.shares_files)
+        return dataclasses.replace(known, overlays=False, host=host)
+
+
+@pytest.mark.parametrize("shares_files", [False, True])
+def test_a_linked_worktree_and_a_plain_repository_in_a_copy(
+    main: Path, docker_engine: DockerEngine, shares_files: bool
+) -> None:
+    engine = Elsewhere(docker_engine.endpoint)
+    engine.shares_files = shares_files
+    side = main.parent / "side"
+    (main / ".git/credentials").write_text("https://ann:SECRET@example.org\n")
+    for path, place in ((side, "/workspace.git"), (main, "/workspace/.git")):
+        with opened(engine, repo_path=path, repo="overlay") as sandbox:
+            assert sh(sandbox, "git status --short .; git log --format=%s -1").split()[-1] == "two"
+            assert "SECRET" not in sh(sandbox, f"ls -a {place}; grep -rs SECRET {place} /workspace || true")
+            # Where a file without its secrets lies over the settings, they can't be changed.
+            sh(sandbox, "git config user.signingKey mine", fails=shares_files)
+            sh(sandbox, "echo more >> a.txt; git commit -qam three; git gc -q")
+            assert sh(sandbox, 'git log --format="%s %an" -1; git remote -v').startswith("three Ann Example\norigin")
+            assert sh(sandbox, "git rev-parse --git-common-dir") in (f"{place}\n", ".git\n")
+            changes = {each.path: each.refusal for each in sandbox.changes()}
+            assert changes.pop("a.txt") == ""
+            assert set(changes) <= {".git"}
+            sandbox.apply(["a.txt"])
+        assert git("log", "-1", "--format=%s", cwd=path) == "two\n"
+        assert git("status", "--short", ".", cwd=path).splitlines()[0] == " M a.txt"
+    assert [name for name, labels in engine.owned_volumes() if labels[OWNER_LABEL] == owner_label()] == []
 
 
 def test_a_submodule_by_itself_and_a_separate_git_directory(main: Path, tmp_path: Path, open_sandbox: Opener) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import wait_until
-from sandboxes import REPORT, container_of, opened, own_containers, start_cell, value
+from sandboxes import REPORT, container_of, left_by_killed, opened, own_containers, start_cell, value
 
 from chorus_nb.controls import AgentInfo
 from chorus_nb.engines.base import WORKSPACE
@@ -280,13 +278,6 @@ def test_a_paused_container_can_still_be_closed(docker_engine: DockerEngine) -> 
 
 def test_nothing_outlives_the_kill_of_its_owner(docker_engine: DockerEngine) -> None:
     program = "from chorus_nb.sandbox import Sandbox\nsb = Sandbox(repo='none').__enter__()\nprint(sb._session._container.id, flush=True)\nsb.run('import time; time.sleep(600)')"  # noqa: E501
-    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    try:
-        assert owner.stdout is not None
-        container = owner.stdout.readline().strip()
-        assert docker_engine.inspect_id(container).status == "running"
-    finally:
-        os.kill(owner.pid, signal.SIGKILL)
-        owner.wait()
+    container = left_by_killed(program, docker_engine)
     wait_until(lambda: docker_engine.inspect_id(container).status == "removed")
     assert container not in dict(docker_engine.owned())

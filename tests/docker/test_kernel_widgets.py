@@ -33,7 +33,7 @@ class WidgetKernel(Kernel):
     def ask(self, msg_type: str, content: dict[str, Any]) -> Message:
         message = self.client.session.msg(msg_type, content)
         self.client.control_channel.send(message)
-        return self.client.get_control_msg(timeout=20)
+        return self.client.get_control_msg(timeout=60)
 
     def start(self, code: str) -> str:
         """Send a cell and do not wait."""

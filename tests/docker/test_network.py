@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import wait_until
-from sandboxes import container_of, opened, text_of, value
+from sandboxes import container_of, left_by_killed, opened, text_of, value
 from webservers import Server, serving
 
 from chorus_nb.config.hosts import as_address, kind_of
@@ -162,14 +161,7 @@ sandbox.run("import urllib.request; response = urllib.request.urlopen('http://{w
 print(sandbox._session._container.id, flush=True)
 sandbox.run("response.read()")"""
     ended = web.ended
-    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    try:
-        assert owner.stdout is not None
-        container = owner.stdout.readline().strip()
-        assert docker_engine.inspect_id(container).status == "running"
-    finally:
-        os.kill(owner.pid, signal.SIGKILL)
-        owner.wait()
+    container = left_by_killed(program, docker_engine)
     wait_until(lambda: web.ended > ended and docker_engine.inspect_id(container).status == "removed")
 
 

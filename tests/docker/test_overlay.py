@@ -10,12 +10,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import wait_until
 from sandboxes import opened, value
+from unprivileged import as_user
 
 from chorus_nb.engines.base import OWNER_LABEL
 from chorus_nb.engines.docker import DockerEngine
@@ -344,24 +344,6 @@ def _is_of(pid: int, labels: object) -> bool:
     return isinstance(labels, dict) and labels["chorus-nb.owner"].split("/")[3] == str(pid)
 
 
-@contextmanager
-def as_user(uid: int) -> Iterator[None]:
-    """Act as a user who may talk to the engine and is not root, as far as root can."""
-    if os.geteuid() != 0:
-        yield
-        return
-    groups = os.getgroups()
-    os.setgroups([Path("/var/run/docker.sock").stat().st_gid])
-    os.setegid(uid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
-
-
 def test_who_is_not_root_removes_it_as_well_with_what_the_kernel_keeps_in_it(
     docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,7 +355,7 @@ def test_who_is_not_root_removes_it_as_well_with_what_the_kernel_keeps_in_it(
             folder.mkdir()
             if os.geteuid() == 0:
                 os.chown(folder, USER, USER)
-        with as_user(USER):
+        with as_user(USER, groups=[Path("/var/run/docker.sock").stat().st_gid]):
             monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
             (place / "repository" / "a.txt").write_text("x")
             with Sandbox(repo="overlay", repo_path=place / "repository", engine=docker_engine) as sandbox:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import make_spec, wait_until
-from sandboxes import Running, opened, own_containers
+from sandboxes import Running, left_by_killed, opened, own_containers
 
 from chorus_nb.agent.wire import Message
 from chorus_nb.config import SandboxConfig
@@ -85,7 +81,7 @@ def start(sandbox: Sandbox, script: str) -> Running:
         begun.set()
 
     running = Running(lambda: sandbox._session.command(script_argv(script), on_message=note))
-    assert begun.wait(20), running.error
+    assert begun.wait(60), running.error
     return running
 
 
@@ -238,7 +234,7 @@ def test_a_full_house_is_interrupted_all_the_same(docker_engine: DockerEngine, i
         running = start(sandbox, "(while sleep 600 & do :; done) 2>/dev/null; echo full; while :; do :; done")
         sandbox.interrupt()
         with suppress(SandboxDiedError):
-            assert running.join(20).interrupted
+            assert running.join(60).interrupted
         assert run(sandbox, "echo usable").stdout == "usable\n"
 
 
@@ -263,20 +259,15 @@ def test_a_container_that_is_removed_is_an_error_and_the_next_script_starts_a_ne
 
 def test_nothing_outlives_the_kill_of_its_owner(docker_engine: DockerEngine, image_with_shell: str) -> None:
     program = (
+        "import threading, time\n"
         "from chorus_nb.sandbox import Sandbox\n"
         f"sb = Sandbox(repo='none', image={image_with_shell!r}).__enter__()\n"
-        "print(sb._session._container.id, flush=True)\n"
-        "sb.command(['sh', '-c', 'trap : HUP INT TERM; while :; do sleep 1; done'])"
+        "script = ['sh', '-c', 'trap : HUP INT TERM; while :; do sleep 1; done']\n"
+        "threading.Thread(target=sb.command, args=(script,)).start()\n"
+        "time.sleep(0.5)\n"
+        "print(sb._session._container.id, flush=True)"
     )
-    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    try:
-        assert owner.stdout is not None
-        container = owner.stdout.readline().strip()
-        assert docker_engine.inspect_id(container).status == "running"
-        time.sleep(0.5)
-    finally:
-        os.kill(owner.pid, signal.SIGKILL)
-        owner.wait()
+    container = left_by_killed(program, docker_engine)
     wait_until(lambda: docker_engine.inspect_id(container).status == "removed")
 
 
@@ -335,12 +326,12 @@ def test_what_can_not_be_read_does_not_count_as_in_force(
 
 def test_figures_come_while_it_runs_and_at_the_end(shell: Sandbox) -> None:
     samples = []
-    shell._session.add_sample_listener(samples.append)
+    shell._session.notices.add_listener(samples.append)
     usage = run(
         shell,
         "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done; head -c 8M /dev/zero | tail -c 8M >/dev/null; sleep 1",
     ).usage
-    shell._session.remove_sample_listener(samples.append)
+    shell._session.notices.remove_listener(samples.append)
     assert len(samples) >= 4
     assert usage.cpu_time_s > 0.1
     assert usage.duration_s > 1

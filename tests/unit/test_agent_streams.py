@@ -39,7 +39,7 @@ class Wire:
     def close(self) -> list[Message]:
         """End the stream; return all that arrived."""
         self._ours.shutdown(socket.SHUT_RDWR)
-        self._thread.join(10)
+        self._thread.join(60)
         return self.messages
 
 
@@ -191,11 +191,11 @@ def test_another_threads_messages_do_not_hold_up_interrupts() -> None:
     def send() -> None:
         with interrupts:
             inside.set()
-            leave.wait(10)
+            leave.wait(60)
 
     thread = threading.Thread(target=send)
     thread.start()
-    inside.wait(10)
+    inside.wait(60)
     with pytest.raises(KeyboardInterrupt):
         interrupts.handle()
     leave.set()

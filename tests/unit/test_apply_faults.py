@@ -10,11 +10,11 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from unprivileged import as_user
 
 from chorus_nb.changes.review import Review
 from chorus_nb.errors import ApplyError, RepositoryNotFoundError, WorkingCopyError
@@ -248,17 +248,6 @@ def test_a_host_that_takes_no_writes(small_host: Overlay) -> None:
     (small_host.sandbox / "b").write_text("sandbox")
     subprocess.run(["mount", "-o", "remount,ro", small_host.host], check=True)
     assert failures(Review(small_host.copy)) == {"b": "can't be written: Read-only file system"}
-
-
-@contextmanager
-def as_user(uid: int) -> Iterator[None]:
-    os.setegid(uid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 @pytest.fixture

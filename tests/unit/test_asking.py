@@ -312,8 +312,8 @@ while caught < 50:
 """
     session = sandbox._session
     running = Running(lambda: session.execute(code, on_message=lambda _: None, on_input=User("x" * 10_000).at_once))
-    wait_until(lambda: session._execution is not None and session._execution._exchange is not None)
-    execution = session._execution
+    wait_until(lambda: session._runner.execution is not None and session._runner.execution._exchange is not None)
+    execution = session._runner.execution
     assert execution is not None
     while running.ended_at_s == 0.0:
         # Beside `interrupt`, after which the cell might ask no more.

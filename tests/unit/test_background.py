@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from chorus_nb.background import BackgroundCell
-from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import (
     CellCancelledError,
     CellNotDoneError,
@@ -23,13 +21,6 @@ from chorus_nb.errors import (
 from notebooks import Notebook
 
 FOREVER = "%%sandbox --bg\nimport time\nbegun = True\ntime.sleep(600)"
-
-
-@pytest.fixture
-def notebook(fake_engine: FakeEngine) -> Iterator[Notebook]:
-    notebook = Notebook(fake_engine)
-    yield notebook
-    notebook.close()
 
 
 def start(notebook: Notebook, cell: str) -> BackgroundCell:

@@ -61,7 +61,7 @@ class Talk:
         return self.conversation.ask(Request(msg_type, {"code": "1"}))
 
     def heard(self) -> Message:
-        return self.peer.sent.get(timeout=10)
+        return self.peer.sent.get(timeout=60)
 
 
 @pytest.fixture
@@ -69,11 +69,11 @@ def talk() -> Iterator[Talk]:
     talk = Talk()
     yield talk
     talk.peer.close()
-    assert talk.conversation.join(10)
+    assert talk.conversation.join(60)
 
 
 def get(exchange: Exchange) -> Message | Signal:
-    return exchange.get(10)
+    return exchange.get(60)
 
 
 def test_answers_go_to_whoever_asked(talk: Talk) -> None:
@@ -169,7 +169,7 @@ def test_draining_lets_the_reading_go_on_to_the_end_while_nobody_takes_anything(
         talk.peer.close()
         assert not talk.conversation.join(0.1)
         talk.conversation.drain()
-        assert talk.conversation.join(10)
+        assert talk.conversation.join(60)
         assert len(exchange._items) == _QUEUE_LENGTH + 1
         assert [get(exchange) for _ in range(_QUEUE_LENGTH + 1)][-1] is Signal.ENDED
 
@@ -191,7 +191,7 @@ def test_waking_does_not_wait_for_room(talk: Talk) -> None:
 
 def test_join_on_the_reading_thread_does_not_wait_for_itself() -> None:
     peer, joined = Peer(), []
-    talk = Conversation(peer, lambda _: None, lambda _: joined.append(talk.join(10)))
+    talk = Conversation(peer, lambda _: None, lambda _: joined.append(talk.join(60)))
     peer.close()
-    assert talk.join(10)
+    assert talk.join(60)
     assert joined == [False]

@@ -1,4 +1,4 @@
-"""The Docker engine's parts that need no engine: frames, the container's body, and what is said when things fail."""
+"""The Docker engine's parts that need no engine: the container's body, and what is said when things fail."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from unprivileged import as_nobody
 
 from chorus_nb.config import NetworkPolicy, ResourceLimits, SecurityPolicy
-from chorus_nb.engines.attach import TAIL_BYTES, AttachedStream, Demultiplexer, Tail
 from chorus_nb.engines.base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount, ResolvedImage
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.docker_body import container_body
@@ -32,86 +30,6 @@ from chorus_nb.errors import (
     ImageNotFoundError,
     PolicyNotEnforcedError,
 )
-
-STDOUT, STDERR = 1, 2
-
-
-def frame(stream: int, payload: bytes) -> bytes:
-    return bytes([stream, 0, 0, 0]) + len(payload).to_bytes(4, "big") + payload
-
-
-# Frames
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(max_size=40)), max_size=8),
-    st.lists(st.integers(1, 50), min_size=1, max_size=20),
-)
-def test_frames_are_taken_apart_however_they_arrive(frames: list[tuple[int, bytes]], sizes: list[int]) -> None:
-    data = b"".join(frame(stream, payload) for stream, payload in frames)
-    stderr = bytearray()
-    demultiplexer = Demultiplexer(lambda piece: stderr.extend(piece))
-    stdout, turn = bytearray(), 0
-    while data:
-        size = sizes[turn % len(sizes)]
-        stdout += demultiplexer.feed(data[:size])
-        data, turn = data[size:], turn + 1
-    assert bytes(stdout) == b"".join(payload for stream, payload in frames if stream == STDOUT)
-    assert bytes(stderr) == b"".join(payload for stream, payload in frames if stream == STDERR)
-
-
-@pytest.mark.parametrize("header", [b"\x09\0\0\0\0\0\0\x01", b"\x01\x01\0\0\0\0\0\x01", b"HTTP/1.1"])
-def test_what_is_no_frame_is_refused(header: bytes) -> None:
-    with pytest.raises(ValueError, match="not a frame"):
-        Demultiplexer(lambda piece: None).feed(header)
-
-
-def test_an_announced_length_costs_no_memory() -> None:
-    assert Demultiplexer(lambda piece: None).feed(b"\x01\0\0\0\xff\xff\xff\xffabc") == b"abc"
-
-
-def test_a_tail_keeps_the_end() -> None:
-    tail = Tail(limit_bytes=4)
-    for piece in (b"ab", b"cdefgh", b"", b"i"):
-        tail.append(piece)
-    assert str(tail) == "fghi"
-
-
-@pytest.fixture
-def peers() -> Iterator[tuple[AttachedStream, socket.socket]]:
-    here, there = socket.socketpair()
-    stream = AttachedStream(here, frame(STDOUT, b"early"))
-    yield stream, there
-    stream.close()
-    there.close()
-
-
-def test_buffered_bytes_come_first(peers: tuple[AttachedStream, socket.socket]) -> None:
-    stream, there = peers
-    there.sendall(frame(STDERR, b"why") + frame(STDOUT, b"late"))
-    assert stream.receive() == b"early"
-    assert stream.receive() == b"late"
-    assert stream.diagnostics == "why"
-
-
-def test_garbage_from_the_engine_ends_the_stream(peers: tuple[AttachedStream, socket.socket]) -> None:
-    stream, there = peers
-    stream.receive()
-    there.sendall(b"no frame at all")
-    assert stream.receive() == b""
-    assert "not a frame" in stream.diagnostics
-    with pytest.raises(ConnectionError):
-        stream.send(b"x")
-
-
-def test_the_tail_of_a_flood_on_standard_error_is_bounded(peers: tuple[AttachedStream, socket.socket]) -> None:
-    stream, there = peers
-    stream.receive()
-    there.sendall(frame(STDERR, b"x" * 50_000 + b"end") + frame(STDOUT, b"out"))
-    assert stream.receive() == b"out"
-    assert stream.diagnostics.endswith("end")
-    assert len(stream.diagnostics) == TAIL_BYTES
-
 
 # The container's body
 
@@ -232,7 +150,7 @@ def test_no_permission(tmp_path: Path) -> None:
         listening.bind(str(path))
         listening.listen()
         path.chmod(0)
-        error = _error_of(path) if os.getuid() else _error_as_nobody(path)
+        error = _error_of(path) if os.getuid() else as_nobody(lambda: _error_of(path))
     assert error.startswith("EnginePermissionError")
     assert "usermod -aG docker" in error
 
@@ -243,27 +161,6 @@ def _error_of(path: Path) -> str:
     except EngineError as error:
         return f"{type(error).__name__} {error}"
     return "no error"
-
-
-def _error_as_nobody(path: Path) -> str:
-    """Ask in a child that gives up root, for whom permissions mean nothing."""
-    import docker  # noqa: F401 - afterwards the child may not read the folder that it is in.
-    import requests  # noqa: F401
-
-    read_end, write_end = os.pipe()
-    if (child := os.fork()) == 0:
-        try:
-            os.environ["HOME"] = "/nonexistent"
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            os.write(write_end, _error_of(path).encode())
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    os.waitpid(child, 0)
-    with open(read_end, encoding="utf-8") as answer:
-        return answer.read()
 
 
 INFO: Mapping[str, Any] = {

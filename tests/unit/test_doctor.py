@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unprivileged import as_nobody
 
 from chorus_nb import cli
 from chorus_nb.controls import Control
@@ -200,7 +201,7 @@ def test_without_permission_the_cure_is_the_group(tmp_path: Path) -> None:
         listening.bind(str(path))
         listening.listen()
         path.chmod(0)
-        found = _finding(path) if os.getuid() else _as_nobody(path)
+        found = _finding(path) if os.getuid() else as_nobody(lambda: _finding(path))
     assert found.startswith("fail EnginePermissionError")
     assert "usermod -aG docker" in found
 
@@ -209,27 +210,6 @@ def _finding(path: Path) -> str:
     engine = DockerEngine(Endpoint(f"unix://{path}", "test"))
     (check,) = [check for check in examine(engine).checks if check.name == "engine"]
     return f"{check.status} {check.found} {check.cure}"
-
-
-def _as_nobody(path: Path) -> str:
-    """Ask in a child that gives up root, for whom permissions mean nothing."""
-    import docker  # noqa: F401 - afterwards the child may not read the folder that it is in.
-    import requests  # noqa: F401
-
-    read_end, write_end = os.pipe()
-    if (child := os.fork()) == 0:
-        try:
-            os.environ["HOME"] = "/nonexistent"
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            os.write(write_end, _finding(path).encode())
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    os.waitpid(child, 0)
-    with open(read_end, encoding="utf-8") as answer:
-        return answer.read()
 
 
 # What is printed

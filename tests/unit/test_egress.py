@@ -40,7 +40,7 @@ class Sandbox:
         assert self.egress.take(message)
 
     def hear(self, kind: str) -> tuple[dict[str, Any], tuple[bytes, ...]]:
-        found, content, buffers = self.heard.get(timeout=10)
+        found, content, buffers = self.heard.get(timeout=60)
         assert found == f"egress_{kind}", content
         return content, buffers
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 from webservers import Server, serving
 
-from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import CommandError, ConfigurationError, EgressDeniedError
 from notebooks import Notebook, without_colours
 
@@ -22,13 +21,6 @@ REFUSED = (
 def web() -> Iterator[Server]:
     with serving() as server:
         yield server
-
-
-@pytest.fixture
-def notebook(fake_engine: FakeEngine) -> Iterator[Notebook]:
-    notebook = Notebook(fake_engine)
-    yield notebook
-    notebook.close()
 
 
 def test_a_refused_cell_shows_its_own_traceback_and_then_who_refused(notebook: Notebook, web: Server) -> None:

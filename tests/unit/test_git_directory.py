@@ -9,7 +9,7 @@ import pytest
 from gitserver import git, repository
 
 from chorus_nb.git import NoGitDirectoryError, git_directory
-from chorus_nb.git.directory import is_git_directory, read_text, worktrees_below
+from chorus_nb.git.directory import is_git_directory, read_text
 
 pytestmark = pytest.mark.usefixtures("own_git")
 
@@ -147,13 +147,3 @@ def test_only_a_whole_git_directory_is_one(tmp_path: Path) -> None:
     (folder / "HEAD").write_text(head or "")
     (folder / "refs").rename(folder / "gone")
     assert not is_git_directory(folder)
-
-
-def test_nested_repositories_are_found_and_no_link_is_followed(tmp_path: Path) -> None:
-    main = repository(tmp_path / "main")
-    nested = repository(main / "deep/nested")
-    repository(tmp_path / "outside")
-    (main / "link").symlink_to(tmp_path / "outside")
-    (main / "loop").symlink_to(main)
-    assert list(worktrees_below(main, 1000)) == [nested]
-    assert list(worktrees_below(main, 1)) == []

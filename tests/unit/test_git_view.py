@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from gitserver import git, repository
 
+from chorus_nb import git as chorus_git
+from chorus_nb.config import RepositoryMount
 from chorus_nb.engines.base import Mask, Mount, Volume
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import ConfigurationError
-from chorus_nb.git import OUTSIDE, GitGuard, GitView, git_view, with_git
+from chorus_nb.git import OUTSIDE, GitGuard, GitView, with_git
 from chorus_nb.sandbox import Sandbox
+from chorus_nb.selection import select
 
 pytestmark = pytest.mark.usefixtures("own_git")
+
+
+def git_view(root: Path, mode: str, protect: bool = True, exclude: Sequence[str] = ()) -> GitView:
+    """Return the view of a repository and those in it, as the start's one look through the folder finds them."""
+    seen = select(root, RepositoryMount(exclude=exclude), whole_tree=mode == "rw")
+    return chorus_git.git_view(root, mode, seen.repositories, protect)
 
 
 def targets(view: GitView) -> dict[str, str]:
@@ -156,14 +166,69 @@ def test_what_does_not_work_is_said(tmp_path: Path) -> None:
     (root / ".git/hooks").rename(tmp_path / "hooks")
     (root / ".git/hooks").symlink_to(tmp_path / "hooks")
     assert git_view(root, "rw").notes == ("'.git/hooks' is a link, and so not protected",)
-    assert git_view(tmp_path / "nothing", "ro") == GitView()
+    assert chorus_git.git_view(tmp_path / "nothing", "ro", ["neither"]) == GitView()
 
 
 def test_more_repositories_than_can_be_looked_at_are_an_error(tmp_path: Path) -> None:
     for number in range(101):
         (tmp_path / f"n{number}" / ".git").mkdir(parents=True)
-    with pytest.raises(ConfigurationError, match="more than 100 git repositories"):
+    with pytest.raises(ConfigurationError, match=r"more than 100 git repositories.* `--exclude"):
         git_view(tmp_path, "ro")
+    assert git_view(tmp_path, "ro", exclude=["n1*/"]) == GitView()
+
+
+def test_more_submodules_than_can_be_looked_at_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = repository(tmp_path / "a")
+    for number in range(3):
+        git("init", "-q", "--bare", f".git/modules/m{number}", cwd=root)
+    git_view(root, "ro")
+    monkeypatch.setattr(chorus_git.view, "_MAX_MODULES", 2)
+    with pytest.raises(ConfigurationError, match="more than 2 git repositories"):
+        git_view(root, "ro")
+
+
+def test_a_repository_far_down_is_protected_as_any(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a")
+    nested = repository(root.joinpath(*["d"] * 100))
+    git("remote", "add", "origin", "https://SECRET@example.org/x.git", cwd=nested)
+    place = "/workspace/" + "d/" * 100 + ".git"
+    found = targets(git_view(root, "rw"))
+    assert (found[place], found[f"{place}/hooks"]) == ("rw", "ro")
+    assert "SECRET" not in found[f"{place}/config"]
+
+
+def test_a_bare_repository_in_another_is_protected_as_any(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a")
+    git("init", "-q", "--bare", "mirrors/x.git", cwd=root)
+    git("remote", "add", "origin", "https://SECRET@example.org/x.git", cwd=root / "mirrors/x.git")
+    view = git_view(root, "ro")
+    assert view.worktrees == ("/workspace", "/workspace/mirrors/x.git")
+    assert [target for target, _ in view.generated] == ["/workspace/mirrors/x.git/config"]
+    assert "SECRET" not in view.generated[0][1]
+    found = targets(git_view(root, "rw"))
+    assert (found["/workspace/mirrors/x.git"], found["/workspace/mirrors/x.git/hooks"]) == ("rw", "ro")
+    assert "/workspace/mirrors" not in found
+
+
+def test_worktrees_in_the_folder_of_their_bare_repository(tmp_path: Path) -> None:
+    main = repository(tmp_path / "main")
+    git("clone", "-q", "--bare", str(main), "all", cwd=tmp_path)
+    git("worktree", "add", "-q", "side", cwd=tmp_path / "all")
+    view = git_view(tmp_path / "all", "ro")
+    assert targets(view) == {"/workspace/side/.git": "gitdir: /workspace/worktrees/side\n"}
+    assert view.worktrees == ("/workspace", "/workspace/side")
+
+
+def test_what_a_masked_folder_names_is_protected_where_it_is_seen(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a")
+    repository(root / "masked/own")
+    nested = repository(root / "masked/deep/nested", f"--separate-git-dir={root / 'kept'}")
+    git("remote", "add", "origin", "https://SECRET@example.org/x.git", cwd=nested)
+    view = git_view(root, "rw", exclude=["masked/"])
+    assert "SECRET" not in dict(view.generated)["/workspace/kept/config"]
+    found = targets(view)
+    assert (found["/workspace/kept"], found["/workspace/kept/hooks"]) == ("rw", "ro")
+    assert not any(target.startswith("/workspace/masked") for target in found)
 
 
 def test_many_worktrees_take_no_writes_at_all(tmp_path: Path) -> None:
@@ -191,7 +256,7 @@ def test_a_copy_leaves_out_what_something_would_lie_over(tmp_path: Path) -> None
     (root / "a.txt").write_text("one\n")
     git("remote", "add", "origin", "https://SECRET@example.org/x.git", cwd=root)
     view = git_view(root, "overlay")
-    assert [path for path in ("a.txt", ".git", ".git/config", ".git/HEAD") if view.hides(path)] == [".git/config"]
+    assert [path for path in ("a.txt", ".git", ".git/config", ".git/HEAD") if path in view.texts()] == [".git/config"]
     with Sandbox(engine=FakeEngine(), repo="overlay", repo_path=root) as sandbox:
         said = sandbox.command(["sh", "-c", "cat a.txt .git/HEAD .git/config"])
     assert (said.stdout, said.exit_code) == ("one\nref: refs/heads/main\n", 1)
@@ -208,5 +273,7 @@ def test_sockets_of_a_git_directory_are_not_seen(tmp_path: Path, monkeypatch: py
 def test_a_git_directory_outside_is_named_for_who_measures(tmp_path: Path) -> None:
     main = repository(tmp_path / "main")
     git("worktree", "add", "-q", str(tmp_path / "side"), cwd=main)
+    for number in range(101):  # Those in it don't matter, and are not looked for.
+        (main / f"n{number}" / ".git").mkdir(parents=True)
     assert with_git(main) == (main,)
     assert with_git(tmp_path / "side") == (tmp_path / "side", main / ".git")

@@ -26,7 +26,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("declarations", "file_kinds", "page_files"),
     ("stylesheets", "estimators"),
     ("markup",),
-    ("widget_state", "widget_messages"),
+    ("widget_state", "widget_messages", "widget_notice"),
     ("page", "widgets"),
     ("selection",),
     ("mounts",),
@@ -36,11 +36,13 @@ LAYERS: list[tuple[str, ...]] = [
     ("settings", "controls"),
     ("endings", "displayed", "file_entries"),
     ("file_requests", "held_outputs"),
-    ("file_streams", "progress", "changes"),
+    ("file_streams", "file_batches", "progress"),
+    ("changes",),
     ("copying",),
     ("launch", "execution", "late", "files", "introspection", "transfer"),
-    ("view",),
+    ("view", "shown"),
     ("starting", "watch"),
+    ("running",),
     ("session",),
     ("manager",),
     ("notebook_sessions",),
@@ -84,7 +86,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     },
     "packaging": {"doctor"},
     "pathspec": {"selection", "changes"},
-    "platformdirs": {"settings", "view", "git"},
+    "platformdirs": {"settings", "view", "git", "changes"},
     "tqdm": {"progress"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
@@ -209,7 +211,8 @@ def test_the_check_itself_sees_an_import_that_points_up(tmp_path: Path) -> None:
 UNPACKING = re.compile(r"\b(pickle|marshal|shelve|zipfile|decompress\w*|extract(all|file)?\(|unpack_archive|GzipFile)")
 
 
-SHARED = {"values", "encoding", "decoding", "arrays", "arrow_stream", "tables", "frames", "pictures", "pieces", "wire"}
+TABLES = {"arrow_stream", "arrow_arrays", "tables", "polars_tables", "extension_columns", "frames"}
+SHARED = {"values", "encoding", "decoding", "arrays", "string_arrays", "pictures", "pieces", "wire", *TABLES}
 """Modules of the agent that the host uses, too."""
 
 ON_HOST = [path for path in MODULES if path not in AGENT or path.stem in SHARED]

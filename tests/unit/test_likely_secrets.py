@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chorus_nb.likely_secrets import EXCEPTIONS, FILES, FOLDERS, PLACES, is_public, names_secret
+from chorus_nb.likely_secrets import EXCEPTIONS, FILES, FOLDERS, PLACES, is_public, may_name_secret, names_secret
 
 SECRETS = """
 .env .env.local .env.production .ENV prod.env .envrc id_rsa ID_RSA id_ed25519 id_ed25519_sk id_ecdsa-work id_rsa.bak
@@ -42,6 +42,20 @@ def test_names_that_mean_it_in_one_place_only() -> None:
     assert not names_secret("config.json", False)
     assert not names_secret("docker/config.json", False)
     assert not names_secret(".docker/x/config.json", False)
+
+
+@pytest.mark.parametrize("filling", ["", "x", ".", "a.b-c", "İ.K\udcff", "\n"], ids=repr)
+def test_no_name_of_a_secret_is_passed_over(filling: str) -> None:
+    names = [
+        pattern.replace("*", filling) for pattern in (*FILES, *FOLDERS, *(place.split("/")[1] for place in PLACES))
+    ]
+    assert [name for name in [*names, *map(str.upper, names)] if not may_name_secret(name)] == []
+    assert [name for name in SECRETS.split() if not may_name_secret(name)] == []
+
+
+def test_names_of_most_files_are_passed_over() -> None:
+    names = ["__init__.py", "main.py", "README.md", "Makefile", "LICENSE", "data.csv", "plot.png", "index.html", "a"]
+    assert [name for name in names if may_name_secret(name)] == []
 
 
 def test_a_hostile_name_takes_no_time() -> None:

@@ -6,6 +6,7 @@ import signal
 from typing import Any
 
 import pytest
+from figures import USAGE as FIGURES
 
 from chorus_nb.config import OutputPolicy, ResourceLimits, SandboxConfig
 from chorus_nb.errors import (
@@ -20,20 +21,8 @@ from chorus_nb.limits_reached import failure, reached_limit
 from chorus_nb.telemetry import ResourceUsage
 
 LIMITS = SandboxConfig.from_options(pids=64, open_files=256, tmp="8m", shm="1536k").limits
-USAGE: dict[str, Any] = {
-    "memory_peak_bytes": 1,
-    "memory_limit_bytes": None,
-    "pids_limit": 64,
-    "cpu_time_s": 0.0,
-    "network_rx_bytes": 0,
-    "network_tx_bytes": 0,
-    "disk_read_bytes": 0,
-    "disk_write_bytes": 0,
-    "oom_kills": 0,
-    "pids_refused": 0,
-    "duration_s": 0.1,
-    "pids_peak": 9,
-}
+
+USAGE = {**FIGURES, "memory_limit_bytes": None, "pids_limit": 64, "pids_peak": 9}
 
 
 def reached(reply: dict[str, Any], *, refused: int = 0, limits: ResourceLimits = LIMITS) -> str | None:

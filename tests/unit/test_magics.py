@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +10,6 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 
 from chorus_nb.config import OPTIONS
-from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import (
     ChorusError,
     ConfigurationError,
@@ -26,13 +24,6 @@ from chorus_nb.errors import (
 from chorus_nb.options import flag
 from chorus_nb.sandbox import RichOutput
 from notebooks import Notebook
-
-
-@pytest.fixture
-def notebook(fake_engine: FakeEngine) -> Iterator[Notebook]:
-    notebook = Notebook(fake_engine)
-    yield notebook
-    notebook.close()
 
 
 def test_the_last_expression_is_the_value_of_the_cell(notebook: Notebook) -> None:

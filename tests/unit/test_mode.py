@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from IPython.core.error import UsageError
 
-from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import ConfigurationError, ImageNotFoundError
 from notebooks import Notebook
-
-
-@pytest.fixture
-def notebook(fake_engine: FakeEngine) -> Iterator[Notebook]:
-    notebook = Notebook(fake_engine)
-    yield notebook
-    notebook.close()
 
 
 def runs_here(notebook: Notebook, cell: str) -> bool:

@@ -34,7 +34,7 @@ class Sandbox:
         self.gate.set()
 
     def changes(self, paths: Sequence[str] = ()) -> list[Change]:
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         return list(self.found)
 
     def shown(self, changes: Sequence[Change], paths: Sequence[str] = ()) -> None:
@@ -170,7 +170,7 @@ def test_one_at_a_time_and_the_page_says_what() -> None:
         assert thread.is_alive()
     page.press("apply", "one", None)
     sandbox.gate.set()
-    thread.join(20)
+    thread.join(60)
     assert sandbox.asked == []
     assert page.state["one"]["pending"] == ""
 
@@ -184,7 +184,7 @@ def test_it_looks_again_after_a_cell_and_forgets_what_is_gone() -> None:
     sandbox.found = [created("a")]
     page.follow({"one": "idle"})
     for thread in [each for each in threading.enumerate() if each.name == "chorus-changes"]:
-        thread.join(20)
+        thread.join(60)
     assert len(page.files) == 1
     page.follow({})
     assert page.state == {}

@@ -6,6 +6,7 @@ import io
 import os
 
 import pytest
+from figures import MIB, SAMPLE, USAGE
 from PIL import Image
 
 from chorus_nb.panel.figures import Meter, StripFigures, summary_line
@@ -19,41 +20,18 @@ from chorus_nb.panel.picture import (
 )
 from chorus_nb.telemetry import ResourceSample, ResourceUsage
 
-MIB = 1024 * 1024
-
 
 def make_sample(time_s: float, cpu_time_s: float, memory_bytes: int = 34 * MIB, network: int = 0) -> ResourceSample:
+    memory = {"memory_bytes": memory_bytes, "memory_peak_bytes": memory_bytes}
     return ResourceSample(
-        time_s=time_s,
-        cpu_time_s=cpu_time_s,
-        memory_bytes=memory_bytes,
-        memory_peak_bytes=memory_bytes,
-        memory_limit_bytes=512 * MIB,
-        pids=3,
-        pids_limit=128,
-        network_rx_bytes=network,
-        network_tx_bytes=0,
-        disk_read_bytes=0,
-        disk_write_bytes=0,
-        oom_kills=0,
-        pids_refused=0,
+        **{**SAMPLE, **memory, "time_s": time_s, "cpu_time_s": cpu_time_s, "network_rx_bytes": network}
     )
 
 
 def make_usage(memory_peak_bytes: int = 34 * MIB) -> ResourceUsage:
+    moved = {"network_rx_bytes": 2048, "network_tx_bytes": 10, "disk_write_bytes": MIB}
     return ResourceUsage(
-        duration_s=1.2,
-        cpu_time_s=0.8,
-        memory_peak_bytes=memory_peak_bytes,
-        memory_limit_bytes=512 * MIB,
-        pids_peak=5,
-        pids_limit=128,
-        network_rx_bytes=2048,
-        network_tx_bytes=10,
-        disk_read_bytes=0,
-        disk_write_bytes=MIB,
-        oom_kills=0,
-        pids_refused=0,
+        **{**USAGE, **moved, "cpu_time_s": 0.8, "memory_peak_bytes": memory_peak_bytes, "pids_peak": 5}
     )
 
 

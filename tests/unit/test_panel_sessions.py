@@ -10,28 +10,13 @@ from typing import Any
 import comm
 import pytest
 from comm.base_comm import BaseComm
+from figures import MIB, make_sample
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from chorus_nb.panel.panel import SAVED_TEXT, SessionRow, SessionsPanel
-from chorus_nb.telemetry import ResourceSample
 
-MIB = 1024 * 1024
-SAMPLE = ResourceSample(
-    time_s=10.0,
-    cpu_time_s=2.5,
-    memory_bytes=34 * MIB,
-    memory_peak_bytes=40 * MIB,
-    memory_limit_bytes=512 * MIB,
-    pids=3,
-    pids_limit=128,
-    network_rx_bytes=0,
-    network_tx_bytes=0,
-    disk_read_bytes=0,
-    disk_write_bytes=0,
-    oom_kills=0,
-    pids_refused=0,
-)
+SAMPLE = make_sample(time_s=10.0, cpu_time_s=2.5, memory_peak_bytes=40 * MIB)
 
 
 class SilentComm(BaseComm):
@@ -57,7 +42,7 @@ class Host:
 
     def act(self, action: str, name: str) -> None:
         self.actions.append((action, name))
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         if action == "restart":
             raise RuntimeError("the engine\nis away")
 

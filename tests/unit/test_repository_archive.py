@@ -39,9 +39,7 @@ def test_files_folders_and_links_go_in_with_mode_time_and_the_sandboxs_user(tmp_
     file = found["folder/file"]
     assert (file.mode, file.mtime, file.size, file.uid, file.gid) == (0o751, 1234567890, 5000, 12, 34)
     assert (found["link"].linkname, found["folder"].mode) == ("/etc/passwd", 0o700)
-    assert made.originals["folder/file"] == Original(
-        "file", 0o751, 5000, sha256=hashlib.sha256(b"x" * 5000).hexdigest()
-    )
+    assert made.originals["folder/file"] == Original("file", 0o751, 5000, sha256=hashlib.sha256(b"x" * 5000).digest())
     assert made.originals["link"].target == "/etc/passwd"
     assert made.total_bytes == 5000
     assert made.taken_ns < (tmp_path / "folder").stat().st_atime_ns
@@ -87,6 +85,19 @@ def test_what_is_hidden_stays_out_with_all_it_holds(tmp_path: Path) -> None:
     assert list(made.originals) == ["shown"]
 
 
+def test_a_file_may_say_something_else_in_the_copy(tmp_path: Path) -> None:
+    (tmp_path / ".git").write_text("gitdir: /home/ann/main/.git/worktrees/side\n")
+    (tmp_path / "a").write_text("a")
+    text = "gitdir: /workspace.git/worktrees/side\n"
+    made = RepositoryArchive(tmp_path, "1:2", lambda path: False, {".git": text, "missing": "x"})
+    with tarfile.open(fileobj=io.BytesIO(b"".join(made.pieces()))) as tar:
+        found = {each.name: tar.extractfile(each) for each in tar}
+        assert found.keys() == {".git", "a"}
+        assert found[".git"] is not None
+        assert found[".git"].read() == text.encode()
+    assert (list(made.originals), made.left_out) == (["a"], {".git"})
+
+
 def test_a_file_that_becomes_shorter_or_longer_while_it_is_read_breaks_nothing(tmp_path: Path) -> None:
     for name in ("longer", "shorter"):
         (tmp_path / name).write_bytes(b"x" * 3 * 2**20)
@@ -105,7 +116,7 @@ def test_a_file_that_becomes_shorter_or_longer_while_it_is_read_breaks_nothing(t
         for name, file in found.items():
             assert file is not None
             data = file.read()
-            assert hashlib.sha256(data).hexdigest() == made.originals[name].sha256
+            assert hashlib.sha256(data).digest() == made.originals[name].sha256
     assert list(found) == ["longer", "shorter", "then"]
 
 

@@ -5,23 +5,11 @@ from __future__ import annotations
 import io
 
 import nbformat
+from figures import USAGE as FIGURES
 
 from chorus_nb.run_report import LABEL_CHARS, Report, label
 
-USAGE = {
-    "memory_peak_bytes": 50 * 2**20,
-    "memory_limit_bytes": None,
-    "pids_limit": None,
-    "cpu_time_s": 0.25,
-    "network_rx_bytes": 0,
-    "network_tx_bytes": 0,
-    "disk_read_bytes": 0,
-    "disk_write_bytes": 0,
-    "oom_kills": 0,
-    "pids_refused": 0,
-    "duration_s": 1.5,
-    "pids_peak": 3,
-}
+USAGE = {**FIGURES, "memory_peak_bytes": 50 * 2**20, "cpu_time_s": 0.25, "duration_s": 1.5}
 
 
 def reply(status: str = "ok", usage: object = USAGE) -> dict[str, object]:

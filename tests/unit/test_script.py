@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from test_magics import Notebook, notebook
 
 from chorus_nb.errors import CommandError, ConfigurationError, ExecutionTimeoutError
 from chorus_nb.kernel_requests import KernelRequests
 from chorus_nb.script import MAX_SCRIPT_BYTES, script_argv
-
-__all__ = ["notebook"]
+from notebooks import Notebook
 
 
 def test_a_script_runs_where_python_does_and_keeps_nothing(notebook: Notebook) -> None:

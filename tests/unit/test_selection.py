@@ -14,6 +14,7 @@ from chorus_nb import selection
 from chorus_nb.config import RepositoryMount
 from chorus_nb.engines.base import Mask
 from chorus_nb.errors import ConfigurationError
+from chorus_nb.likely_secrets import FILES, FOLDERS, PLACES
 from chorus_nb.selection import Selection, secret_on_the_way, select
 
 
@@ -45,6 +46,18 @@ def test_secrets_are_masked_without_being_asked_for(tmp_path: Path) -> None:
     assert masked(tmp_path) == dict.fromkeys(
         [".docker/config.json", ".env", "a/.ssh/", "a/b/id_rsa", "x.PEM"], "secret"
     )
+
+
+def test_patterns_that_fit_nothing_change_nothing(tmp_path: Path) -> None:
+    """With patterns each name is looked at, without them those alone that may matter."""
+    names = [pattern.replace("*", "x") for pattern in (*FILES, *FOLDERS)]
+    make(tmp_path, *names, *(f"a/{each}" for each in PLACES), *(f"b/{name}/" for name in names), "c/main.py", "d/.git")
+    os.mkfifo(tmp_path / "c" / "fifo")
+    (tmp_path / "c" / "plain").symlink_to("main.py")
+    (tmp_path / "c" / "x.key").symlink_to("main.py")
+    one, other = (select(tmp_path, RepositoryMount(exclude=each), whole_tree=True) for each in ((), ("nothing-of-it",)))
+    assert one == other
+    assert len(one.masked) > len(names)
 
 
 def test_the_user_may_show_some(tmp_path: Path) -> None:
@@ -134,6 +147,43 @@ def test_gits_own_folder_is_seen_but_for_its_sockets(tmp_path: Path, monkeypatch
     listener.close()
     assert masked(tmp_path) == {".git/fsmonitor--daemon.ipc": "no file"}
     assert masked(tmp_path, exclude=[".git/"]) == {".git/": "excluded", "sub/.git/": "excluded"}
+
+
+def repositories_in(folder: Path, **wanted: Any) -> tuple[str, ...]:
+    """Return where git repositories may be."""
+    return select(folder, RepositoryMount(**wanted), whole_tree=False).repositories
+
+
+def test_git_repositories_are_met_on_the_way(tmp_path: Path) -> None:
+    deep = "d/" * 200
+    make(
+        tmp_path,
+        ".git/",
+        "a/.git/x/.git",
+        "b/.git",
+        "c/.git/",
+        f"{deep}.git",
+        "plain/refs/",
+        "plain/HEAD",
+        "Git/.GIT/x",
+    )
+    make(tmp_path, "bare/HEAD", "bare/objects/", "bare/refs/", "outside/.git")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/.git").symlink_to("../a/.git")
+    (tmp_path / "led").symlink_to("a")
+    (tmp_path / "loop").symlink_to(".")
+    places = ("a", "b", "bare", "c", deep[:-1], "link", "outside")
+    assert repositories_in(tmp_path) == repositories_in(tmp_path, respect_gitignore=True) == places
+    assert repositories_in(tmp_path, include=["*.py"]) == ("a", "b", "c", deep[:-1], "link", "outside")
+    assert repositories_in(tmp_path, exclude=["d/", "/c", "bare/refs"]) == ("a", "b", "bare", "link", "outside")
+
+
+def test_git_repositories_are_met_however_many_folders_there_are(tmp_path: Path) -> None:
+    for number in range(20_500):
+        os.mkdir(f"{tmp_path}/{number}")
+    some = [str(number) for number in range(0, 20_500, 500)]
+    make(tmp_path, *(f"{each}/.git" for each in some))
+    assert repositories_in(tmp_path) == tuple(sorted(some))
 
 
 def test_sockets_and_pipes_are_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,9 @@ def test_ctrl_c_just_as_the_end_of_a_cell_is_looked_at_does_not_lose_it(
     running = Running(lambda: run(session, cell))
     if "exit" in cell:
         with pytest.raises(WorkerDiedError):
-            running.join(10)
+            running.join(60)
     else:
-        assert running.join(10) == "done\n"
+        assert running.join(60) == "done\n"
     assert bool(interrupts) == (when == "_take" or "exit" not in cell)
 
 

@@ -47,7 +47,7 @@ def test_its_status_says_that_there_is_no_python(shell: Sandbox) -> None:
 def test_a_session_without_python_starts_again_as_one(shell: Sandbox) -> None:
     shell._session.kill()
     assert shell._session._starter.conversation is not None
-    shell._session._starter.conversation.join(10)
+    shell._session._starter.conversation.join(60)
     with pytest.raises(Exception, match="ended"):
         shell.command(["true"])
     assert shell.command(["echo", "again"]).stdout == "again\n"
@@ -57,7 +57,7 @@ def test_an_interrupt_ends_the_program(shell: Sandbox) -> None:
     begun = threading.Event()
     argv = ["sh", "-c", "echo begun; sleep 600; echo never"]
     running = Running(lambda: shell._session.command(argv, on_message=lambda _: begun.set()))
-    assert begun.wait(20)
+    assert begun.wait(60)
     shell.interrupt()
     assert running.join().interrupted
 
@@ -84,7 +84,7 @@ def test_a_program_that_nobody_inside_can_signal_goes_with_its_container(
     begun = threading.Event()
     argv = ["sh", "-c", "echo begun; sleep 600"]
     running = Running(lambda: shell._session.command(argv, on_message=lambda _: begun.set()))
-    assert begun.wait(20)
+    assert begun.wait(60)
 
     def refuse(*_: object, **__: object) -> ContainerProcess:
         raise EngineError("no process left")
@@ -116,7 +116,7 @@ def test_a_restart_ends_the_program_that_runs(shell: Sandbox) -> None:
     begun = threading.Event()
     argv = ["sh", "-c", "echo begun; sleep 600"]
     running = Running(lambda: shell._session.command(argv, on_message=lambda _: begun.set()))
-    assert begun.wait(20)
+    assert begun.wait(60)
     shell.restart()
     assert running.join().exit_code == 137
 

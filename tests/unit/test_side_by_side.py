@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
-from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import (
     ConfigurationError,
     ExecutionError,
@@ -20,13 +18,6 @@ from chorus_nb.errors import (
 from chorus_nb.magic_line import sessions_asked
 from chorus_nb.sandbox import RichOutput
 from notebooks import Notebook, without_colours
-
-
-@pytest.fixture
-def notebook(fake_engine: FakeEngine) -> Iterator[Notebook]:
-    notebook = Notebook(fake_engine)
-    yield notebook
-    notebook.close()
 
 
 def shown(notebook: Notebook) -> list[str]:

@@ -50,6 +50,7 @@ FORGED: list[Any] = [
     *[tree(ARRAY, array("<i4", shape)) for shape in ([-1], [1.0], [True], "1", None, [2**40], [2**62, 0], [1] * 100)],
     tree(ARRAY, array("|V0", [2**60])),
     tree(ARRAY, array("<i4", [0], "K")),
+    *[tree(ARRAY, spec) for spec in ([], ["<i4", [1]], ["<i4", [1], "C", 1], "<i4", {}, None)],
     tree(ARRAY, array(["array", "|O", [1]], [1])),
     tree(ARRAY, array(["array", "<i4", [2]], [1])),
     tree(ARRAY, 2**40),
@@ -90,8 +91,8 @@ FORGED: list[Any] = [
     tree([[], {"same": 5}]),
     tree([{"same": -1}]),
     tree([{"same": 0}]),
-    tree({"arrow": "Table"}, 0),
-    tree({"polars": []}, 4),
+    tree({"arrow": ["Table", []]}, 0),
+    tree({"polars": [[]]}, 4),
     tree({"picture": 0}, 4),
     tree({"DataFrame": None}),
     tree({"DataFrame": [["range", [None], [0, 1, 1]], ["range", [None], [0, 10**12, 1]], [{"objects": []}]]}),
@@ -173,7 +174,7 @@ def stream(table: pa.Table, **options: Any) -> bytes:
 
 
 def arrow(data: bytes) -> Any:
-    return decoded(tree({"arrow": "Table"}, len(data)), data)
+    return decoded(tree({"arrow": ["Table", []]}, len(data)), data)
 
 
 PLAIN = pa.table({"a": [1, 2, 3], "b": ["x", "y", None]})

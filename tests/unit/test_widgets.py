@@ -150,15 +150,15 @@ def test_an_id_is_taken_once(sandbox: Sandbox) -> None:
 )
 def test_only_the_standard_controls_are_opened(sandbox: Sandbox, changes: dict[str, Any]) -> None:
     assert sandbox.open("mine", **changes) is None
-    notice = sandbox.models.notice()
+    notice = sandbox.models.not_shown.notice()
     assert "--output trusted" in notice
     assert "<" not in notice
-    assert sandbox.models.notice() == "", "said once"
+    assert sandbox.models.not_shown.notice() == "", "said once"
 
 
 def test_what_is_refused_is_named(sandbox: Sandbox) -> None:
     sandbox.open("mine", _model_module="anywidget", _model_name="AnyModel")
-    assert "AnyModel (anywidget)" in sandbox.models.notice()
+    assert "AnyModel (anywidget)" in sandbox.models.not_shown.notice()
 
 
 @pytest.mark.parametrize("target", ["jupyter.widget.control", "jupyter.widget.version", "other", ""])
@@ -411,7 +411,7 @@ def test_lists_without_end_are_refused(sandbox: Sandbox) -> None:
 def test_ten_thousand_widgets_are_bounded_with_a_notice(sandbox: Sandbox) -> None:
     opened = [sandbox.open(f"slider {number}") for number in range(10_000)]
     assert sum(told is not None for told in opened) == MAX_MODELS
-    assert f"{10_000 - MAX_MODELS} widget models beyond" in sandbox.models.notice()
+    assert f"{10_000 - MAX_MODELS} widget models beyond" in sandbox.models.not_shown.notice()
     sandbox.models.admit(Message("comm_close", {"comm_id": "slider 0", "data": {}}))
     assert sandbox.open("another") is not None
 
@@ -420,7 +420,7 @@ def test_state_is_bounded_by_the_output_limit() -> None:
     sandbox = Sandbox(max_bytes=10_000)
     text = model_of(sandbox.open("text", "Text", value="x" * 6000))
     assert sandbox.tell("text", value="y" * 20_000) is None
-    assert "max_output" in sandbox.models.notice()
+    assert "max_output" in sandbox.models.not_shown.notice()
     assert text.state["value"] == "x" * 6000
     assert sandbox.tell("text", value="z" * 6000) is not None, "what is replaced makes room"
     assert "value" not in state_of(sandbox.open("other", "Text", value="x" * 6000))
@@ -457,7 +457,7 @@ def test_nesting_has_an_end(sandbox: Sandbox) -> None:
     ]
     assert "children" in state_of(told[0])
     assert any("children" not in state_of(each) for each in told)
-    assert "over the limit" in sandbox.models.notice()
+    assert "over the limit" in sandbox.models.not_shown.notice()
 
 
 def test_an_output_is_not_shown_inside_itself(sandbox: Sandbox) -> None:
