@@ -19,6 +19,8 @@ MAX_WAITING = 4096
 MAX_WAITING_BYTES = 16 * 2**20
 """What comes beyond that, while a file is read, is lost."""
 
+_MALFORMED = (AgentProtocolError, RecursionError)
+
 LONGEST_WAIT_S = 10.0
 """For what came before, where a thread may wait."""
 
@@ -56,7 +58,7 @@ class InOrder:
             self._is_idle.wait(LONGEST_WAIT_S)
         elif self._is_held(message):
             return
-        with suppress(AgentProtocolError):
+        with suppress(*_MALFORMED):
             self._take(message)
 
     def _is_held(self, message: Message) -> bool:
@@ -72,9 +74,20 @@ class InOrder:
             return True
 
     def _take_all(self) -> None:
-        while (message := self._next()) is not None:
-            with suppress(AgentProtocolError):
-                self._take(message)
+        try:
+            while (message := self._next()) is not None:
+                with suppress(*_MALFORMED):
+                    self._take(message)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Let nobody wait for what will not be taken."""
+        with self._lock:
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            self._is_idle.set()
 
     def _next(self) -> Message | None:
         with self._lock:

@@ -16,6 +16,7 @@ import pytest
 from chorus_nb.agent.wire import Message
 from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, DisplayedFiles, Inserter, NotShownError, held_outputs
 from chorus_nb.engines.fake import FakeEngine
+from chorus_nb.errors import AgentProtocolError
 from chorus_nb.file_kinds import image_type, media_type, page_of
 from chorus_nb.held_outputs import HeldOutputs
 from chorus_nb.in_order import MAX_WAITING, InOrder
@@ -444,6 +445,8 @@ def test_what_waits_for_files_holds_up_those_behind_it_and_nobody_else() -> None
     may_go = threading.Event()
 
     def take(message: Message) -> None:
+        if message.msg_type == "malformed":
+            raise AgentProtocolError("It is.", next_step="None.")
         if message.msg_type == "slow":
             assert may_go.wait(20)
         taken.append(message.content["name"])
@@ -457,6 +460,10 @@ def test_what_waits_for_files_holds_up_those_behind_it_and_nobody_else() -> None
     assert taken == ["a", "b", "c", "d", "e", "f"]
     queue.put(Message("quick", {"name": "g"}), may_wait=False)
     assert taken[-1] == "g", "at once again"
+    queue.put(Message("malformed", {"name": "x"}), may_wait=True)
+    queue.put(Message("slow", {"name": "after it"}), may_wait=False)
+    queue.put(Message("quick", {"name": "last"}), may_wait=True)
+    assert taken[-2:] == ["after it", "last"]
     may_go.clear()
     for _ in range(3 * MAX_WAITING):
         queue.put(Message("slow", {"name": "h"}), may_wait=False)
