@@ -21,11 +21,12 @@ from .engines.base import (
     ContainerSpec,
     Engine,
     EngineCapabilities,
+    Mount,
 )
 from .errors import ConfigurationError, ImageUnsupportedError, SandboxStartError
 from .git import GitView, git_variables, git_view
 from .git import mounted as mounted_for_git
-from .mounts import mounted
+from .mounts import Mounted, mounted
 from .refusals import refuse_devices, refuse_engine_sockets
 from .repository import resolve_repository, sandbox_user
 from .seccomp import seccomp_profile
@@ -50,16 +51,9 @@ def container_spec(
     """Turn a configuration into all that the engine needs to know. Raises ``ChorusError`` for what can't be had."""
     repository, working_dir = workspace_of(config, capabilities, folder)
     image = engine.resolve(config.image)
-    mode = config.repository.mode
-    mounts, volumes, masks, nested = mounted(config, repository, image, capabilities)
-    view = GitView(worktrees=(working_dir,))
-    if repository and capabilities.repository_mounts:
-        view = git_view(repository, mode, nested, config.git.protect).beside([*mounts, *volumes, *masks])
-        refuse_engine_sockets((Path(mount.source) for mount in view.mounts), capabilities.host)
-        if mode != "overlay" or capabilities.host.shares_files:  # Elsewhere there is a copy, which has none of it.
-            mounts += (*view.mounts, *mounted_for_git(view.generated))
-    mode = "rw" if mode in ("ro", "none") and config.mounts.writable else mode
-    user = config.security.user or _user(repository, mode, capabilities, image.world_readable)
+    found = mounted(config, repository, image, capabilities)
+    mounts, view = _with_git(found, config, repository, working_dir, capabilities)
+    user = config.security.user or _user(config, repository, capabilities, image.world_readable)
     refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)
     refuse_devices(config.security.device_list, capabilities.host)
     return ContainerSpec(
@@ -81,16 +75,36 @@ def container_spec(
         host=capabilities.host,
         git_credentials=config.git.credentials and config.network.mode != "none",
         git_fixed=view.fixed,
-        volumes=volumes,
-        masks=masks,
+        volumes=found.volumes,
+        masks=found.masks,
         umask=config.repository.umask,
         git_notes=view.notes,
     )
 
 
-def _user(repository: Path | None, mode: str, capabilities: EngineCapabilities, world_readable: bool) -> str:
+def _with_git(
+    found: Mounted, config: SandboxConfig, repository: Path | None, working_dir: str, capabilities: EngineCapabilities
+) -> tuple[tuple[Mount, ...], GitView]:
+    """Return what is mounted with what git needs besides, and what there is of git."""
+    if repository is None or not capabilities.repository_mounts:
+        return found.mounts, GitView(worktrees=(working_dir,))
+    mode = config.repository.mode
+    view = git_view(repository, mode, found.repositories, config.git.protect)
+    view = view.beside([*found.mounts, *found.volumes, *found.masks])
+    refuse_engine_sockets((Path(mount.source) for mount in view.mounts), capabilities.host)
+    if mode == "overlay" and not capabilities.host.shares_files:  # There is a copy, which has none of it.
+        return found.mounts, view
+    return (*found.mounts, *view.mounts, *mounted_for_git(view.generated)), view
+
+
+def _user(
+    config: SandboxConfig, repository: Path | None, capabilities: EngineCapabilities, world_readable: bool
+) -> str:
+    mode = config.repository.mode
+    if mode in ("ro", "none") and config.mounts.writable:
+        mode = "rw"
     if mode == "overlay" and not capabilities.overlays:  # A copy belongs to whoever is to work in it.
-        repository, mode = None, "overlay"
+        repository = None
     rootless = "rootless" in capabilities.host.security_modules
     return sandbox_user(repository, mode, os.getuid(), os.getgid(), world_readable, rootless)
 

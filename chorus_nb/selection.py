@@ -226,7 +226,8 @@ class _Scan:
 
     def _is_secret(self, entry: os.DirEntry[str], path: str, is_folder: bool, is_link: bool) -> bool:
         """Tell by the name; of a link with such a name what it leads to is masked as well."""
-        if not names_secret(path, is_folder) or (self._shown and self._shown.match_file(path + "/" * is_folder)):
+        is_named_so = may_name_secret(entry.name) and names_secret(path, is_folder)
+        if not is_named_so or (self._shown and self._shown.match_file(path + "/" * is_folder)):
             return False
         here = f"{self._root}/{path}"
         real = Path(os.path.realpath(here) if is_link else here)

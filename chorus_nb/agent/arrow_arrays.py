@@ -18,6 +18,16 @@ _EXTENSIONS = {"arrow.uuid": "uuid", "arrow.json": "json_", "arrow.bool8": "bool
 
 _LISTS = ("list", "large_list", "list_view", "large_list_view")
 _VIEWS = {"string_view": "large_string", "binary_view": "large_binary"}
+_KINDS = {
+    "view": tuple(_VIEWS),
+    "list": _LISTS,
+    "struct": ("struct",),
+    "runs": ("run_end_encoded",),
+    "union": ("union",),
+    "dictionary": ("dictionary",),
+}
+"""What pyarrow calls the types of each kind."""
+
 _RUN_ENDS = ("int16", "int32", "int64")
 _MAX_LEVELS = 32
 _ROW_BYTES = 8
@@ -25,16 +35,9 @@ _ROW_BYTES = 8
 
 def kind_of(kind: Any) -> str:
     """Return which of the kinds that are taken apart a type is, or ``""``."""
-    arrow = load("pyarrow")
-    if isinstance(kind, arrow.BaseExtensionType):
+    if isinstance(kind, load("pyarrow").BaseExtensionType):
         return "extension"
-    is_list = [name for name in _LISTS if _is(kind, name)]
-    if is_list:
-        return "list"
-    if _is(kind, "string_view") or _is(kind, "binary_view"):
-        return "view"
-    names = {"struct": "struct", "union": "union", "run_end_encoded": "runs", "dictionary": "dictionary"}
-    return next((names[name] for name in names if _is(kind, name)), "")
+    return next((found for found, names in _KINDS.items() if any(_is(kind, name) for name in names)), "")
 
 
 def _is(kind: Any, name: str) -> bool:
@@ -94,7 +97,8 @@ class Divider:
         name = array.type.extension_name
         if name not in _EXTENSIONS:
             problem = "is of the Arrow extension type %s, which can't cross" % name
-            raise CrossingError(path, problem, "Its storage can: @.cast(@.type.storage_type).")
+            hint = "@.cast(@.type.storage_type)" if self._level == 1 else "its .storage, in its place"
+            raise CrossingError(path, problem, "Its storage can: %s." % hint)
         return [name, self.node(array.storage, path)]
 
     def _view(self, array: Any, path: Path) -> List[Any]:
@@ -125,6 +129,10 @@ class Divider:
 
     def _union(self, array: Any, path: Path) -> List[Any]:
         kind, codes = array.type, _buffer(array, 1, "int8")
+        if not all(kind.field(number).nullable for number in range(kind.num_fields)):
+            raise CrossingError(
+                path, "is a union of parts that can't be null, which can't cross", "Let them be nullable."
+            )
         children = [array.field(number) for number in range(kind.num_fields)]
         if kind.mode == "dense":
             places = _buffer(array, 2, "int32")
@@ -148,7 +156,7 @@ def _buffer(array: Any, number: int, name: str) -> Any:
 
 
 def _taken(child: Any, places: Any) -> Any:
-    """Return those values of an array, without Arrow's ``take``, which lacks some types, where they are in a row."""
+    """Return values of an array; where they are in a row without Arrow's ``take``, which lacks some types."""
     first = places[0].as_py() if len(places) else 0
     in_a_row = load("pyarrow").array(range(first, first + len(places)), "int32")
     return child.slice(first, len(places)) if places.equals(in_a_row) else child.take(places)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from sandboxes import InterruptedCellError, Running, start_cell, value
 
@@ -37,6 +39,21 @@ def test_values_go_in_and_come_back(sandbox: Sandbox) -> None:
     copy, number, rest = sandbox.pull("f", "i", "t")
     pd.testing.assert_frame_equal(copy, frame)
     assert (number, rest) == (2**70, given["t"])
+
+
+def test_types_that_are_taken_apart_cross(sandbox: Sandbox) -> None:
+    text = np.array(["a", None], np.dtypes.StringDType(na_object=None))
+    months = pd.Series(pd.period_range("2020-01", periods=2, freq="M"))
+    views = pa.array(["a", None], pa.string_view())
+    enum = pl.Series("e", ["b", "a"], dtype=pl.Enum(["b", "a"]))
+    sandbox.push(text=text, months=months, views=views, enum=enum)
+    kinds = "StringDType(na_object=None) period[M] string_view Enum(categories=['b', 'a'])"
+    assert value(sandbox, f"f'{{text.dtype!r}} {{months.dtype}} {{views.type}} {{enum.dtype}}' == {kinds!r}") == "True"
+    copies = sandbox.pull("text", "months", "views", "enum")
+    assert copies[0].tolist() == ["a", None]
+    pd.testing.assert_series_equal(copies[1], months)
+    assert copies[2].equals(views)
+    assert copies[3].equals(enum)
 
 
 def test_a_large_array_crosses_in_pieces(sandbox: Sandbox) -> None:

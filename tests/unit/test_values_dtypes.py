@@ -224,6 +224,15 @@ def test_an_extension_type_that_is_not_known_says_what_can_cross() -> None:
         "Its storage can: x['o'].cast(x['o'].type.storage_type)."
     )
     assert crossed(array.cast(array.type.storage_type)).to_pylist() == [1]
+    with pytest.raises(CrossingError, match=r"Its storage can: its \.storage, in its place\."):
+        crossed(pa.ListArray.from_arrays([0, 1], array))
+
+
+def test_a_union_that_would_arrive_as_another_is_an_error() -> None:
+    kind = pa.sparse_union([pa.field("a", pa.int8(), nullable=False)])
+    buffers = [None, pa.array([0], pa.int8()).buffers()[1]]
+    with pytest.raises(CrossingError, match="can't be null"):
+        crossed(pa.Array.from_buffers(kind, 1, buffers, children=[pa.array([1], pa.int8())]))
 
 
 # What is forged
