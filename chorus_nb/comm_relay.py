@@ -19,8 +19,12 @@ from comm.base_comm import BaseComm
 from IPython import get_ipython
 
 from .agent.wire import Message, WireError, new_id
+from .buffers import with_buffers
 from .conversation import Request
+from .displayed import DisplayedFiles
 from .errors import AgentProtocolError
+from .held_outputs import HeldOutputs
+from .in_order import InOrder
 from .outputs import OutputFilter
 from .publishing import Publisher
 from .session import Session
@@ -66,6 +70,8 @@ class Relay:
         self._comms: dict[str, _PageComm] = {}
         self._cell = Publisher(shell, {})
         self._parents: OrderedDict[str, _Parent] = OrderedDict()
+        self._held = _held_outputs(session)
+        self._in_order = InOrder(self._has_to_wait, self._take)
         self._flow = _Flow()
         self._pending: dict[str, set[str]] = {}
         self._flusher: threading.Timer | None = None
@@ -106,22 +112,36 @@ class Relay:
 
     # From the sandbox
 
-    def take(self, message: Message) -> bool:
-        """Take a comm message, or the output of a widget's callback."""
+    def take(self, message: Message, may_wait: bool = False) -> bool:
+        """Take a comm message, or the output of a widget's callback, now or after those that wait for files."""
+        parent = self._parents.get(message.parent_id)
+        if message.msg_type not in COMM_TYPES and (parent is None or parent.outputs is None):
+            return False
+        self._in_order.put(message, may_wait)
+        return True
+
+    def _take(self, message: Message) -> None:
         if message.msg_type in COMM_TYPES:
+            whole = self._held.with_files(message) if self._held else message
             with self._lock:
-                told = self._models.admit(self._remembered(message))
+                told = self._models.admit(self._remembered(whole))
                 if told is not None:
                     self._tell(told, self._publisher(message.parent_id))
-            return True
+            return
         parent = self._parents.get(message.parent_id)
         if parent is None or parent.outputs is None:
-            return False
+            return
         if message.msg_type == "status":
             parent.heard.set()
-            return True
-        self._show(message, parent.publisher, parent.outputs)
-        return True
+        else:
+            self._show(message, parent.publisher, parent.outputs)
+
+    def _has_to_wait(self, message: Message) -> bool:
+        """Whether files have to be read for a message of the sandbox."""
+        parent = self._parents.get(message.parent_id)
+        if message.msg_type in COMM_TYPES:
+            return self._held is not None and self._held.name_files(message)
+        return parent is not None and parent.outputs is not None and parent.outputs.names_files(message)
 
     def view(self, value: Any) -> dict[str, Any] | None:
         """Return what shows a widget in the page."""
@@ -157,10 +177,7 @@ class Relay:
         return parent.publisher.message_id if parent else ""
 
     def _show(self, message: Message, publisher: Publisher, outputs: OutputFilter) -> None:
-        try:
-            admitted = outputs.admit(message)
-        except AgentProtocolError:
-            return
+        admitted = outputs.admit(outputs.with_files(with_buffers(message)))
         if admitted:
             with self._lock:
                 self._models.takes(publisher.message_id, message.msg_type)
@@ -273,6 +290,11 @@ class Relay:
             publisher.publish("stream", {"name": "stderr", "text": text})
             return False
         return True
+
+
+def _held_outputs(session: Session) -> HeldOutputs | None:
+    policy = session.config.output
+    return None if policy.mode == "text" else HeldOutputs(DisplayedFiles(session), policy.max_bytes)
 
 
 class _Parent:

@@ -9,12 +9,13 @@ hostile as all else in it, and nothing here decides what may be shown.
 from __future__ import annotations
 
 import base64
+import math
 import re
 import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from html import escape, unescape
+from html import escape
 from posixpath import basename, dirname, join
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -23,12 +24,13 @@ from .agent.wire import Message
 from .conversation import Request
 from .errors import AgentProtocolError, ChorusError
 from .file_kinds import image_type, media_type, page_of
-from .sanitize import printable_line
+from .page_files import with_files
+from .sanitize import printable_line, unescape
 
 if TYPE_CHECKING:
     from .session import Session
 
-MAX_FILES = 64
+MAX_FILES = 256
 """As many references of one output are looked up."""
 
 MAX_LINK_BYTES = 2**20
@@ -40,6 +42,8 @@ READ_TIMEOUT_S = 5.0
 _PIECE_BYTES = 2**22
 _DEFAULT_SESSION = "default"
 _DISPLAYS = ("display_data", "update_display_data", "execute_result")
+_WIDGETS = ("comm_open", "comm_msg")
+_PATH_MAX = 4096
 
 ReadFile = Callable[[str, int], bytes | None]
 """Takes a path and how many bytes it may have. None where there is no such file; raises :class:`NotShownError`."""
@@ -66,13 +70,7 @@ class DisplayedFiles:
 
     def are_named_in(self, message: Message) -> bool:
         """Tell whether files have to be read for a message. Takes a few microseconds for most."""
-        data = message.content.get("data")
-        if message.msg_type not in _DISPLAYS or not isinstance(data, dict):
-            return False
-        html, markdown = data.get("text/html"), data.get("text/markdown")
-        return any(_references(html) if isinstance(html, str) else ()) or bool(
-            isinstance(markdown, str) and any(_path(found["path"]) for found in _MARKDOWN_IMAGE.finditer(markdown))
-        )
+        return any(map(_names_files, _bundles(message)))
 
     def put_into(self, message: Message, room_bytes: int) -> Message:
         """Return the message with the files in it; may take :data:`READ_TIMEOUT_S`, and not on the reading thread.
@@ -80,17 +78,59 @@ class DisplayedFiles:
         Parameters
         ----------
         message : Message
-            A display that :meth:`are_named_in`.
+            A display, or what an ``Output`` widget is to hold, that :meth:`are_named_in`.
         room_bytes : int
             How many bytes more the output may have, with all that is put in.
         """
-        data: dict[str, Any] = dict(message.content["data"])
         name = self._session.name
-        inserter = Inserter(_Reader(self._session), room_bytes, "" if name == _DEFAULT_SESSION else name)
-        for mime, insert in (("text/html", inserter.html), ("text/markdown", inserter.markdown)):
-            if isinstance(data.get(mime), str):
-                data[mime] = insert(data[mime])
-        return replace(message, content={**message.content, "data": data})
+        reader = _Reader(self._session)
+        files = Inserter(
+            reader, room_bytes, "" if name == _DEFAULT_SESSION else name, _working_dir(message), reader.until_s
+        )
+        if message.msg_type in _DISPLAYS:
+            return replace(message, content=files.bundle_in(dict(message.content)))
+        held = [files.bundle_in(each) if isinstance(each, dict) else each for each in held_outputs(message)]
+        return with_held_outputs(message, held)
+
+
+def _bundles(message: Message) -> Iterator[dict[str, Any]]:
+    """Yield the MIME bundles of a message: that of a display, or those that an ``Output`` widget is to hold."""
+    displays = [message.content] if message.msg_type in _DISPLAYS else held_outputs(message)
+    for display in displays:
+        data = display.get("data") if isinstance(display, dict) else None
+        if isinstance(data, dict):
+            yield data
+
+
+def held_outputs(message: Message) -> list[Any]:
+    """Return the outputs that the sandbox, and not the page, says an ``Output`` widget has."""
+    data = message.content.get("data")
+    if message.msg_type not in _WIDGETS or not isinstance(data, dict) or data.get("method", "update") != "update":
+        return []
+    state = data.get("state")
+    outputs = state.get("outputs") if isinstance(state, dict) else None
+    return outputs if isinstance(outputs, list) else []
+
+
+def with_held_outputs(message: Message, outputs: list[Any]) -> Message:
+    """Return a message that has :func:`held_outputs` with others in their place."""
+    data = message.content["data"]
+    data = {**data, "state": {**data["state"], "outputs": outputs}}
+    return replace(message, content={**message.content, "data": data})
+
+
+def _names_files(bundle: dict[str, Any]) -> bool:
+    html, markdown = bundle.get("text/html"), bundle.get("text/markdown")
+    return any(_references(html) if isinstance(html, str) else ()) or bool(
+        isinstance(markdown, str) and any(_path(found["path"]) for found in _MARKDOWN_IMAGE.finditer(markdown))
+    )
+
+
+def _working_dir(message: Message) -> str:
+    """Return where the cell was as it displayed, in the sandbox; ``""`` for where cells begin."""
+    folder = message.metadata.get("working_dir")
+    is_path = isinstance(folder, str) and folder.startswith("/") and len(folder) <= _PATH_MAX and "\0" not in folder
+    return str(folder) if is_path else ""
 
 
 class _Reader:
@@ -98,7 +138,7 @@ class _Reader:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._until_s = time.monotonic() + READ_TIMEOUT_S
+        self.until_s = time.monotonic() + READ_TIMEOUT_S
 
     def __call__(self, path: str, max_bytes: int) -> bytes | None:
         data = bytearray()
@@ -113,7 +153,7 @@ class _Reader:
         raise NotShownError(path)
 
     def _piece(self, path: str, offset: int, size: int) -> bytes | None:
-        left_s = self._until_s - time.monotonic()
+        left_s = self.until_s - time.monotonic()
         if left_s <= 0:
             return None
         request = Request("file_read_request", {"path": path, "offset": offset, "size": size})
@@ -140,15 +180,28 @@ class Inserter:
     session : str
         Whose files they are, where that has to be said; empty for the default one.
     folder : str
-        Where relative paths begin; the working directory of the cells when left out.
+        Where relative paths begin; where the cells did when left out.
+    until_s : float
+        When to give up reading pages (``time.monotonic``).
     """
 
-    def __init__(self, read: ReadFile, room_bytes: int, session: str = "", folder: str = "") -> None:
+    def __init__(
+        self, read: ReadFile, room_bytes: int, session: str = "", folder: str = "", until_s: float = math.inf
+    ) -> None:
         self._read = read
         self._room_bytes = room_bytes
         self._session = session
         self._folder = folder
+        self._until_s = until_s
         self._looked_up = 0
+
+    def bundle_in(self, output: dict[str, Any]) -> dict[str, Any]:
+        """Return an output, whose ``data`` is its MIME bundle, with the files that the bundle names."""
+        data = output.get("data")
+        if not isinstance(data, dict):
+            return output
+        of = {"text/html": self.html, "text/markdown": self.markdown}
+        return {**output, "data": {k: of[k](v) if k in of and isinstance(v, str) else v for k, v in data.items()}}
 
     def html(self, source: str) -> str:
         """Return HTML with the files that it names; what names none, or what is not there, stays as it is."""
@@ -179,9 +232,8 @@ class Inserter:
         try:
             return _TAG.sub(self._tag, source)
         except NotShownError as error:
-            words = f"{error.why}; <code>{escape(error.command(self._session))}</code> copies it"
             name = source.partition(">")[2].removesuffix("</a>") if tag == "a" else escape(printable_line(error.path))
-            return f"{name} ({words})"
+            return f"{name} ({self._words(error)})"
 
     def _tag(self, found: re.Match[str]) -> str:
         attribute = found["tag"] and _ATTRIBUTE.search(found[0])
@@ -202,21 +254,51 @@ class Inserter:
         if tag == "img":
             url = self._picture(path)
             return url and f'src="{url}"'
+        if tag == "iframe":
+            return self._page(path)
+        url = self._media(tag, path)
+        return url and f'src="{url}"'
+
+    def _page(self, path: str) -> str | None:
         data = self._content(path)
         if data is None:
             return None
-        if tag == "iframe":
-            page = page_of(data)
-            if page is None:
-                raise NotShownError(path, "neither a page nor a picture nor text")
-            # Ours first, as of two attributes of one name the first counts.
-            return f'sandbox="allow-scripts" srcdoc="{escape(self._within(path).html(page))}"'
-        mime = media_type(data, tag)
-        return mime and f'src="{_url(mime, data)}"'
+        page = page_of(data)
+        if page is None:
+            raise NotShownError(path, "neither a page nor a picture nor text")
+        # Ours first, as of two attributes of one name the first counts.
+        return f'sandbox="allow-scripts" srcdoc="{escape(self._whole_page(page, dirname(path)))}"'
 
-    def _within(self, path: str) -> Inserter:
-        """Return what puts pictures into a page; pages within that stay empty, or two could hold each other."""
-        return _Within(self._read, self._room_bytes, self._session, dirname(path))
+    def _whole_page(self, page: str, folder: str) -> str:
+        """Return a page with its files, but for pages within it: two could hold each other."""
+        notes: list[str] = []
+
+        def url_of(tag: str, reference: str) -> str | None:
+            path = _path(reference)
+            try:
+                return path and self._part(tag, join(folder, path))
+            except NotShownError as error:
+                notes.append(f"<p>{escape(printable_line(error.path))} ({self._words(error)})</p>")
+                return None
+
+        return with_files(page, url_of, self._until_s) + "".join(notes)
+
+    def _part(self, tag: str, path: str) -> str | None:
+        """Return a file of a page as its URL."""
+        if tag == "img":
+            return self._picture(path)
+        if mime := _BY_TAG.get(tag):
+            data = self._content(path)
+            return None if data is None else _url(mime, data)
+        return self._media(tag, path)
+
+    def _media(self, tag: str, path: str) -> str | None:
+        data = self._content(path)
+        mime = None if data is None else media_type(data, tag)
+        return _url(mime, data) if data is not None and mime else None
+
+    def _words(self, error: NotShownError) -> str:
+        return f"{error.why}; <code>{escape(error.command(self._session))}</code> copies it"
 
     def _picture(self, path: str) -> str | None:
         data = self._content(path)
@@ -236,11 +318,7 @@ class Inserter:
         return None
 
 
-class _Within(Inserter):
-    def _attribute(self, tag: str, path: str) -> str | None:
-        return super()._attribute(tag, path) if tag == "img" else None
-
-
+_BY_TAG = {"link": "text/css", "script": "text/javascript"}
 _SKIPPED = {"script": "</script", "style": "</style", "textarea": "</textarea", "template": "</template", "!--": "-->"}
 _TAG = re.compile(
     r"<(?:(?P<skipped>script\b|style\b|textarea\b|template\b|!--)"

@@ -248,7 +248,7 @@ class Execution:
         elif message.msg_type == "input_request":
             self._ask(message)
         elif message.msg_type in COMM_TYPES:
-            self._session.shown.take_comm(message)
+            self._session.shown.take_comm(message, may_wait=True)
         elif message.msg_type == "error" or not self._is_late():
             admitted = self._outputs.admit(self._outputs.with_files(with_buffers(message)))
             if admitted:
@@ -308,7 +308,10 @@ class Execution:
         reached, egress = self._reached(reply, self._usage), self._session.egress.since_begin()
         # A cell that failed says by its error what was refused to it.
         refusals = egress_notice(egress) if reply.get("status") == "ok" else ""
-        notice = (self._outputs.notice() or "") + refusals + (f"[sandbox] {reached.hint}\n" if reached else "")
+        warning = "" if self._transfer else self._session.git_notice()  # Of variables nobody hears a notice.
+        notice = (
+            warning + (self._outputs.notice() or "") + refusals + (f"[sandbox] {reached.hint}\n" if reached else "")
+        )
         reached = reached or self._outputs.reached()
         return Outcome(reply, self._usage, notice or None, ended_by_us or killed, reached, egress)
 

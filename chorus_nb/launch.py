@@ -75,6 +75,7 @@ def container_spec(
         seccomp_profile=seccomp_profile(config.security),
         host=capabilities.host,
         git_credentials=config.git.credentials and config.network.mode != "none",
+        git_fixed=view.fixed,
         volumes=found.volumes,
         masks=found.masks,
         umask=config.repository.umask,

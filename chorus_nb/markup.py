@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from html import unescape
 from html.parser import HTMLParser
 
 import nh3
@@ -19,7 +18,7 @@ import nh3
 from . import drawings
 from .declarations import OWN, clean_declarations
 from .estimators import with_theme, without_script
-from .sanitize import TEX_COMMANDS, clean_image, without_surrogates
+from .sanitize import ENDLESS_REFERENCE, TEX_COMMANDS, clean_image, unescape, without_surrogates
 from .stylesheets import clean_sheet, own_classes, own_id
 
 MAX_HTML_TAGS = 500_000
@@ -201,7 +200,9 @@ def is_cheap_to_parse(html: str) -> bool:
     A tag that is not plainly well formed might go on after its first ``>``, so it counts as too expensive.
     """
     rest, tags = _PLAIN_TAG.subn(" ", html)
-    if tags > MAX_HTML_TAGS or html.count("&") > MAX_HTML_ENTITIES or re.search(r"</?[A-Za-z]", rest):
+    if tags > MAX_HTML_TAGS or re.search(r"</?[A-Za-z]", rest):
+        return False
+    if html.count("&") > MAX_HTML_ENTITIES or ENDLESS_REFERENCE.search(html):
         return False
     return len(_NESTING_TAG.findall(html)) <= MAX_HTML_NESTING_TAGS
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from html import unescape
 from typing import Any
 
 MAX_JSON_DEPTH = 64
@@ -44,6 +44,16 @@ def printable_line(text: str, most: int = 300) -> str:
 
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*[mK]")
+
+
+def unescape(text: str) -> str:
+    """Return text with HTML's character references replaced, whatever number they have."""
+    return html.unescape(ENDLESS_REFERENCE.sub("&#xfffd", _LEADING_ZEROS.sub("&#", text)))
+
+
+ENDLESS_REFERENCE = re.compile(r"&#[0-9]{100,}")
+"""Python refuses to read a number of thousands of digits, with an exception that nobody expects here."""
+_LEADING_ZEROS = re.compile(r"&#0+(?=[0-9])")
 
 # MathJax has more commands than these: ones that set links, styles, ids and whole attributes, load extensions, or
 # change what other commands mean for the rest of the page.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -215,6 +216,8 @@ class Session:
         self._clear("closed")
         self.view.close()
         self._watch.join()
+        if text := self.git_notice():  # What it left running may have done it after the last cell.
+            warnings.warn(text, stacklevel=2)
 
     def _clear(self, state: State) -> None:
         """Remove the container and forget it."""
@@ -327,6 +330,10 @@ class Session:
     def tell(self, error: ChorusError) -> None:
         """Have the next cell raise ``error`` before it runs, unless there is something else to say."""
         self._loss = self._loss or error
+
+    def git_notice(self) -> str:
+        """Return what to tell of files that the host's git takes settings from; ``""`` where they are as they were."""
+        return self._starter.git_guard.notice()
 
     # Telling and asking it things
 

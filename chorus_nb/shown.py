@@ -37,9 +37,9 @@ class Shown:
         view = self.widget_relay.view if self.widget_relay else None
         return OutputFilter(policy, self._page, view, DisplayedFiles(self._session))
 
-    def take_comm(self, message: Message) -> bool:
-        """Hand a message to whoever shows the widgets; False where it is none of theirs."""
-        return self.widget_relay is not None and self.widget_relay.take(message)
+    def take_comm(self, message: Message, may_wait: bool = False) -> bool:
+        """Hand a message to whoever shows the widgets, as ``WidgetRelay.take``; False where it is none of theirs."""
+        return self.widget_relay is not None and self.widget_relay.take(message, may_wait)
 
     def close_widgets(self) -> None:
         """Close its widgets in the page: the process that had them is gone."""

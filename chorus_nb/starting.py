@@ -21,6 +21,7 @@ from .errors import (
     SandboxStartError,
     VolumeMountError,
 )
+from .git import GitGuard
 from .launch import START_TIMEOUT_S, container_spec, keeper_spec, start_agent, without_shell
 from .notices import Notices
 from .view.writable_view import WritableView
@@ -52,6 +53,8 @@ class Starter:
         What the agent found in force.
     controls : list of Control
         What was asked for, beside that; empty on an engine without isolation, which has none.
+    git_guard : GitGuard
+        Knows whether what the host's git takes settings from is as it was.
     git_notes : tuple of str
         What of git does not work in it, as of :class:`~chorus_nb.git.GitView`.
     no_python : ImageUnsupportedError or None
@@ -77,6 +80,7 @@ class Starter:
         self.conversation: Conversation | None = None
         self.info: AgentInfo | None = None
         self.controls: list[Control] = []
+        self.git_guard = GitGuard()
         self.git_notes: tuple[str, ...] = ()
         self.no_python: ImageUnsupportedError | None = None
         self.given_up = False
@@ -106,6 +110,7 @@ class Starter:
 
     def _launch(self, capabilities: EngineCapabilities) -> None:
         spec = container_spec(self._name, self._config, self._engine, capabilities, self._folder, owner_label())
+        self.git_guard.begin(spec.git_fixed)
         self.git_notes = spec.git_notes
         spec = self._view.put_into(spec, capabilities)
         try:

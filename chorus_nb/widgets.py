@@ -46,8 +46,11 @@ _METHODS = ("update", "echo_update")
 class WidgetRelay(Protocol):
     """Who shows a session's widgets; a session without one has no widgets."""
 
-    def take(self, message: Message) -> bool:
-        """Take a comm message, or an output of a widget's callback; False for anything else. From any thread."""
+    def take(self, message: Message, may_wait: bool = False) -> bool:
+        """Take a comm message, or an output of a widget's callback; False for anything else. From any thread.
+
+        It is done with it when it returns where it ``may_wait``. The reading thread must not, as files come on it.
+        """
         ...
 
     def view(self, value: Any) -> dict[str, Any] | None:

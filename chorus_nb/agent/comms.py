@@ -75,7 +75,7 @@ class Comms:
 
     def _publish(self, msg_type: str, content: Dict[str, Any], metadata: Dict[str, Any], buffers: List[bytes]) -> None:
         self._listen()
-        self._outbox.send(msg_type, content, tuple(buffers), **metadata)
+        self._outbox.send(msg_type, content, tuple(buffers), **dict(metadata, **self._outbox.place()))
 
     def _listen(self) -> None:
         if not self._outbox.forked and (self._thread is None or not self._thread.is_alive()):

@@ -24,7 +24,7 @@ from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 from .wire import MAX_BUFFERS_BYTES, MAX_JSON_BYTES, Message, WireError, encode, encode_parts
 
 # A cell may patch the modules.
-_read, _write, _monotonic = os.read, os.write, time.monotonic
+_read, _write, _monotonic, _getcwd = os.read, os.write, time.monotonic, os.getcwd
 _get_ident, _Thread = threading.get_ident, threading.Thread
 _GATHER_S = 0.04
 _GATHER_CHARS = 2**15
@@ -55,6 +55,13 @@ def _binary(mime: str, value: Any) -> Any:
         except ValueError:
             return value  # Whatever it is, it is not ours to judge.
     return value
+
+
+def _working_dir() -> str:
+    try:
+        return _getcwd()
+    except OSError:  # It was removed.
+        return ""
 
 
 class Interrupts:
@@ -129,6 +136,7 @@ class Outbox:
         """The cell that runs, if one does."""
         self._latest_id = ""
         self._max_output_bytes = MAX_BUFFERS_BYTES
+        self._first_dir = _working_dir()
         self._cell_id: "contextvars.ContextVar[str]" = contextvars.ContextVar("cell_id")
         self._connection = connection
         self._acknowledgements = acknowledgements
@@ -197,7 +205,12 @@ class Outbox:
         if not self._fits(data, sum(map(len, buffers.values())), text):
             return
         paths = [["data", mime] for mime in buffers]
-        self.send(msg_type, dict(content, data=rest), tuple(buffers.values()), buffer_paths=paths)
+        self.send(msg_type, dict(content, data=rest), tuple(buffers.values()), buffer_paths=paths, **self.place())
+
+    def place(self) -> Dict[str, str]:
+        """Return where relative names begin now, as metadata; nothing where that is where the cells began."""
+        now = _working_dir()
+        return {} if now in ("", self._first_dir) else {"working_dir": now}
 
     def _fits(self, data: Dict[str, Any], binary: int, text: int) -> bool:
         """Whether an output is small enough to be sent; where it is not, say so, and what to do."""

@@ -147,6 +147,8 @@ class ContainerSpec:
     seccomp_profile: str = ""
     """The JSON text of the profile, where ``security.seccomp`` names a file."""
     host: EngineHost = EngineHost()
+    git_fixed: tuple[str, ...] = ()
+    """Paths on this machine that its git takes settings from, and that the sandbox is not to change."""
     volumes: tuple[Volume, ...] = ()
     masks: tuple[Mask, ...] = ()
     umask: str = "022"

@@ -6,6 +6,7 @@
 from .credentials import SERVICE_HOST, Credentials, credentials_for
 from .directory import GitDirectory, NoGitDirectoryError, git_directory
 from .files import mounted
+from .guard import GitGuard
 from .settings import git_variables
 from .view import OUTSIDE, GitView, git_view, with_git
 
@@ -14,6 +15,7 @@ __all__ = [
     "SERVICE_HOST",
     "Credentials",
     "GitDirectory",
+    "GitGuard",
     "GitView",
     "NoGitDirectoryError",
     "credentials_for",

@@ -54,12 +54,16 @@ class GitView:
         The worktrees, and bare repositories, by their paths inside.
     notes : tuple of str
         What does not work, and why, for people.
+    fixed : tuple of str
+        Paths on the host of what is to stay as it is in ``rw``, also of files that are not there
+        (:class:`chorus_nb.git.guard.GitGuard`).
     """
 
     mounts: tuple[Mount, ...] = ()
     generated: tuple[tuple[str, str], ...] = ()
     worktrees: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
 
     def beside(self, others: Iterable[Mount | Volume | Mask]) -> GitView:
         """Return what of it is seen where these are mounted or masked, too: nothing below them, or in their place."""
@@ -132,13 +136,18 @@ class _View:
         self._worktrees: list[str] = []
         self._notes: list[str] = []
         self._done: set[Path] = set()
+        self._fixed: dict[str, None] = {}
 
     def result(self) -> GitView:
         covered = self._generated
         mounts = [mount for mount in self._mounts.values() if mount.target not in covered]
-        return GitView(tuple(mounts), tuple(covered.items()), tuple(self._worktrees), tuple(self._notes))
+        return GitView(
+            tuple(mounts), tuple(covered.items()), tuple(self._worktrees), tuple(self._notes), tuple(self._fixed)
+        )
 
     def add_repositories(self, nested: Iterable[str]) -> None:
+        if self._protect:
+            self._fixed[str(self._root / ".git")] = None
         if self._add_repository(self._root):
             self._notes.append("a bare repository: it has no worktree, so `git status` fails")
         for number, path in enumerate(nested):
@@ -257,6 +266,7 @@ class _View:
             self._fix(folder / name, f"{place}/{name}")
 
     def _fix(self, source: Path, target: str) -> None:
+        self._fixed[str(source)] = None
         if source.is_symlink():
             self._notes.append(f"{self._name(source)} is a link, and so not protected")
         elif source.exists():

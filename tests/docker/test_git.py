@@ -119,6 +119,33 @@ def test_what_writes_works_and_plants_nothing(main: Path, open_sandbox: Opener) 
         sh(sandbox, f"cd {bare}; {script}", fails=True)
 
 
+def test_what_can_not_be_protected_is_told_of(main: Path, open_sandbox: Opener) -> None:
+    sandbox = open_sandbox(main, repo="rw")
+    assert "WARNING" not in sandbox.run("import pathlib; pathlib.Path('b.txt').write_text('b')").stderr
+    made = sandbox.run("pathlib.Path('.git/commondir').write_text('../evil')").stderr
+    assert f"{str(main / '.git/commondir')!r} was not there when this sandbox started" in made
+    assert sandbox.run("1").stderr == ""
+    (main / ".git/commondir").unlink()
+    git("config", "user.name", "Ann", cwd=main)
+    assert f"{str(main / '.git/config')!r} has been replaced" in sandbox.run("1").stderr
+    place = ".git/modules/own/commondir"
+    later = f"""
+import threading, time
+def later():
+    while not pathlib.Path("go").exists():
+        time.sleep(0.02)
+    pathlib.Path({place!r}).write_text("x")
+    pathlib.Path("gone").touch()
+threading.Thread(target=later).start()
+"""
+    assert sandbox.run(later).stderr == ""
+    (main / "go").touch()
+    while not (main / "gone").exists():
+        time.sleep(0.02)
+    with pytest.warns(UserWarning, match=f"{place}' was not there"):
+        sandbox.close()
+
+
 def test_without_protection_settings_can_be_written(main: Path, open_sandbox: Opener) -> None:
     git("remote", "remove", "origin", cwd=main)
     sandbox = open_sandbox(main, repo="rw", git_protect=False)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import base64
+import math
+import re
+import threading
 import time
+from html import unescape
 from pathlib import Path
+from posixpath import normpath
 
 import pytest
 
 from chorus_nb.agent.wire import Message
-from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, Inserter, NotShownError
+from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, DisplayedFiles, Inserter, NotShownError, held_outputs
 from chorus_nb.engines.fake import FakeEngine
+from chorus_nb.errors import AgentProtocolError
 from chorus_nb.file_kinds import image_type, media_type, page_of
+from chorus_nb.held_outputs import HeldOutputs
+from chorus_nb.in_order import MAX_WAITING, InOrder
 from chorus_nb.markup import boxed_html, inline_html
+from chorus_nb.page_files import MAX_CHARACTERS, with_files
 from chorus_nb.sandbox import Sandbox
 from chorus_nb.sanitize import clean_markdown
 
@@ -30,6 +39,8 @@ FILES = {
     "table.csv": b"a,b\n1,2\n",
     "report/index.html": b"<h1>Report</h1><img src='plot.png'><iframe src='index.html'></iframe>",
     "report/plot.png": PNG,
+    "report/style.css": b"h1 { color: teal }",
+    "report/lib/page.js": b"document.title = 'ran'",
     "notes.txt": b"1 < 2",
     "binary": bytes(range(256)),
     "page.png": b"<script>alert(1)</script>",
@@ -46,7 +57,7 @@ class Files:
 
     def __call__(self, path: str, max_bytes: int) -> bytes | None:
         self.asked.append(path)
-        data = FILES.get(path)
+        data = FILES.get(normpath(path))
         if data is not None and len(data) > max_bytes:
             raise NotShownError(path)
         return data
@@ -102,6 +113,83 @@ def test_a_page_comes_with_its_own_pictures_into_a_frame_of_its_own() -> None:
     assert DATA["plot.png"] in html
     assert "&lt;iframe src=&#x27;index.html&#x27;" in html, "no pages within pages: they could hold each other"
     assert inline_html(html) is boxed_html(html) is None, "it never stands in the page itself"
+
+
+def page(source: str, room_bytes: int = 2**20, folder: str = "") -> str:
+    """Return a page of the folder ``report`` as its frame has it."""
+    FILES["report/it.html"] = source.encode()
+    html = Inserter(Files(), room_bytes, folder=folder).html("<iframe src='report/it.html'></iframe>")
+    srcdoc = re.search(r'srcdoc="([^"]*)"', html)
+    assert srcdoc
+    return unescape(srcdoc[1])
+
+
+def test_a_page_comes_with_its_style_sheets_and_scripts() -> None:
+    shown = page(
+        "<!doctype html>\n<title>Ä</title>\n<LINK REL='Alternate StyleSheet' href=style.css data-x='a&amp;\"b'>\r\n"
+        "<script defer src='lib/page.js?v=1'></script><audio src=../sound.wav controls></audio>"
+        "<video><source src='../film.mp4'/></video><img alt='a > b' src=plot.png>"
+    )
+    assert "<!doctype html>\n<title>Ä</title>\n<link" in shown
+    css, js = DATA["report/style.css"], DATA["report/lib/page.js"]
+    assert f'<link data-x="a&amp;&quot;b" href="data:text/css;base64,{css}" rel="Alternate StyleSheet">\r\n' in shown
+    assert f'<script src="data:text/javascript;base64,{js}" defer></script>' in shown
+    assert f'<audio controls src="data:audio/wav;base64,{DATA["sound.wav"]}">' in shown
+    assert f'<source src="data:video/mp4;base64,{DATA["film.mp4"]}"></video>' in shown
+    assert f'<img src="data:image/png;base64,{DATA["plot.png"]}" alt="a &gt; b">' in shown
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "<p>text < text</p><link rel=icon href=plot.png><link href=style.css>",
+        "<script>x = '<img src=plot.png>'</script><style>a::after { content: '<img src=plot.png>' }</style>",
+        "<!-- <img src=plot.png> --><script src=https://example.org/x.js></script><img src='data:image/png,x'>",
+        "<iframe src=it.html></iframe><object data=plot.png></object><img src=missing.png><img src>",
+        "<script src=../missing.js></script><img src=style.css><img src=",
+    ],
+)
+def test_the_rest_of_a_page_stays_as_it_is(source: str) -> None:
+    assert page(source) == source
+
+
+@pytest.mark.parametrize("broken", ["<![x[ y", f"<b title='&#{'9' * 5000};'>", "<!x", "</", "<img src="])
+def test_what_the_parser_can_not_take_is_shown_as_it_is(broken: str) -> None:
+    assert page(f"<p>{broken}") == f"<p>{broken}"
+
+
+def test_a_reference_without_end_names_no_file() -> None:
+    endless = f"&#{'9' * 5000};"
+    assert inserted(f"<img src='{endless}'>") == f"<img src='{endless}'>"
+    assert inline_html(f"<b title='{endless}'>x</b>") is None
+    assert clean_markdown(f"a {endless}") is not None
+    assert clean_markdown(f"a &#{'0' * 5000}60;b>") is None, "it is '<' to a browser"
+
+
+def test_all_that_a_page_names_stays_within_the_bounds_of_the_output() -> None:
+    shown = page("<img src=plot.png>" * 10, room_bytes=330)
+    assert 0 < shown.count("data:") < 10
+    assert "<p>report/plot.png (larger than can be shown here; <code>%sandbox get report/plot.png .</code> cop" in shown
+    files = Files()
+    FILES["report/it.html"] = b"<script src=x.js></script>" * 50
+    Inserter(files, 2**20).html("<iframe src='report/it.html'></iframe>" * 50)
+    assert len(files.asked) == MAX_FILES, "of all pages together"
+
+
+def test_a_page_that_takes_the_parser_long_is_shown_as_it_is() -> None:
+    source = "<!--<img src=plot.png>" * 50_000
+    assert with_files(source, lambda *_: "data:,", time.monotonic()) == source
+    longest = "<img src=plot.png>" + " " * MAX_CHARACTERS
+    assert with_files(longest, lambda *_: "data:,", math.inf) == longest
+
+
+def test_relative_names_begin_where_the_cell_was() -> None:
+    FILES["/tmp/report/plot.png"] = PNG
+    assert DATA["plot.png"] in Inserter(Files(), 2**20, folder="/tmp").html("<img src='report/plot.png'>")
+    assert DATA["plot.png"] in Inserter(Files(), 2**20, folder="/tmp/report").html("<img src='/tmp/plot.png'>")
+    FILES["/tmp/report/it.html"] = b"<img src=plot.png>"
+    html = Inserter(Files(), 2**20, folder="/tmp").html("<iframe src='report/it.html'></iframe>")
+    assert DATA["plot.png"] in html
 
 
 def test_other_files_in_a_frame() -> None:
@@ -255,6 +343,134 @@ display(Image(url="plot.png"), FileLink("table.csv"), Markdown("![](plot.png)"),
     assert "YSxi" in outputs[1]["text/html"]
     assert DATA["plot.png"] in outputs[2]["text/markdown"]
     assert "data:" not in text
+
+
+@pytest.mark.usefixtures("_in_a_folder_of_its_own")
+def test_a_cell_that_has_gone_elsewhere_shows_what_is_there(tmp_path: Path) -> None:
+    code = f"""
+import os
+from IPython.display import Image, display
+os.mkdir("elsewhere")
+os.chdir("elsewhere")
+open("plot.png", "wb").write({PNG!r})
+display(Image(url="plot.png"))
+os.chdir("..")
+display(Image(url="plot.png"), Image(url="elsewhere/plot.png"))
+os.chdir("elsewhere")
+"""
+    with Sandbox(engine=FakeEngine(), repo="none") as sandbox:
+        shown = [DATA["plot.png"] in str(output.data) for output in sandbox.run(code).outputs]
+        result = sandbox.run("Image(url='plot.png')").result
+        lost = sandbox.run("os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone'); Image(url='plot.png')").result
+    assert shown == [True, False, True]
+    assert result is not None
+    assert DATA["plot.png"] in result.data["text/html"]
+    assert lost is not None
+    assert "image/png" not in str(lost.data), "in a folder that is no more there is nothing to show"
+
+
+@pytest.mark.parametrize("folder", ["relative", "/x\0y", "/" + "x" * 5000, 7, ["/tmp"], None])
+@pytest.mark.usefixtures("_in_a_folder_of_its_own")
+def test_what_is_no_folder_is_not_looked_at(folder: object) -> None:
+    message = Message(
+        "display_data",
+        {"data": {"text/html": "<img src='plot.png'>"}, "metadata": {}},
+        metadata={"working_dir": folder},
+    )
+    with Sandbox(engine=FakeEngine(), repo="none") as sandbox:
+        sandbox.files.write("plot.png", PNG)
+        whole = DisplayedFiles(sandbox._session).put_into(message, 2**20)
+    assert DATA["plot.png"] in str(whole), "it counts from where the cells begin"
+
+
+@pytest.mark.usefixtures("_in_a_folder_of_its_own")
+def test_what_an_output_widget_is_to_hold_has_its_files() -> None:
+    picture = {"output_type": "display_data", "data": {"text/html": "<img src='plot.png'>"}, "metadata": {}}
+    text = {"output_type": "stream", "name": "stdout", "text": "x"}
+
+    def message(msg_type: str, **data: object) -> Message:
+        return Message(msg_type, {"comm_id": "1", "data": data})
+
+    state = {"outputs": [text, picture, "no output"], "msg_id": ""}
+    with Sandbox(engine=FakeEngine(), repo="none") as sandbox:
+        sandbox.files.write("plot.png", PNG)
+        files = DisplayedFiles(sandbox._session)
+        for named in (message("comm_open", state=state), message("comm_msg", method="update", state=state)):
+            assert files.are_named_in(named)
+            whole = files.put_into(named, 2**20).content["data"]["state"]
+            assert whole["outputs"][0] == text
+            assert DATA["plot.png"] in whole["outputs"][1]["data"]["text/html"]
+            assert whole["outputs"][2] == "no output"
+    others = [
+        message("comm_msg", method="echo_update", state=state),
+        message("comm_msg", method="update", state={"outputs": "plot.png"}),
+        message("comm_msg", method="custom", content=state),
+        message("comm_close"),
+        Message("comm_msg", {"data": "x"}),
+    ]
+    assert not any(map(files.are_named_in, others))
+
+
+@pytest.mark.usefixtures("_in_a_folder_of_its_own")
+def test_what_an_output_widget_holds_stays_as_it_was() -> None:
+    def picture(**more: object) -> dict[str, object]:
+        return {"output_type": "display_data", "data": {"text/html": "<img src='plot.png'>"}, **more}
+
+    def update(*outputs: object) -> Message:
+        data = {"method": "update", "state": {"outputs": list(outputs)}}
+        return Message("comm_msg", {"comm_id": "1", "data": data})
+
+    def shown(message: Message) -> list[str]:
+        return [str(output) for output in held_outputs(message)]
+
+    with Sandbox(engine=FakeEngine(), repo="none") as sandbox:
+        sandbox.files.write("plot.png", PNG)
+        held = HeldOutputs(DisplayedFiles(sandbox._session), 2**20)
+        first = shown(held.with_files(update(picture())))
+        assert DATA["plot.png"] in first[0]
+        assert not held.name_files(update(picture()))
+        sandbox.files.write("plot.png", PNG + b"new")
+        both = update(picture(), picture(metadata={}))
+        assert held.name_files(both)
+        then = shown(held.with_files(both))
+        assert then[0] == first[0]
+        assert base64.b64encode(PNG + b"new").decode() in then[1]
+        again = shown(held.with_files(update(picture(metadata={}))))
+        assert again == then[1:], "what has moved is looked up anew"
+        assert held.with_files(update()) == update()
+
+
+def test_what_waits_for_files_holds_up_those_behind_it_and_nobody_else() -> None:
+    taken: list[str] = []
+    may_go = threading.Event()
+
+    def take(message: Message) -> None:
+        if message.msg_type == "malformed":
+            raise AgentProtocolError("It is.", next_step="None.")
+        if message.msg_type == "slow":
+            assert may_go.wait(20)
+        taken.append(message.content["name"])
+
+    queue = InOrder(lambda message: message.msg_type == "slow", take)
+    for msg_type, name in (("quick", "a"), ("slow", "b"), ("quick", "c"), ("slow", "d"), ("quick", "e")):
+        queue.put(Message(msg_type, {"name": name}), may_wait=False)
+    assert taken == ["a"]
+    may_go.set()
+    queue.put(Message("slow", {"name": "f"}), may_wait=True)
+    assert taken == ["a", "b", "c", "d", "e", "f"]
+    queue.put(Message("quick", {"name": "g"}), may_wait=False)
+    assert taken[-1] == "g", "at once again"
+    queue.put(Message("malformed", {"name": "x"}), may_wait=True)
+    queue.put(Message("slow", {"name": "after it"}), may_wait=False)
+    queue.put(Message("quick", {"name": "last"}), may_wait=True)
+    assert taken[-2:] == ["after it", "last"]
+    may_go.clear()
+    for _ in range(3 * MAX_WAITING):
+        queue.put(Message("slow", {"name": "h"}), may_wait=False)
+    may_go.set()
+    queue.put(Message("quick", {"name": "i"}), may_wait=True)
+    assert taken.count("h") <= MAX_WAITING + 1
+    assert taken[-1] == "i"
 
 
 @pytest.mark.usefixtures("_in_a_folder_of_its_own")

@@ -14,7 +14,7 @@ from chorus_nb.config import RepositoryMount
 from chorus_nb.engines.base import Mask, Mount, Volume
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import ConfigurationError
-from chorus_nb.git import OUTSIDE, GitView, with_git
+from chorus_nb.git import OUTSIDE, GitGuard, GitView, with_git
 from chorus_nb.sandbox import Sandbox
 from chorus_nb.selection import select
 
@@ -50,6 +50,42 @@ def test_in_rw_what_the_hosts_git_runs_takes_no_writes(tmp_path: Path) -> None:
     assert found == own | side | pins
     assert (root / ".git/hooks").is_dir(), "else one could be put there"
     assert git_view(root, "rw", protect=False).mounts == ()
+
+
+def test_what_can_not_be_protected_is_told_of_once(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a")
+    repository(root / "inner")
+    fixed = git_view(root, "rw").fixed
+    assert git_view(root, "ro").fixed == git_view(root, "rw", protect=False).fixed == ()
+    guard = GitGuard()
+    assert guard.notice() == ""
+    guard.begin(fixed)
+    git("commit", "-q", "--allow-empty", "-m", "two", cwd=root)
+    git("branch", "topic", cwd=root / "inner")
+    assert guard.notice() == "", "commits and branches are nobody's settings"
+    for place in (".git/commondir", "inner/.git/config.worktree"):
+        (root / place).write_text("/nowhere\n")
+        said = guard.notice()
+        assert said.startswith(f"[sandbox] WARNING: {str(root / place)!r} was not there when")
+        assert guard.notice() == ""
+    (root / ".git/commondir").unlink()
+    git("config", "user.name", "Ann", cwd=root)
+    assert f"{str(root / '.git/config')!r} has been replaced" in guard.notice()
+    other = GitGuard()
+    other.begin([str(root / "x"), str(root / ".git/config")])
+    (root / "x").touch()
+    git("config", "user.name", "Eve", cwd=root)
+    other.begin([str(root / ".git/config")])
+    said = other.notice()
+    assert f"{str(root / 'x')!r} was not there" in said
+    assert "replaced" not in said, "a new container has what is there now"
+
+
+def test_a_new_repository_is_told_of(tmp_path: Path) -> None:
+    guard = GitGuard()
+    guard.begin(git_view(tmp_path, "rw").fixed)
+    git("init", "-q", cwd=tmp_path)
+    assert f"{str(tmp_path / '.git')!r} was not there" in guard.notice()
 
 
 def test_a_linked_worktree_sees_the_main_repository(tmp_path: Path) -> None:
@@ -125,7 +161,7 @@ def test_what_does_not_work_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "hostile"
     folder.mkdir()
     (folder / ".git").write_text("gitdir: /etc\n")
-    assert git_view(folder, "rw") == GitView(notes=("'.git' names a folder that is no git directory",))
+    assert git_view(folder, "ro") == GitView(notes=("'.git' names a folder that is no git directory",))
     root = repository(tmp_path / "a")
     (root / ".git/hooks").rename(tmp_path / "hooks")
     (root / ".git/hooks").symlink_to(tmp_path / "hooks")
