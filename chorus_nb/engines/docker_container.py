@@ -36,6 +36,7 @@ class DockerContainer(Container):
         self._volumes = volumes
         self._spec = spec
         self._interpreters = list(spec.image.interpreters)
+        self._interpreter = ""
         self._refusals: list[str] = []
         self.id = ""
 
@@ -55,7 +56,7 @@ class DockerContainer(Container):
 
     def _try_create(self, interpreter: str) -> str | None:
         """Create it and attach; where the interpreter could not be run, which Podman tells already here, say so."""
-        engine = self._engine
+        engine, self._interpreter = self._engine, interpreter
         body = container_body(self._spec, interpreter)
         if rendezvous := self._rendezvous():
             body["HostConfig"]["Mounts"].append(mount_body(rendezvous.mount))
@@ -93,7 +94,9 @@ class DockerContainer(Container):
 
     def _rendezvous(self) -> Rendezvous | None:
         """Return where the agent can connect to, where it is on this machine and there can be such a place."""
-        if self._spec.keeper or not self._engine.host().shares_files:
+        engine = self._engine
+        runtime = self._spec.security.runtime
+        if self._spec.keeper or runtime in engine.sockets_refused_by or not engine.host().shares_files:
             return None
         try:
             return Rendezvous()
@@ -141,12 +144,17 @@ class DockerContainer(Container):
 
     def start(self) -> None:
         while (refusal := self._try_start()) is not None:
-            self.remove()
-            self._note(refusal)
+            self.stream.close()
+            self._engine.remove_id(self.id)
+            if AGENT_SOCKET in refusal:
+                self._engine.sockets_refused_by.add(self._spec.security.runtime)
+                self._interpreters.insert(0, self._interpreter)
+            else:
+                self._note(refusal)
             self.create()
 
     def _try_start(self) -> str | None:
-        """Start it; where the interpreter could not be run, return the engine's words."""
+        """Start it; where the interpreter could not be run, or a socket can't be mounted, return the engine's words."""
         with self._engine.translated("start the container"), self._no_program() as refused:
             again_if_away(partial(self._engine.client.start, self.id))
         return refused[0] if refused else None
@@ -161,6 +169,9 @@ class DockerContainer(Container):
             yield refused
         except docker.errors.APIError as error:
             words = error.explanation or str(error)
+            if AGENT_SOCKET in words:
+                refused.append(words)
+                return
             if reason := explain(words, self._spec.limits) or mount_refused(words):
                 raise reason from error
             # The engine tells of all that went wrong in one sentence: only what follows exec: is the program.

@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from conftest import wait_until
 from sandboxes import InterruptedCellError, own_containers, start_cell, value
 
 from chorus_nb import execution
-from chorus_nb.engines import endpoint
+from chorus_nb.engines import docker_container, endpoint
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.endpoint import Endpoint
 from chorus_nb.errors import EngineError, EngineGoneError, EngineTimeoutError, SandboxDiedError, SandboxStartError
@@ -115,7 +116,25 @@ def test_a_silent_engine_does_not_hold_up_a_start(way: Way, client: DockerEngine
     assert time.monotonic() - started_s < 30
 
 
-def test_a_cell_can_be_ended_while_the_engine_is_silent(way: Way, client: DockerEngine) -> None:
+def test_a_cell_is_interrupted_past_a_silent_engine(way: Way, client: DockerEngine) -> None:
+    with Sandbox(engine=client, repo="none") as sandbox:
+        running = start_cell(sandbox, "kept = 1\nimport time; time.sleep(600)")
+        way.open.clear()
+        sandbox.interrupt()
+        with pytest.raises(InterruptedCellError):
+            running.join()
+        assert value(sandbox, "kept") == "1"
+        way.open.set()
+
+
+def no_socket() -> NoReturn:
+    raise OSError("AF_UNIX path too long")
+
+
+def test_a_cell_can_be_ended_while_the_engine_that_carries_it_is_silent(
+    way: Way, client: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_container, "Rendezvous", no_socket)
     with Sandbox(engine=client, repo="none") as sandbox:
         running = start_cell(sandbox, "import time; time.sleep(600)")
         way.open.clear()
