@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -78,6 +79,7 @@ def container_spec(
         git_fixed=view.fixed,
         volumes=found.volumes,
         masks=found.masks,
+        agent_token=secrets.token_hex(16),
         umask=config.repository.umask,
         git_notes=view.notes,
     )
@@ -175,7 +177,7 @@ def boot_payload(spec: ContainerSpec, capabilities: EngineCapabilities) -> bytes
     security = spec.security
     config: dict[str, Any] = {
         "working_dir": spec.working_dir,
-        "socket": AGENT_SOCKET if capabilities.isolation else "",
+        "socket": {"path": AGENT_SOCKET, "token": spec.agent_token} if capabilities.isolation else None,
         "own_cgroup": capabilities.isolation,
         "paths": list(checked_paths(spec)),
         "umask": spec.umask,

@@ -15,6 +15,7 @@ from typing import Any
 from .changes.unfinished import sweep_unfinished
 from .config import SandboxConfig
 from .engines.base import OWNER_LABEL, Engine
+from .engines.direct_stream import sweep_sockets
 from .engines.docker import DockerEngine
 from .engines.owner import owner_alive
 from .errors import ChorusError, ConfigurationError, SessionConflictError, UnknownSessionError
@@ -233,6 +234,7 @@ class SessionManager:
         sweep_volumes(self.engine)
         sweep_overlays(self.engine)
         sweep_unfinished()
+        sweep_sockets()
         return len(dead)
 
 

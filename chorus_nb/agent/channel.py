@@ -2,7 +2,7 @@
 
 import os
 import socket
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from . import posix
 from .pump import enlarge
@@ -20,11 +20,11 @@ class Channel:
         The standard input, where that is not what comes in: when it ends, the host is gone or has had enough.
     """
 
-    def __init__(self, config: Dict[str, str]) -> None:
+    def __init__(self, config: Dict[str, Any]) -> None:
         stdin, stdout = posix.take_standard_streams()
         self._kept = [stdin, stdout]
         self.lifeline: Optional[int] = None
-        connection = _connection(config.get("socket", ""))
+        connection = _connection(config["socket"]) if config["socket"] else None
         if connection is None:
             self.incoming, self.outgoing = stdin, stdout
         else:
@@ -41,11 +41,12 @@ class Channel:
         return list({*self._kept, self.incoming, self.outgoing})
 
 
-def _connection(path: str) -> Optional[socket.socket]:
+def _connection(place: Dict[str, str]) -> Optional[socket.socket]:
     """Connect; None where there is nothing to connect to, or this container is kept from it."""
     connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.connect(path)
+        connection.connect(place["path"])
+        connection.sendall(place["token"].encode())
     except OSError:
         connection.close()
         return None

@@ -154,6 +154,8 @@ class ContainerSpec:
     umask: str = "022"
     git_credentials: bool = False
     """Whether git in it may ask the host for credentials, by the proxy of the agent."""
+    agent_token: str = ""
+    """What the agent says first where it connects to :data:`AGENT_SOCKET`: nobody else knows it."""
     git_notes: tuple[str, ...] = ()
     """What of git does not work in it, and why, for people; the engine has nothing to do with it."""
 

@@ -9,41 +9,53 @@ under SELinux, they carry everything, as they do of a remote engine.
 
 from __future__ import annotations
 
+import hmac
+import secrets
 import select
-import shutil
 import socket
-import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from .attach import RECEIVE_BYTES, AttachedStream, let_go_in_children
 from .base import AGENT_SOCKET, ByteStream, Mount
+from .owner import owner_alive, owner_label
 
+_OWNER = ".owner"
 _BUFFER_BYTES = 2**20
+_WORD_S = 10.0
 _GRACE_MS = 5000
 """How long the other stream may take to end, once one of the two has."""
 
 
 class Rendezvous:
-    """A socket that waits for one connection. Raises ``OSError`` where there can be none."""
+    """A socket that waits for one connection. Raises ``OSError`` where there can be none.
+
+    It lies in a folder that is closed to everybody else, as the socket is not. Beside it a link says whose it is.
+    """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="chorus-nb-"))  # Closed to everybody else, as the socket is not.
+        self._path = _folder() / secrets.token_hex(8)
         self.listener = socket.socket(socket.AF_UNIX)
-        path = self._folder / "agent.sock"
         try:
-            self.listener.bind(str(path))
-            path.chmod(0o666)  # Whoever the agent runs as.
-            self.listener.listen(1)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._path.with_suffix(_OWNER).symlink_to(owner_label())  # First: no socket is ever without an owner.
+            self.listener.bind(str(self._path))
+            self._path.chmod(0o666)  # Whoever the agent runs as.
+            self.listener.listen()
         except OSError:
             self.close()
             raise
-        self.mount = Mount(str(path), AGENT_SOCKET)
+        self.mount = Mount(str(self._path), AGENT_SOCKET)
 
-    def accept(self) -> socket.socket:
-        """Return the connection that waits, and take no other."""
+    def accept(self, token: str) -> socket.socket | None:
+        """Return the connection that waits, and take no other; None where it is another's than the agent's."""
         connection, _ = self.listener.accept()
+        if not _says(connection, token.encode()):
+            connection.close()
+            return None
         self.close()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         return connection
@@ -56,7 +68,37 @@ class Rendezvous:
     def close(self) -> None:
         """Take no connection any more, and remove the socket. May be called twice."""
         self.listener.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _remove(self._path)
+
+
+def _says(connection: socket.socket, token: bytes) -> bool:
+    """Whether somebody says the word, and says it at once."""
+    connection.settimeout(_WORD_S)
+    try:
+        said = connection.recv(len(token), socket.MSG_WAITALL) if token else b""
+    except OSError:
+        return False
+    connection.settimeout(None)
+    return hmac.compare_digest(said, token)
+
+
+def _folder() -> Path:
+    return user_cache_path("chorus-nb") / "sockets"
+
+
+def _remove(path: Path) -> None:
+    for each in (path, path.with_suffix(_OWNER)):
+        with suppress(OSError):  # The next start makes up for it.
+            each.unlink(missing_ok=True)
+
+
+def sweep_sockets() -> None:
+    """Remove the sockets of this user's whose process is provably gone: it was killed as a container started."""
+    with suppress(OSError):
+        for link in [each for each in _folder().iterdir() if each.suffix == _OWNER]:
+            with suppress(OSError):
+                if not owner_alive(str(link.readlink())):
+                    _remove(link.with_suffix(""))
 
 
 class DirectStream(ByteStream):
@@ -67,12 +109,15 @@ class DirectStream(ByteStream):
     attached : AttachedStream
         To the standard streams of the container, which has not been started.
     rendezvous : Rendezvous
-        Where it finds :data:`AGENT_SOCKET`.
+        What it finds at :data:`AGENT_SOCKET`.
+    token : str
+        What it says first.
     """
 
-    def __init__(self, attached: AttachedStream, rendezvous: Rendezvous) -> None:
+    def __init__(self, attached: AttachedStream, rendezvous: Rendezvous, token: str) -> None:
         self._attached = attached
         self._rendezvous = rendezvous
+        self._token = token
         self._direct: socket.socket | None = None
         self._send_lock = threading.Lock()
         self._close_lock = threading.Lock()
@@ -117,8 +162,11 @@ class DirectStream(ByteStream):
         return {descriptor for descriptor, _ in self._poll.poll(self._patience_ms)}
 
     def _accept(self) -> None:
-        self._poll.unregister(self._rendezvous.listener)
-        direct = self._rendezvous.accept()
+        listener = self._rendezvous.listener.fileno()
+        direct = self._rendezvous.accept(self._token)
+        if direct is None:
+            return
+        self._poll.unregister(listener)
         self._poll.register(direct, select.POLLIN)
         with self._close_lock:
             self._direct = direct

@@ -72,7 +72,7 @@ class DockerContainer(Container):
             self._refuse_warnings(answer.get("Warnings") or [])
             with engine.translated("attach to the container"), self._no_program() as refused:
                 attached = again_if_away(partial(attach, engine.client, answer["Id"]))
-                self.stream = DirectStream(attached, rendezvous) if rendezvous else attached
+                self.stream = DirectStream(attached, rendezvous, self._spec.agent_token) if rendezvous else attached
         except BaseException as error:
             if rendezvous:
                 rendezvous.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,7 @@ def test_the_agent_connects_and_code_can_not(
     with opened(engine_of(request, name)) as sandbox:
         assert value(sandbox, "6 * 7") == "42"
         assert is_direct(sandbox)
-        assert not made[0].parent.exists()
+        assert not made[0].exists()
         assert_refused(sandbox, CONNECT)
         assert_refused(sandbox, "os.open('/proc/1/fd/0', os.O_RDONLY)")
     assert len(made) == 1
@@ -59,11 +58,11 @@ class Forbidden(Rendezvous):
 
 
 class Unseen(Rendezvous):
-    """What the engine does not see, as one that was installed as a snap does not see ``/tmp``."""
+    """What the engine does not see, as one that keeps root out of the user's folders."""
 
     def __init__(self) -> None:
         super().__init__()
-        shutil.rmtree(Path(self.mount.source).parent)
+        Path(self.mount.source).unlink()
 
 
 def none() -> Rendezvous:

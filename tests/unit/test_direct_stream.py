@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from conftest import wait_until
 
 from chorus_nb.engines import direct_stream
 from chorus_nb.engines.attach import AttachedStream
-from chorus_nb.engines.direct_stream import DirectStream, Rendezvous
+from chorus_nb.engines.direct_stream import DirectStream, Rendezvous, sweep_sockets
 
 STDOUT, STDERR = 1, 2
+TOKEN = "of this container alone"
 
 
 def frame(stream: int, payload: bytes) -> bytes:
@@ -30,11 +34,12 @@ class Container:
         here, self.engine = socket.socketpair()
         rendezvous = Rendezvous()
         self.address = Path(rendezvous.mount.source)
-        self.stream = DirectStream(AttachedStream(here, buffered), rendezvous)
+        self.stream = DirectStream(AttachedStream(here, buffered), rendezvous, TOKEN)
         self.agent = socket.socket(socket.AF_UNIX)
 
     def connect(self) -> None:
         self.agent.connect(str(self.address))
+        self.agent.sendall(TOKEN.encode())
 
     def connected(self) -> Container:
         self.connect()
@@ -46,6 +51,13 @@ class Container:
         self.stream.close()
         self.engine.close()
         self.agent.close()
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with TemporaryDirectory() as folder:
+        monkeypatch.setenv("XDG_CACHE_HOME", folder)
+        yield
 
 
 @pytest.fixture
@@ -61,7 +73,7 @@ def test_bytes_go_both_ways_by_the_socket_and_nobody_else_can_connect(container:
     container.connected()
     container.stream.send(b"request")
     assert container.agent.recv(100) == b"request"
-    assert not container.address.parent.exists()
+    assert not list(container.address.parent.iterdir())
 
 
 def test_one_connection_is_taken_and_the_next_one_is_refused(container: Container) -> None:
@@ -70,6 +82,19 @@ def test_one_connection_is_taken_and_the_next_one_is_refused(container: Containe
     with pytest.raises(ConnectionRefusedError), socket.socket(socket.AF_UNIX) as other:
         other.connect(f"/proc/self/fd/{inode}")
     os.close(inode)
+
+
+@pytest.mark.parametrize("said", [b"", b"of", b"of another container now"])
+def test_who_does_not_know_the_word_is_not_heard(
+    container: Container, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(direct_stream, "_WORD_S", 0.1)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(container.address))
+        other.sendall(said)
+        container.connected()
+        with contextlib.suppress(ConnectionResetError):
+            assert other.recv(100) == b""
 
 
 def test_nobody_else_on_this_machine_reaches_the_socket(container: Container) -> None:
@@ -141,7 +166,7 @@ def test_closing_wakes_who_receives(container: Container, connected: bool) -> No
     container.stream.close()
     reader.join(60)
     assert received == [b""]
-    wait_until(lambda: not container.address.parent.exists())
+    assert not list(container.address.parent.iterdir())
 
 
 def test_closing_ends_a_send_that_nobody_takes(container: Container) -> None:
@@ -180,8 +205,25 @@ def test_a_fork_lets_go_of_both(container: Container) -> None:
 
 def test_where_no_socket_can_be_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / ("a" * 100)
-    folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     with pytest.raises(OSError, match="too long"):
         Rendezvous()
-    assert not list(folder.iterdir())
+    assert not list((folder / "chorus-nb" / "sockets").iterdir())
+
+
+def test_what_a_killed_process_has_left_is_swept_and_what_another_one_waits_at_is_not(container: Container) -> None:
+    script = """
+import os, signal
+from chorus_nb.engines.direct_stream import Rendezvous
+print(Rendezvous().mount.source, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    left = Path(killed.stdout.strip())
+    assert left.is_socket()
+    sweep_sockets()
+    assert sorted(container.address.parent.iterdir()) == [
+        container.address,
+        container.address.with_suffix(".owner"),
+    ]
+    assert not left.exists()

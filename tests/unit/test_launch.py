@@ -146,14 +146,16 @@ def test_the_payload_tells_the_agent_where_it_is(tmp_path: Path) -> None:
     assert body["role"] == "supervisor"
     assert body["config"] == {
         "working_dir": spec.working_dir,
-        "socket": "/chorus-nb.sock",
+        "socket": {"path": "/chorus-nb.sock", "token": spec.agent_token},
         "own_cgroup": True,
         "filter_syscalls": True,
         "paths": list(checked_paths(spec)),
         "umask": "022",
     }
     assert not payload_of(spec, PLAIN)["config"]["own_cgroup"]
-    assert not payload_of(spec, PLAIN)["config"]["socket"]
+    assert len(spec.agent_token) == 32
+    assert spec_of(tmp_path).agent_token != spec.agent_token
+    assert payload_of(spec, PLAIN)["config"]["socket"] is None
 
 
 def test_only_a_sandbox_with_an_allow_list_gets_a_proxy(tmp_path: Path) -> None:

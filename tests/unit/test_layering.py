@@ -86,7 +86,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     },
     "packaging": {"doctor"},
     "pathspec": {"selection", "changes"},
-    "platformdirs": {"settings", "view", "git", "changes"},
+    "platformdirs": {"settings", "view", "git", "changes", "engines"},
     "tqdm": {"progress"},
     "docker": {"engines"},
     "requests": {"engines"},  # what the Docker SDK raises
