@@ -255,6 +255,7 @@ class NotebookPage:
         """Change JupyterLab's theme, to ``"JupyterLab Light"`` or ``"JupyterLab Dark"``."""
         self._script("await window.jupyterapp.commands.execute('apputils:change-theme', {theme: argument});", name)
         self.page.wait_for_selector(f'body[data-jp-theme-name="{name}"]', state="attached")
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")  # It lies over the page, and fades.
 
     def type_at_end(self, index: int, text: str) -> None:
         """Write at the end of a cell, and wait until it is there."""
