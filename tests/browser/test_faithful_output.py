@@ -71,7 +71,9 @@ def frame_of(page: NotebookPage, index: int, number: int = 0) -> Frame:
 
 
 def picture(element: Locator) -> Image.Image:
-    """Return what an element looks like when it begins at a whole pixel: between two, edges are smoothed."""
+    """Return what an element looks like when it begins at a whole pixel, as edges between two are smoothed, and with
+    the mouse elsewhere, as a row below it is marked."""
+    element.page.mouse.move(5, 5)
     element.scroll_into_view_if_needed()
     element.evaluate(
         "element => { const area = element.closest('.jp-Cell-outputArea'); area.style.paddingTop = '';"
