@@ -63,7 +63,8 @@ class DockerEngine(Engine):
         self._version: Mapping[str, Any] | None = None
         self._mirror: tuple[Mirror, MirrorImage] | None = None
         self.knows_quotas = True  # Until the storage driver says otherwise.
-        self.sockets_refused_by: set[str | None] = set()  # Runtimes that can't mount one, such as gVisor's.
+        # Others, such as gVisor's, have a kernel of their own between. Until a start says that the mount is refused.
+        self.runtimes_with_sockets = frozenset({"runc", "crun"})
         self._to_remove: set[str] = set()
         self._may_come: set[str] = set()
         self._default_paths: Mapping[str, Any] | None = None

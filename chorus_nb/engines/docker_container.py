@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ChorusError, EngineError, ImageNotFoundError, ImageUnsupportedError, PolicyNotEnforcedError
@@ -95,8 +96,8 @@ class DockerContainer(Container):
     def _rendezvous(self) -> Rendezvous | None:
         """Return where the agent can connect to, where it is on this machine and there can be such a place."""
         engine = self._engine
-        runtime = self._spec.security.runtime
-        if self._spec.keeper or runtime in engine.sockets_refused_by or not engine.host().shares_files:
+        runtime = PurePath(self._spec.security.runtime or engine.info().get("DefaultRuntime") or "runc").name
+        if self._spec.keeper or runtime not in engine.runtimes_with_sockets or not engine.host().shares_files:
             return None
         try:
             return Rendezvous()
@@ -147,7 +148,7 @@ class DockerContainer(Container):
             self.stream.close()
             self._engine.remove_id(self.id)
             if AGENT_SOCKET in refusal:
-                self._engine.sockets_refused_by.add(self._spec.security.runtime)
+                self._engine.runtimes_with_sockets = frozenset()
                 self._interpreters.insert(0, self._interpreter)
             else:
                 self._note(refusal)
