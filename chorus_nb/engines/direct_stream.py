@@ -3,8 +3,8 @@
 What goes by the attached standard streams is copied by the container's shim and by the engine, in pieces of 32 KiB and
 with a wake-up each. So a local container has the socket mounted, the agent connects to it before any other code runs,
 and nobody else ever can: one connection is taken, then the socket is gone. The attached streams stay, for the agent's
-boot, for its standard error, and as what ends it when this process does. Where it can't connect, as from gVisor or
-under SELinux, they carry everything, as they do of a remote engine.
+boot, for its standard error, and as what ends it when this process does. Where it can't connect, as under
+SELinux, they carry everything, as they do with gVisor, which has a kernel of its own, and with a remote engine.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Rendezvous:
 
     def __init__(self) -> None:
         self._path = _folder() / secrets.token_hex(8)
+        if set(str(self._path)) & set(',"\r\n'):
+            raise OSError("a name that Podman can't mount")
         self.listener = socket.socket(socket.AF_UNIX)
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

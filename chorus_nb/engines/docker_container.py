@@ -59,12 +59,12 @@ class DockerContainer(Container):
         """Create it and attach; where the interpreter could not be run, which Podman tells already here, say so."""
         engine, self._interpreter = self._engine, interpreter
         body = container_body(self._spec, interpreter)
-        if rendezvous := self._rendezvous():
-            body["HostConfig"]["Mounts"].append(mount_body(rendezvous.mount))
         body["HostConfig"].update(engine.quota_body(self._spec))
         if self._spec.security.masked_paths or self._spec.security.read_only_paths:
             body["HostConfig"].update(wider_paths(self._spec, engine.default_paths(body)))
-        body = engine.dialect.translate(body, engine.endpoint.is_unix_socket)
+        body = engine.dialect.translate(body, engine.endpoint.is_unix_socket)  # Which may refuse what was asked for.
+        if rendezvous := self._rendezvous():
+            body["HostConfig"]["Mounts"].append(mount_body(rendezvous.mount))
         session = re.sub(r"[^A-Za-z0-9_.-]", "-", self._spec.session_name)
         name = f"chorus-nb-{session}-{secrets.token_hex(4)}"
         try:

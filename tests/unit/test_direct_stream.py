@@ -211,6 +211,15 @@ def test_where_no_socket_can_be_nothing_is_left(tmp_path: Path, monkeypatch: pyt
     assert not list((folder / "chorus-nb" / "sockets").iterdir())
 
 
+def test_no_socket_is_made_where_podman_would_take_its_name_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a,b"))
+    with pytest.raises(OSError, match="Podman"):
+        Rendezvous()
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_killed_process_has_left_is_swept_and_what_another_one_waits_at_is_not(container: Container) -> None:
     script = """
 import os, signal
