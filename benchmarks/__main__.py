@@ -82,7 +82,7 @@ def run() -> bool:
             Row("restart, answer", "ipykernel", 10, ours.restart, theirs.restart, most_s=0.05),
             Row("cold start, answer", "create + start + wait `true`", 15, sandbox_cold_start, docker.bare_start, 1.6),
             Row("cold start, answer", "the same and its removal", 15, sandbox_cold_start, docker.bare_life),
-            Row("overlay of 100,000 files", "overlay of 10 files", 10, many.cold_start, few.cold_start),
+            Row("overlay of 100,000 files", "overlay of 10 files", 10, many.cold_start, few.cold_start, 1.1),
             Row("diff, 1,000 changed", "git status, 100,000 files", 5, edits.diff, edits.git_status),
             Row("diff and apply them", "git status, 100,000 files", 5, edits.apply, edits.git_status),
         ]

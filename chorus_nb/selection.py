@@ -2,7 +2,8 @@
 
 The folder is looked through once, when a sandbox starts, by names: what is put there later is not masked. Nothing is
 left out that could not be looked at: where that is so, the folder is masked as a whole, or nothing starts. It is the
-only look of a start that takes as long as there are files, so it notes on its way where git repositories are, too.
+only look of a start that takes as long as there are files, the first one in a process (:mod:`chorus_nb.listings`), so
+it notes on its way where git repositories are, too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from .config.patterns import gitignore_pattern
 from .engines.base import Mask
 from .errors import ConfigurationError
 from .likely_secrets import is_public, may_name_secret, names_secret
-from .mountinfo import mounts_of
+from .listings import Entry, Listing, Listings
+from .mountinfo import MountPoint, mounts_of
 
 Why = Literal["secret", "excluded", "not included", "ignored by git", "no file", "out of reach"]
 
@@ -39,8 +41,7 @@ _MAX_IGNORE_BYTES = 1 << 20
 _MAX_IGNORE_PATTERNS = 1000
 
 _IN_GIT_DIRECTORY = ("HEAD", "objects", "refs")
-_OF_REPOSITORIES = frozenset({".git", "refs"})
-"""Names that make a look at their neighbours worth while."""
+_OF_REPOSITORIES = frozenset({".git", *_IN_GIT_DIRECTORY})
 
 
 class Masked(NamedTuple):
@@ -150,7 +151,12 @@ class _Scan:
         self._shown = GitIgnoreSpec.from_lines(wanted.show_secrets) if wanted.show_secrets else None
         self._by_git = wanted.respect_gitignore
         self._has_patterns = bool(wanted.include or wanted.exclude or wanted.respect_gitignore)
-        self._mount_points = frozenset() if whole_tree else _mount_points_below(self._root)
+        mounts = _mounts()
+        self._mount_points = frozenset() if whole_tree else _mount_points_below(self._root, mounts)
+        # By their names: with patterns, and below a mount point, any file may be one to mask.
+        all_count = self._has_patterns or bool(self._mount_points)
+        is_remarkable = (lambda _: True) if all_count else _is_remarkable
+        self._listings = Listings(self._root, is_remarkable, mounts, remember=not all_count)
         self.repositories: set[str] = set()
         self._masked: list[Masked] = []
         self._entries = self._patterns = 0
@@ -161,6 +167,7 @@ class _Scan:
         """Return all that is masked, in no order."""
         rules = self._rules(".git/info/exclude", 0) if self._by_git else ()
         self._look_into("", rules, 0)
+        self._listings.remember()
         return self._masked
 
     def _look_into(self, folder: str, rules: tuple[_Rules, ...], depth: int) -> bool:
@@ -168,30 +175,28 @@ class _Scan:
         if depth > _MAX_DEPTH or len(os.fsencode(folder)) > _MAX_PATH_BYTES:
             return self._mask(folder[:-1], "directory", "out of reach")
         try:
-            with os.scandir(f"{self._root}/{folder}") as entries:
-                found = list(entries)
+            found = self._listings.of(folder)
         except OSError as error:
             if not folder:
                 raise _unreadable(self._folder, error) from None
             if isinstance(error, FileNotFoundError):
                 return False  # Gone by now.
             return self._mask(folder[:-1], "directory", "out of reach")
-        if self._by_git and any(entry.name == ".gitignore" for entry in found):
+        if self._by_git and any(entry.name == ".gitignore" for entry in found.entries):
             rules = (*self._rules(f"{folder}.gitignore", len(folder)), *rules)
         before, visible = len(self._masked), False
-        self._count(folder, len(found))
-        for entry in found if self._has_patterns or self._mount_points else _remarkable(found):
-            if entry.name in _OF_REPOSITORIES and folder:
-                self._note_repository(folder[:-1], found)
+        self._count(folder, found.number)
+        self._note_repository(folder[:-1], found)
+        for entry in found.entries:
             visible |= self._look_at(entry, folder + entry.name, rules, depth)
         if self._include and folder and not visible:
             del self._masked[before:]
             self._mask(folder[:-1], "directory", "not included")
         return visible
 
-    def _look_at(self, entry: os.DirEntry[str], path: str, rules: tuple[_Rules, ...], depth: int) -> bool:
-        is_folder, is_link = entry.is_dir(follow_symlinks=False), entry.is_symlink()
-        kind: Literal["file", "directory", "link"] = "directory" if is_folder else "link" if is_link else "file"
+    def _look_at(self, entry: Entry, path: str, rules: tuple[_Rules, ...], depth: int) -> bool:
+        is_folder, is_link = entry.kind == "directory", entry.kind == "link"
+        kind = "file" if entry.kind == "other" else entry.kind
         matched = f"{path}/" if is_folder else path
         if path in self._mount_points:
             return self._mask(path, kind, "out of reach")
@@ -209,22 +214,22 @@ class _Scan:
             return self._mask(path, kind, "ignored by git")
         if is_folder:
             return self._look_into(f"{path}/", rules, depth + 1)
-        if not is_link and not entry.is_file(follow_symlinks=False):
+        if entry.kind == "other":
             return self._mask(path, kind, "no file")
         if self._include and not self._include.match_file(path):
             return self._mask(path, kind, "not included")
         return True
 
-    def _note_repository(self, folder: str, found: list[os.DirEntry[str]]) -> None:
-        names = {entry.name for entry in found}
-        if ".git" in names or names.issuperset(_IN_GIT_DIRECTORY):
+    def _note_repository(self, folder: str, found: Listing) -> None:
+        names = {entry.name for entry in found.entries if entry.name in _OF_REPOSITORIES}
+        if folder and (".git" in names or names.issuperset(_IN_GIT_DIRECTORY)):
             self.repositories.add(folder)
 
     def _mask(self, path: str, kind: Literal["file", "directory", "link"], why: Why) -> bool:
         self._masked.append(Masked(path, kind, why))
         return False
 
-    def _is_secret(self, entry: os.DirEntry[str], path: str, is_folder: bool, is_link: bool) -> bool:
+    def _is_secret(self, entry: Entry, path: str, is_folder: bool, is_link: bool) -> bool:
         """Tell by the name; of a link with such a name what it leads to is masked as well."""
         is_named_so = may_name_secret(entry.name) and names_secret(path, is_folder)
         if not is_named_so or (self._shown and self._shown.match_file(path + "/" * is_folder)):
@@ -243,17 +248,14 @@ class _Scan:
         while left:
             folder = left.pop()
             try:
-                with os.scandir(f"{self._root}/{folder}") as entries:
-                    found = list(entries)
+                found = self._listings.of(folder + "/")
             except OSError:
                 continue  # Closed to this user, and so to the sandbox.
-            self._count(path, len(found))
-            for entry in found:
-                if entry.is_file(follow_symlinks=False):  # Most are.
-                    continue
-                if entry.is_dir(follow_symlinks=False):
+            self._count(path, found.number)
+            for entry in found.entries:
+                if entry.kind == "directory":
                     left.append(f"{folder}/{entry.name}")
-                elif not entry.is_symlink():
+                elif entry.kind == "other":
                     self._mask(f"{folder}/{entry.name}", "file", "no file")
 
     def _rules(self, path: str, start: int) -> tuple[_Rules, ...]:
@@ -280,16 +282,9 @@ class _Scan:
             raise _too_large(self._folder, self._by_top)
 
 
-def _remarkable(found: list[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
-    """Return what has to be looked at where there are no patterns: all but plain files whose name says nothing.
-
-    Nearly all that a repository holds are such files, so what is done here is done for each of them.
-    """
-    return [
-        entry
-        for entry in found
-        if not entry.is_file(follow_symlinks=False) or may_name_secret(entry.name) or entry.name in _OF_REPOSITORIES
-    ]
+def _is_remarkable(name: str) -> bool:
+    """Whether a plain file has to be looked at where there are no patterns: of nearly all the name says nothing."""
+    return may_name_secret(name) or name in _OF_REPOSITORIES
 
 
 def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
@@ -312,14 +307,17 @@ def _lines(path: Path) -> list[str]:
     return text.decode(errors="surrogateescape").removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
 
 
-def _mount_points_below(root: str) -> frozenset[str]:
-    """Return where something else is mounted below a folder, relative to it (proc_pid_mountinfo(5))."""
+def _mounts() -> list[MountPoint]:
     try:
-        text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+        return mounts_of(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
     except OSError:
-        return frozenset()
+        return []
+
+
+def _mount_points_below(root: str, mounts: Iterable[MountPoint]) -> frozenset[str]:
+    """Return where something else is mounted below a folder, relative to it (proc_pid_mountinfo(5))."""
     start = root.rstrip("/") + "/"
-    return frozenset(each.path[len(start) :] for each in mounts_of(text) if each.path.startswith(start))
+    return frozenset(each.path[len(start) :] for each in mounts if each.path.startswith(start))
 
 
 def _topmost(folder: Path, masked: Iterable[Masked]) -> Iterator[Masked]:

@@ -20,7 +20,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("config", "telemetry"),
     ("engines",),
     ("refusals", "seccomp", "control", "mountinfo", "limits_reached", "disk_meter", "likely_secrets"),
-    ("mounts_enforced",),
+    ("mounts_enforced", "listings"),
     ("enforced",),
     ("sanitize", "drawings", "frame", "shell_monitor", "writer", "difference"),
     ("declarations", "file_kinds", "page_files"),
