@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from chorus_nb import kernelspec
 
@@ -80,13 +81,22 @@ def test_in_notebook_7_too(path: Path, server: LabServer, browser: Browser, tmp_
     try:
         page.goto(f"{server.url}/notebooks/{path.name}?token={server.token}")
         expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")).to_be_attached(timeout=60_000)
-        page.locator(".jp-Notebook .jp-Cell").first.locator(".cm-content").click()
-        page.keyboard.press("Shift+Enter")
-        page.keyboard.press("Shift+Enter")
-        outputs = page.locator(".jp-Cell-outputArea")
-        expect(outputs.nth(0)).to_contain_text("/workspace False", timeout=60_000)
-        expect(outputs.nth(PLOT).locator("img")).to_be_visible(timeout=60_000)
+        cells = page.locator(".jp-Notebook .jp-Cell")
+        run_by_key(cells.nth(0))
+        expect(cells.nth(0).locator(".jp-Cell-outputArea")).to_contain_text("/workspace False", timeout=60_000)
+        run_by_key(cells.nth(PLOT))
+        expect(cells.nth(PLOT).locator(".jp-Cell-outputArea img")).to_be_visible(timeout=60_000)
         page.screenshot(path=tmp_path / "notebook7.png")
     finally:
         page.context.close()
         server.shut_kernel_down(path)
+
+
+def run_by_key(cell: Locator) -> None:
+    """Run a cell as a person does, who presses the keys again where a page that still loads has not heard them."""
+    for _ in range(20):
+        cell.locator(".cm-content").press("Control+Enter")
+        with suppress(AssertionError):
+            expect(cell.locator(".jp-InputPrompt")).not_to_have_text("[ ]:", timeout=3000)
+            return
+    raise AssertionError("The page takes no keys.")
