@@ -7,12 +7,17 @@ import math
 import re
 import threading
 import time
+import tracemalloc
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from posixpath import normpath
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from chorus_nb import displayed
 from chorus_nb.agent.wire import Message
 from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, DisplayedFiles, Inserter, NotShownError, held_outputs
 from chorus_nb.engines.fake import FakeEngine
@@ -24,6 +29,7 @@ from chorus_nb.markup import boxed_html, inline_html
 from chorus_nb.page_files import MAX_CHARACTERS, with_files
 from chorus_nb.sandbox import Sandbox
 from chorus_nb.sanitize import clean_markdown
+from chorus_nb.session import Session
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"
@@ -320,6 +326,40 @@ def test_what_is_made_to_take_long_does_not(html: str) -> None:
     assert time.monotonic() - began_s < 40
 
 
+class Attributes:
+    """Adds up what is searched."""
+
+    def __init__(self) -> None:
+        self.characters = 0
+
+    def finditer(self, html: str, start: int, end: int) -> Iterator[re.Match[str]]:
+        self.characters += end - start
+        return ATTRIBUTE.finditer(html, start, end)
+
+    def search(self, tag: str) -> re.Match[str] | None:
+        return ATTRIBUTE.search(tag)
+
+
+ATTRIBUTE = displayed._ATTRIBUTE
+
+
+@pytest.mark.parametrize("element", ["<a x>" * 380 + "</a>", "<a href='#' x>" * 140 + "<a x href=y></a>"])
+def test_elements_that_hold_each_other_are_searched_once(monkeypatch: pytest.MonkeyPatch, element: str) -> None:
+    """Each tag had its own two thousand characters searched: for a minute, with ten MiB of such."""
+    attributes = Attributes()
+    monkeypatch.setattr(displayed, "_ATTRIBUTE", attributes)
+    html = "src=" + element * 20
+    assert inserted(html) == html
+    assert len(html) / 2 < attributes.characters <= len(html)
+
+
+def test_tags_are_looked_at_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(displayed, "MAX_TAGS", 3)
+    shown = inserted("<a x></a>" * 2 + "<img src=plot.png>" * 2)
+    assert shown.count(DATA["plot.png"]) == 1
+    assert shown.endswith("<img src=plot.png>")
+
+
 @pytest.fixture
 def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On the fake engine a cell writes where the test runs."""
@@ -438,6 +478,22 @@ def test_what_an_output_widget_holds_stays_as_it_was() -> None:
         again = shown(held.with_files(update(picture(metadata={}))))
         assert again == then[1:], "what has moved is looked up anew"
         assert held.with_files(update()) == update()
+
+
+def test_what_is_remembered_of_output_widgets_is_bounded() -> None:
+    """Of each of eight widgets sixteen MiB of JSON, which are twenty times as much as objects, was the host's memory."""
+    files = DisplayedFiles(cast(Session, SimpleNamespace(name="default", request=lambda *_: Message("file_reply"))))
+    held = HeldOutputs(files, 2**20)
+    tracemalloc.start()
+    try:
+        for number in range(8):
+            outputs = [{"data": {"text/html": "<img src=x>", "text/plain": [[] for _ in range(200_000)]}}]
+            data = {"method": "update", "state": {"outputs": outputs}}
+            held.with_files(Message("comm_msg", {"comm_id": str(number), "data": data}))
+        del outputs, data
+        assert tracemalloc.get_traced_memory()[0] < 20 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_waits_for_files_holds_up_those_behind_it_and_nobody_else() -> None:
