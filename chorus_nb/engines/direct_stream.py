@@ -118,6 +118,7 @@ class DirectStream(ByteStream):
 
     def __init__(self, attached: AttachedStream, rendezvous: Rendezvous, token: str) -> None:
         self._attached = attached
+        self._attached_fileno = attached.fileno()  # It has none any more once it has ended.
         self._rendezvous = rendezvous
         self._token = token
         self._direct: socket.socket | None = None
@@ -126,7 +127,7 @@ class DirectStream(ByteStream):
         self._closed = False
         self._patience_ms: int | None = None
         self._poll = select.poll()
-        for descriptor in (attached.fileno(), rendezvous.listener.fileno()):
+        for descriptor in (self._attached_fileno, rendezvous.listener.fileno()):
             self._poll.register(descriptor, select.POLLIN)
         let_go_in_children(self)
 
@@ -156,11 +157,11 @@ class DirectStream(ByteStream):
         if not self._direct and self._rendezvous.listener.fileno() in ready:
             self._accept()
             return b""
-        return self._from_attached() if self._attached.fileno() in ready else None
+        return self._from_attached() if self._attached_fileno in ready else None
 
     def _ready(self) -> set[int]:
         if self._attached.has_buffered:
-            return {self._attached.fileno()}
+            return {self._attached_fileno}
         return {descriptor for descriptor, _ in self._poll.poll(self._patience_ms)}
 
     def _accept(self) -> None:
@@ -184,7 +185,7 @@ class DirectStream(ByteStream):
     def _from_attached(self) -> bytes | None:
         data = self._attached.receive_some()
         if data is None:
-            self._poll.unregister(self._attached.fileno())
+            self._poll.unregister(self._attached_fileno)
             return self._after_one_end() if self._direct else None
         if data and not self._direct and self._rendezvous.is_open:
             self._poll.unregister(self._rendezvous.listener)
