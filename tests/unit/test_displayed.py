@@ -8,6 +8,7 @@ import re
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -16,16 +17,21 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from conftest import wait_until
 
 from chorus_nb import displayed
 from chorus_nb.agent.wire import Message
 from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, DisplayedFiles, Inserter, NotShownError, held_outputs
+from chorus_nb.config import OutputPolicy
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import AgentProtocolError
 from chorus_nb.file_kinds import image_type, media_type, page_of
 from chorus_nb.held_outputs import HeldOutputs
 from chorus_nb.in_order import MAX_WAITING, InOrder
+from chorus_nb.late import LateOutput
 from chorus_nb.markup import boxed_html, inline_html
+from chorus_nb.outputs import OutputFilter
+from chorus_nb.page import OutputPage
 from chorus_nb.page_files import MAX_CHARACTERS, with_files
 from chorus_nb.sandbox import Sandbox
 from chorus_nb.sanitize import clean_markdown
@@ -553,3 +559,29 @@ threading.Thread(target=later).start()
     text = "".join(message.content.get("text", message.msg_type) for message in shown)
     assert text.split() == ["first", "display_data", "last"]
     assert DATA["plot.png"] in str(shown)
+
+
+def test_what_waits_behind_malformed_late_output_is_not_kept() -> None:
+    """It was, for as long as the session: up to sixteen MiB of JSON for each of its cells."""
+    malformed = Message("execute_result", {"data": {"text/html": "<img src=x>"}}, "cell")
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def request(*_: object) -> Message:
+        is_asked.set()
+        may_answer.wait(60)
+        return Message("file_reply")
+
+    files = DisplayedFiles(cast(Session, SimpleNamespace(name="default", request=request)))
+    outputs = OutputFilter(OutputPolicy(), OutputPage(display_prefix="", session="default"), files=files)
+    late = LateOutput()
+    with late.of("cell", outputs, lambda _: None):
+        pass
+    behind = [Message("stream", {"name": "stdout", "text": "x"}, "cell") for _ in range(2)]
+    kept = [weakref.ref(each) for each in behind]
+    assert late.take(malformed)
+    assert is_asked.wait(60)
+    assert late.take(behind.pop())
+    may_answer.set()
+    wait_until(lambda: kept[1]() is None, 60)
+    assert late.take(behind.pop())
+    assert kept[0]() is None
