@@ -21,8 +21,8 @@ from conftest import wait_until
 
 from chorus_nb import displayed
 from chorus_nb.agent.wire import Message
-from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, DisplayedFiles, Inserter, NotShownError, held_outputs
 from chorus_nb.config import OutputPolicy
+from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, DisplayedFiles, Inserter, NotShownError, held_outputs
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import AgentProtocolError
 from chorus_nb.file_kinds import image_type, media_type, page_of
@@ -487,7 +487,7 @@ def test_what_an_output_widget_holds_stays_as_it_was() -> None:
 
 
 def test_what_is_remembered_of_output_widgets_is_bounded() -> None:
-    """Of each of eight widgets sixteen MiB of JSON, which are twenty times as much as objects, was the host's memory."""
+    """Of each of eight widgets it was sixteen MiB of JSON, which are twenty times as much as objects."""
     files = DisplayedFiles(cast(Session, SimpleNamespace(name="default", request=lambda *_: Message("file_reply"))))
     held = HeldOutputs(files, 2**20)
     tracemalloc.start()
