@@ -34,13 +34,17 @@ def plain(text: str) -> str:
 
 
 def _line(line: str) -> str:
-    shown = ""
-    for piece in line.split("\r"):
-        piece = _without_erased(piece)
+    # One item for each character, so that a short piece over a long line costs no more than itself.
+    shown: list[str] = []
+    has_colours = False
+    for piece in map(_without_erased, line.split("\r")):
+        has_colours = has_colours or "\x1b" in piece
         # A colour has no width, so only plain pieces are laid over what was there.
-        covers = "\x1b" in shown + piece or len(piece) >= len(shown)
-        shown = (piece or shown) if covers else piece + shown[len(piece) :]
-    return shown
+        if piece and (has_colours or len(piece) >= len(shown)):
+            shown, has_colours = list(piece), "\x1b" in piece
+        else:
+            shown[: len(piece)] = piece
+    return "".join(shown)
 
 
 def _without_erased(text: str) -> str:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MAX_FILES = 256
 """As many references of one output are looked up."""
 
+MAX_TAGS = 100_000
+"""As many tags of one output are looked at, which takes about half a second."""
+
 MAX_LINK_BYTES = 2**20
 """A link's file is in the notebook whether or not anybody follows it; pictures have the limit of the cell's output."""
 
@@ -338,15 +341,39 @@ def _references(html: str) -> Iterator[re.Match[str]]:
     """Yield the tags that may name a file, outside of scripts and comments."""
     if "src=" not in html and "href=" not in html:
         return
+    named = _Named(html)
     at = 0
-    while found := _TAG.search(html, at):
+    for _ in range(MAX_TAGS):
+        found = _TAG.search(html, at)
+        if found is None:
+            return
         at = found.end()
         if found["skipped"]:
             at = html.find(_SKIPPED[found["skipped"]], at)
             if at < 0:
                 return
-        elif any(_path(_value(each)) for each in _ATTRIBUTE.finditer(html, found.start(), _end_of(html, found))):
+        elif named.between(found.start(), _end_of(html, found)):
             yield found
+
+
+class _Named:
+    """Finds attributes that name files, and looks at nothing twice: elements may hold each other."""
+
+    def __init__(self, html: str) -> None:
+        self._html = html
+        self._latest = -1
+        self._end = 0
+
+    def between(self, start: int, end: int) -> bool:
+        """Whether there is one; the starts that are asked for never go back."""
+        if start <= self._latest < end:
+            return True
+        for found in _ATTRIBUTE.finditer(self._html, max(start, self._end), end):
+            if _path(_value(found)):
+                self._latest, self._end = found.start(), found.end()
+                return True
+        self._end = max(self._end, end)
+        return False
 
 
 def _end_of(html: str, found: re.Match[str]) -> int:

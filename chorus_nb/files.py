@@ -18,11 +18,14 @@ from .file_batches import MAX_REMOVALS, REMOVED_AT_ONCE, FileBatches
 from .file_entries import MAX_PATH_BYTES, FileEntry, entries_of, no_list, one_entry, results_of, to_bytes
 from .file_requests import NOT_THERE, PIECE_BYTES, FileRequests, refusal
 from .file_streams import Part, Reading, Writing
+from .host_tree import tree_order
 
 if TYPE_CHECKING:
     from .session import Session
 
 MAX_ENTRIES = 1_000_000
+_MAX_WALKED_CHARS = 2**28
+"""Of all paths of one walk together: of entries there may be a million, and of one path 64 KiB."""
 _LISTED_AT_ONCE = 4000
 _FOLDERS_AT_ONCE = 256
 _PATHS_CHARS = 2**20
@@ -141,6 +144,7 @@ class SandboxFiles:
             Gets the path of a folder below that can't be read, and why. Without it that is raised.
         """
         found: list[FileEntry] = []
+        chars = 0
         waiting: deque[tuple[str, str]] = deque([("", "")])
         while waiting:
             asked = _some(waiting)
@@ -150,6 +154,9 @@ class SandboxFiles:
             for (folder, after), result in zip(asked, results, strict=False):
                 listed = self._listed(path, folder, after, result, on_error)
                 found += listed
+                chars += sum(len(each.path) for each in listed)
+                if chars > _MAX_WALKED_CHARS:
+                    raise _endless(self._session.name, path)
                 waiting.extend((each.path, "") for each in listed if _is_to_enter(each, max_depth))
                 if listed and result.get("more") is True:
                     waiting.appendleft((folder, listed[-1].name))
@@ -158,7 +165,7 @@ class SandboxFiles:
                 raise SandboxFileError(
                     f"{path!r} has more than {max_entries} entries.", path=path, next_step="Raise max_entries."
                 )
-        return sorted(found, key=lambda entry: entry.path.split("/"))
+        return sorted(found, key=lambda entry: tree_order(entry.path))
 
     def _listed(
         self, path: str, folder: str, after: str, result: dict[str, Any], on_error: Callable[[str, str], object] | None
@@ -175,7 +182,7 @@ class SandboxFiles:
         if any(one >= other for one, other in zip([to_bytes(after), *names], names, strict=False)):
             raise no_list()
         if len(folder) > MAX_PATH_BYTES:
-            raise refusal(self._session.name, path, "folders in folders without end")
+            raise _endless(self._session.name, path)
         return [entry.at(f"{folder}/{entry.path}") for entry in entries] if folder else entries
 
     # Many files
@@ -279,6 +286,10 @@ class SandboxFiles:
     def symlink(self, path: str, target: str) -> None:
         """Make a link at ``path`` that says ``target``; something that is there is an error."""
         self.requests.ask("symlink", path, {"path": path, "target": target})
+
+
+def _endless(session: str, path: str) -> SandboxFileError:
+    return refusal(session, path, "folders in folders without end")
 
 
 def host_folders(session: Session) -> tuple[Path, ...]:

@@ -22,6 +22,13 @@ from .working_copy import FileState
 MAX_ENTRIES = 1_000_000
 """So many paths are looked at in one go, of the sandbox or of the host."""
 
+MAX_PATH_CHARS = 2**14
+"""Of one path of a sandbox: four times what a call takes (``PATH_MAX``)."""
+MAX_DEPTH = 250
+"""How many folders deep a sandbox's path may be."""
+MAX_ALL_PATHS_CHARS = 2**27
+"""Of all its paths: a million of them, each of the longest, would be more than the host's memory."""
+
 PERMISSIONS = 0o777
 """What of a mode is compared and taken over: never set-user-ID, set-group-ID or sticky."""
 
@@ -62,14 +69,51 @@ def parents(path: str) -> Iterator[str]:
         yield path
 
 
-def checked(path: str) -> str:
-    """Return a path that stays in its folder. Raises ``WorkingCopyError``."""
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
-        raise WorkingCopyError(
-            f"The sandbox has a file named {printable_line(repr(path))}, which is no path in the repository.",
-            next_step="Nothing was taken over. Do not trust the code that ran.",
-        )
-    return path
+def tree_order(path: str) -> str:
+    """Return what to sort a path by, so that folders come before what is in them, and that before what follows."""
+    return path.replace("/", "\0")
+
+
+class SandboxPaths:
+    """Counts the paths that a sandbox names, whose number and length are its own choice."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._chars = 0
+
+    def checked(self, path: str) -> str:
+        """Return one more path, which stays in its folder. Raises ``WorkingCopyError``."""
+        if not path or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+            raise WorkingCopyError(
+                f"The sandbox has a file named {printable_line(repr(path))}, which is no path in the repository.",
+                next_step="Nothing was taken over. Do not trust the code that ran.",
+            )
+        self._count += 1
+        self._chars += len(path)
+        if self._count > MAX_ENTRIES or self._chars > MAX_ALL_PATHS_CHARS:
+            raise too_many_paths()
+        if len(path) > MAX_PATH_CHARS or path.count("/") > MAX_DEPTH:
+            raise too_deep(path)
+        return path
+
+
+def too_many_paths() -> WorkingCopyError:
+    """Say that a sandbox has touched more than the host looks at."""
+    return WorkingCopyError(
+        f"The sandbox has touched more than {MAX_ENTRIES} files and folders of the repository, or fewer whose names "
+        f"have more than {MAX_ALL_PATHS_CHARS} characters in all.",
+        next_step="Remove in the sandbox what is not needed, such as what a build has made.",
+    )
+
+
+def too_deep(path: str) -> WorkingCopyError:
+    """Say that a sandbox has nested its folders deeper than anybody needs."""
+    return WorkingCopyError(
+        f"The sandbox has made folders that are nested deeper than {MAX_DEPTH} levels, or whose paths have more than "
+        f"{MAX_PATH_CHARS} characters.",
+        path=path,
+        next_step=f"Remove them in the sandbox: they begin at {path.partition('/')[0]!r}.",
+    )
 
 
 class HostTree:

@@ -54,11 +54,11 @@ class InOrder:
         may_wait : bool
             Whether this thread may wait for those, and for the files of this one.
         """
-        if may_wait:
-            self._is_idle.wait(LONGEST_WAIT_S)
-        elif self._is_held(message):
-            return
         with suppress(*_MALFORMED):
+            if may_wait:
+                self._is_idle.wait(LONGEST_WAIT_S)
+            elif self._is_held(message):
+                return
             self._take(message)
 
     def _is_held(self, message: Message) -> bool:

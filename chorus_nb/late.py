@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from .agent.wire import Message
 from .buffers import with_buffers
@@ -29,6 +29,8 @@ class _Cell:
         self.show = show
         self.holds = True
         """While the cell runs, or waits for a file."""
+        self.has_ended = False
+        """Whether nothing more of it is shown: what it sent was malformed."""
         self.waiting: list[Message] = []
         self.waiting_bytes = 0
 
@@ -36,8 +38,15 @@ class _Cell:
         if (admitted := self.outputs.admit(message)) is not None:
             self.show(admitted)
 
+    def end(self) -> None:
+        """Show nothing more, and keep nothing for that."""
+        self.has_ended = True
+        self.waiting.clear()
+
     def hold(self, message: Message) -> None:
         """Keep it for the end of the cell, where there is room."""
+        if self.has_ended:
+            return
         self.waiting_bytes += len(json.dumps(message.content)) + sum(map(len, message.buffers))
         if len(self.waiting) < MAX_WAITING and self.waiting_bytes <= MAX_WAITING_BYTES:
             self.waiting.append(message)
@@ -94,12 +103,14 @@ class LateOutput:
         threading.Thread(target=self._show_with_files, args=(cell, message), name="chorus-files", daemon=True).start()
 
     def _show_with_files(self, cell: _Cell, message: Message) -> None:
-        # Where it is malformed, its cell holds from here on: nothing more of it is shown.
-        with suppress(AgentProtocolError):
+        try:
             whole = cell.outputs.with_files(message)
             with self._lock:
                 cell.take(whole)
                 self._release(cell)
+        except (AgentProtocolError, RecursionError):
+            with self._lock:
+                cell.end()
 
     def _release(self, cell: _Cell) -> None:
         """Show what waits, up to what names files itself."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..host_tree import Identity
+from ..host_tree import Identity, tree_order
 from ..working_copy import Entry, FileKind, FileState
 
 ChangeKind = Literal["created", "modified", "deleted", "renamed", "mode"]
@@ -60,9 +60,9 @@ class Change:
         return state.kind if state else "other"
 
 
-def by_path(change: Change | Entry) -> list[str]:
+def by_path(change: Change | Entry) -> str:
     """Return what to sort by, so that folders come before what is in them."""
-    return change.path.split("/")
+    return tree_order(change.path)
 
 
 @dataclass(slots=True)

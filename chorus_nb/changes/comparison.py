@@ -6,10 +6,10 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 
 from ..errors import ChangedMeanwhileError, ChorusError, WorkingCopyError
-from ..host_tree import MAX_ENTRIES, PERMISSIONS, HostTree, Identity, checked, parents
+from ..host_tree import PERMISSIONS, HostTree, Identity, SandboxPaths, parents
 from ..working_copy import NEVER_SEEN_NS, Entry, FileState, WorkingCopy
 from .change import Change, ChangeKind, Taken, by_path
 from .content import digest, is_sparse
@@ -50,13 +50,10 @@ def find_changes(
     Raises
     ------
     WorkingCopyError
-        It can't be read, names what is no path, or has more than :data:`chorus_nb.host_tree.MAX_ENTRIES` entries.
+        It can't be read, names what is no path, or more than :class:`chorus_nb.host_tree.SandboxPaths` takes.
     """
-    entries = {checked(entry.path): entry for entry in islice(copy.entries(), MAX_ENTRIES + 1)}
-    if len(entries) > MAX_ENTRIES:
-        raise WorkingCopyError(
-            f"The sandbox has touched more than {MAX_ENTRIES} paths.", next_step="Remove some of them in the sandbox."
-        )
+    paths = SandboxPaths()
+    entries = {paths.checked(entry.path): entry for entry in copy.entries()}
     return _Comparison(entries, copy, host, taken, hides).run(with_git)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..file_batches import MAX_BYTES, NewFile
-from ..host_tree import PERMISSIONS, HostTree, parents
+from ..host_tree import PERMISSIONS, HostTree, parents, tree_order
 from ..working_copy import FileState
 from .change import Change, by_path
 
@@ -42,7 +42,7 @@ def discard_changes(changes: Sequence[Change], host: HostTree, files: SandboxFil
     files.many.chmod(_opened(in_order))
     files.many.remove(_to_remove(in_order))
     back = [(each.source or each.path, each.before, each.kind) for each in in_order if each.before]
-    back.sort(key=lambda each: each[0].split("/"))
+    back.sort(key=lambda each: tree_order(each[0]))
     folders = [(path, before) for path, before, _ in back if before.kind == "directory"]
     whole = [(path, before) for path, before, kind in back if before.kind == "file" and kind != "mode"]
     modes = [(path, before) for path, before, kind in back if before.kind == "file" and kind == "mode"]

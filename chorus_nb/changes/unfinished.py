@@ -17,11 +17,10 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from ..engines.owner import owner_alive, owner_label
+from ..engines.owner import abandoned, claim, unclaim
 from ..errors import RepositoryNotFoundError
 from ..host_tree import HostTree
 
-_OWNER = ".owner"
 _TOKEN = re.compile("[0-9a-f]{16}")
 _MAX_NOTE_BYTES = 2**28
 
@@ -54,8 +53,7 @@ class Unfinished:
     def _write(self, data: bytes) -> None:
         if self._note is None:
             path = _folder() / self._token
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.with_suffix(_OWNER).symlink_to(owner_label())  # First: no note is ever without an owner.
+            claim(path)
             self._note = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             os.write(self._note, b"%d %d\0" % self._host.place + os.fsencode(self._host.path) + b"\0")
         os.write(self._note, data)
@@ -75,12 +73,11 @@ def sweep_unfinished() -> None:
     Files alone that have the name which such a process gave them, in folders that no link leads to. What can't be
     removed stays.
     """
-    with suppress(OSError):
-        for owner in [each for each in _folder().iterdir() if each.suffix == _OWNER]:
-            with suppress(OSError, ValueError):
-                if _TOKEN.fullmatch(owner.stem) and not owner_alive(str(owner.readlink())):
-                    _remove_noted(owner.with_suffix(""))
-                    _forget(owner.with_suffix(""))
+    for note in abandoned(_folder()):
+        with suppress(OSError, ValueError):
+            if _TOKEN.fullmatch(note.name):
+                _remove_noted(note)
+                _forget(note)
 
 
 def _remove_noted(note: Path) -> None:
@@ -117,4 +114,4 @@ def _folder() -> Path:
 def _forget(note: Path) -> None:
     with suppress(OSError):
         note.unlink(missing_ok=True)
-        note.with_suffix(_OWNER).unlink()
+        unclaim(note)

@@ -15,7 +15,7 @@ from .rules import NO_HOST_VOLUME, NO_KERNEL_FOLDER
 
 _KERNELS = ("/proc", "/sys", "/dev")
 _SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/run", "/sbin", "/usr", "/var/run")
-_OWN = ("/home/sandbox", "/tmp", "/workspace")  # noqa: S108
+_OWN = ("/chorus-nb.sock", "/home/sandbox", "/tmp", "/workspace")  # noqa: S108
 _MANY = 32
 
 

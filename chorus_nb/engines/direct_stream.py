@@ -21,9 +21,8 @@ from platformdirs import user_cache_path
 
 from .attach import RECEIVE_BYTES, AttachedStream, let_go_in_children
 from .base import AGENT_SOCKET, ByteStream, Mount
-from .owner import owner_alive, owner_label
+from .owner import abandoned, claim, unclaim
 
-_OWNER = ".owner"
 _BUFFER_BYTES = 2**20
 _WORD_S = 10.0
 _GRACE_MS = 5000
@@ -42,8 +41,7 @@ class Rendezvous:
             raise OSError("a name that Podman can't mount")
         self.listener = socket.socket(socket.AF_UNIX)
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._path.with_suffix(_OWNER).symlink_to(owner_label())  # First: no socket is ever without an owner.
+            claim(self._path)
             self.listener.bind(str(self._path))
             self._path.chmod(0o666)  # Whoever the agent runs as.
             self.listener.listen()
@@ -89,18 +87,15 @@ def _folder() -> Path:
 
 
 def _remove(path: Path) -> None:
-    for each in (path, path.with_suffix(_OWNER)):
-        with suppress(OSError):  # The next start makes up for it.
-            each.unlink(missing_ok=True)
+    with suppress(OSError):  # The next start makes up for it.
+        path.unlink(missing_ok=True)
+        unclaim(path)
 
 
 def sweep_sockets() -> None:
     """Remove the sockets of this user's whose process is provably gone: it was killed as a container started."""
-    with suppress(OSError):
-        for link in [each for each in _folder().iterdir() if each.suffix == _OWNER]:
-            with suppress(OSError):
-                if not owner_alive(str(link.readlink())):
-                    _remove(link.with_suffix(""))
+    for path in abandoned(_folder()):
+        _remove(path)
 
 
 class DirectStream(ByteStream):
@@ -118,6 +113,7 @@ class DirectStream(ByteStream):
 
     def __init__(self, attached: AttachedStream, rendezvous: Rendezvous, token: str) -> None:
         self._attached = attached
+        self._attached_fileno = attached.fileno()  # It has none any more once it has ended.
         self._rendezvous = rendezvous
         self._token = token
         self._direct: socket.socket | None = None
@@ -126,7 +122,7 @@ class DirectStream(ByteStream):
         self._closed = False
         self._patience_ms: int | None = None
         self._poll = select.poll()
-        for descriptor in (attached.fileno(), rendezvous.listener.fileno()):
+        for descriptor in (self._attached_fileno, rendezvous.listener.fileno()):
             self._poll.register(descriptor, select.POLLIN)
         let_go_in_children(self)
 
@@ -156,11 +152,11 @@ class DirectStream(ByteStream):
         if not self._direct and self._rendezvous.listener.fileno() in ready:
             self._accept()
             return b""
-        return self._from_attached() if self._attached.fileno() in ready else None
+        return self._from_attached() if self._attached_fileno in ready else None
 
     def _ready(self) -> set[int]:
         if self._attached.has_buffered:
-            return {self._attached.fileno()}
+            return {self._attached_fileno}
         return {descriptor for descriptor, _ in self._poll.poll(self._patience_ms)}
 
     def _accept(self) -> None:
@@ -184,7 +180,7 @@ class DirectStream(ByteStream):
     def _from_attached(self) -> bytes | None:
         data = self._attached.receive_some()
         if data is None:
-            self._poll.unregister(self._attached.fileno())
+            self._poll.unregister(self._attached_fileno)
             return self._after_one_end() if self._direct else None
         if data and not self._direct and self._rendezvous.is_open:
             self._poll.unregister(self._rendezvous.listener)

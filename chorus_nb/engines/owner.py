@@ -3,18 +3,22 @@
 Every container carries a label that names the process it belongs to. A later start removes what a crash left behind:
 only containers whose owner is *provably* gone. Several machines may share one engine, and several containers one
 machine, so a process that can't be looked up from here counts as alive.
+
+What a process keeps in this user's folder for caches has the same label, as the target of a link beside it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 _UNKNOWN = "-"
 _PROC = Path("/proc")
+_LINK = ".owner"
 
 
 class Owner(NamedTuple):
@@ -61,6 +65,31 @@ def owner_alive(label: str) -> bool:
     if owner.boot != boot:
         return owner.machine == _UNKNOWN or owner.machine != machine
     return owner.pid_namespace != pid_namespace or _runs(owner.pid, owner.start_time)
+
+
+def claim(path: Path) -> None:
+    """Note beside a path that it is this process's, before anything is there; its folder is made for this user alone.
+
+    Raises ``OSError``.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.with_suffix(_LINK).symlink_to(owner_label())
+
+
+def unclaim(path: Path) -> None:
+    """Remove the note, last of all. Raises ``OSError``; one that is gone is fine."""
+    path.with_suffix(_LINK).unlink(missing_ok=True)
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """Return what was claimed in a folder by processes that are provably gone. There need not be such a folder."""
+    found: list[Path] = []
+    with suppress(OSError):
+        for link in [each for each in folder.iterdir() if each.suffix == _LINK]:
+            with suppress(OSError):  # Somebody else has just removed it.
+                if not owner_alive(str(link.readlink())):
+                    found.append(link.with_suffix(""))
+    return found
 
 
 def _runs(pid: str, start_time: str) -> bool:

@@ -19,12 +19,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import WorkingCopyError
+from ..host_tree import MAX_DEPTH, MAX_ENTRIES, too_deep, too_many_paths
 from ..working_copy import Entry, FileKind, FileState, WorkingCopy
 from .birth_time import birth_ns
-
-MAX_ENTRIES = 1_000_000
-MAX_DEPTH = 250
-"""How many folders deep: each that is being read takes a descriptor, of which a process often has 1024."""
 
 TICK_NS = 10_000_000
 """How coarse the times of files are: a tick of the kernel's clock, at most 10 ms (``CONFIG_HZ``)."""
@@ -44,6 +41,7 @@ class _Level:
     descriptor: int
     path: str
     names: Iterator[str]
+    count: int
 
 
 class OverlayCopy(WorkingCopy):
@@ -68,21 +66,23 @@ class OverlayCopy(WorkingCopy):
     def entries(self) -> Iterator[Entry]:
         with _explained(""):
             levels = [_level(os.open(self._upper, _FOLDER), "")]
-        count = 0
+        count = levels[0].count
         try:
             while levels:
+                if count > MAX_ENTRIES:
+                    raise too_many_paths()
                 found = self._next(levels[-1])
                 if found is None:
                     os.close(levels.pop().descriptor)
                     continue
-                count += 1
-                _refuse_too_many(count, found.path)
                 if found.state and found.state.kind == "directory":
                     inner = _entered(levels[-1], found.path)
                     if inner is None:
                         continue
                     levels.append(inner)
-                    _refuse_too_deep(len(levels), found.path)
+                    count += inner.count
+                    if len(levels) > MAX_DEPTH:  # Each takes a descriptor, of which a process often has 1024.
+                        raise too_deep(found.path)
                     found = replace(found, whole=_is_opaque(inner))
                 yield found
         finally:
@@ -146,7 +146,7 @@ def _level(descriptor: int, path: str) -> _Level:
     except BaseException:
         os.close(descriptor)
         raise
-    return _Level(descriptor, path, iter(sorted(names)))
+    return _Level(descriptor, path, iter(sorted(names)), len(names))
 
 
 def _entered(level: _Level, path: str) -> _Level | None:
@@ -192,24 +192,6 @@ def _open_regular(name: str, folder: int) -> BinaryIO:
         os.close(opened)
         raise OSError(errno.EINVAL, "not a regular file")
     return os.fdopen(opened, "rb")
-
-
-def _refuse_too_many(count: int, path: str) -> None:
-    if count > MAX_ENTRIES:
-        raise WorkingCopyError(
-            f"The sandbox has touched more than {MAX_ENTRIES} files and folders of the repository.",
-            path=path,
-            next_step="Remove in the sandbox what is not needed, such as what a build has made.",
-        )
-
-
-def _refuse_too_deep(depth: int, path: str) -> None:
-    if depth > MAX_DEPTH:
-        raise WorkingCopyError(
-            f"The sandbox has made folders that are nested deeper than {MAX_DEPTH} levels.",
-            path=path,
-            next_step=f"Remove them in the sandbox: they begin at {path.partition('/')[0]!r}.",
-        )
 
 
 @contextmanager

@@ -22,12 +22,11 @@ from typing import Protocol
 from platformdirs import user_cache_path
 
 from ..engines.base import WORKSPACE, Volume
-from ..engines.owner import owner_alive, owner_label
+from ..engines.owner import abandoned, claim, unclaim
 from ..errors import EngineError, WorkingCopyError
 from .overlay_copy import OverlayCopy
 from .remove_tree import remove_tree
 
-_OWNER = ".owner"
 _MAX_PATH_CHARS = 1000
 
 
@@ -56,8 +55,7 @@ class OverlayFolder:
         """Make one over a repository. Raises ``WorkingCopyError`` where there is no room, or no right to."""
         path = views_folder() / secrets.token_hex(8)
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.with_suffix(_OWNER).symlink_to(owner_label())  # First: no folder is ever without an owner.
+            claim(path)
             path.mkdir(mode=0o700)
             (path / "work").mkdir(mode=0o700)
             # By a link: a path in the options of a mount would have to be escaped.
@@ -131,7 +129,7 @@ def _make_root(upper: Path, repository: os.stat_result) -> None:
 
 def _remove(path: Path) -> None:
     remove_tree(path)
-    path.with_suffix(_OWNER).unlink(missing_ok=True)
+    unclaim(path)
 
 
 def _remove_as(pid: int, path: Path) -> None:
@@ -165,14 +163,6 @@ def sweep_overlays(engine: _Engine) -> None:
 
     What can't be removed, as it is another user's or a kernel's that nobody has asked, stays for the next time.
     """
-    with suppress(OSError):
-        for link in [each for each in views_folder().iterdir() if each.suffix == _OWNER and not _lives(each)]:
-            with suppress(OSError, EngineError):
-                remove_folder(link.with_suffix(""), engine)
-
-
-def _lives(link: Path) -> bool:
-    try:
-        return owner_alive(str(link.readlink()))
-    except OSError:
-        return True
+    for path in abandoned(views_folder()):
+        with suppress(OSError, EngineError):
+            remove_folder(path, engine)

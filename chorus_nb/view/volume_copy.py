@@ -19,7 +19,7 @@ from ..file_batches import KnownFile
 from ..file_entries import FileEntry
 from ..file_requests import PIECE_BYTES
 from ..files import SandboxFiles
-from ..host_tree import parents
+from ..host_tree import SandboxPaths, parents, tree_order
 from ..working_copy import NEVER_SEEN_NS, Entry, FileState, WorkingCopy
 from .repository_archive import Original, RepositoryArchive
 
@@ -59,13 +59,14 @@ class VolumeCopy(WorkingCopy):
         return self._archive.originals
 
     def entries(self) -> Iterator[Entry]:
-        there = {entry.path: entry for entry in self._files.walk()}
+        paths = SandboxPaths()
+        there = {paths.checked(entry.path): entry for entry in self._files.walk()}
         self._digests = self._made_digests(there.values())
         removed = [path for path in self._originals if path not in there and self._is_folder(path, there)]
         new = [path for path in there if path not in self._originals and self._base_ns(path) != NEVER_SEEN_NS]
         # The host may have removed the folders of what is new.
         around = {parent for path in new for parent in parents(path)}
-        for path in sorted([*there, *removed], key=lambda path: path.split("/")):
+        for path in sorted([*there, *removed], key=tree_order):
             state = _state(there[path]) if path in there else None
             if state is None or path in around or self._is_changed(there[path]):
                 yield Entry(path, state, self._base_ns(path), copied=self._is_copied(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -72,6 +73,13 @@ def test_text_is_as_a_terminal_leaves_it(text: str, shown: str) -> None:
 def test_hostile_text_takes_no_time() -> None:
     assert len(as_terminal("x\b" * 200_000 + "\r" * 200_000)) == 0
     assert len(to_html("\x1b[31m" * 100_000 + "x")) < 100
+
+
+@pytest.mark.parametrize("piece", ["\r", "\ry"])
+def test_what_returns_to_the_start_of_a_long_line_costs_no_more_than_itself(piece: str) -> None:
+    began_s = time.monotonic()
+    assert as_terminal("x" * 10**6 + piece * 10**6) == piece[1:] + "x" * (10**6 + 1 - len(piece))
+    assert time.monotonic() - began_s < 40
 
 
 def test_output_is_kept_in_its_order(column: Column) -> None:

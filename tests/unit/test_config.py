@@ -353,7 +353,20 @@ BAD: list[tuple[str, Any]] = [
     *[("umask", value) for value in ("22", "0o22", "888", "1022", 22, "", "-22", None)],
     *[
         ("mount", f"/srv:{target}")
-        for target in ("", "data", "/", "/usr", "/usr/x", "/etc/x", "/lib", "/run/x", "/tmp", "/workspace", "/data/")
+        for target in (
+            "",
+            "data",
+            "/",
+            "/usr",
+            "/usr/x",
+            "/etc/x",
+            "/lib",
+            "/run/x",
+            "/tmp",
+            "/workspace",
+            "/chorus-nb.sock",
+            "/data/",
+        )
     ],
     *[("mount", value) for value in ("/srv", ":/data", "/srv:/home/sandbox", "/srv:/a/../b", "/srv:/a\n", "\0:/a", 3)],
     ("mount", [f"/srv:/data{number}" for number in range(33)]),

@@ -141,6 +141,34 @@ def test_the_last_words_are_heard_whichever_stream_ends_first(container: Contain
         container.stream.send(b"x")
 
 
+def test_last_words_that_come_after_the_end_of_the_other_stream_are_heard(container: Container) -> None:
+    container.connected()
+    container.engine.close()
+    wait_for = threading.Timer(0.2, container.agent.sendall, [b"last"])
+    wait_for.start()
+    assert container.stream.receive() == b"last"
+
+
+def test_descriptors_that_are_sent_along_are_not_taken(container: Container) -> None:
+    container.connected()
+    before = len(os.listdir("/proc/self/fd"))
+    with open(os.devnull) as file:
+        socket.send_fds(container.agent, [b"with them"], [file.fileno()] * 200)
+    assert container.stream.receive() == b"with them"
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_starts_leave_no_descriptor_behind() -> None:
+    Container().connected().close()
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(200):
+        container = Container(b"" if number % 2 else frame(STDERR, b"early"))
+        if number % 3:
+            container.connected()
+        container.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 @pytest.mark.parametrize("first", ["agent", "engine"])
 def test_a_stream_that_stays_open_when_the_other_has_ended_is_closed(
     container: Container, monkeypatch: pytest.MonkeyPatch, first: str

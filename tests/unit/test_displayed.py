@@ -7,23 +7,35 @@ import math
 import re
 import threading
 import time
+import tracemalloc
+import weakref
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from posixpath import normpath
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from conftest import wait_until
 
+from chorus_nb import displayed
 from chorus_nb.agent.wire import Message
+from chorus_nb.config import OutputPolicy
 from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, DisplayedFiles, Inserter, NotShownError, held_outputs
 from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import AgentProtocolError
 from chorus_nb.file_kinds import image_type, media_type, page_of
 from chorus_nb.held_outputs import HeldOutputs
 from chorus_nb.in_order import MAX_WAITING, InOrder
+from chorus_nb.late import LateOutput
 from chorus_nb.markup import boxed_html, inline_html
+from chorus_nb.outputs import OutputFilter
+from chorus_nb.page import OutputPage
 from chorus_nb.page_files import MAX_CHARACTERS, with_files
 from chorus_nb.sandbox import Sandbox
 from chorus_nb.sanitize import clean_markdown
+from chorus_nb.session import Session
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"
@@ -320,6 +332,40 @@ def test_what_is_made_to_take_long_does_not(html: str) -> None:
     assert time.monotonic() - began_s < 40
 
 
+class Attributes:
+    """Adds up what is searched."""
+
+    def __init__(self) -> None:
+        self.characters = 0
+
+    def finditer(self, html: str, start: int, end: int) -> Iterator[re.Match[str]]:
+        self.characters += end - start
+        return ATTRIBUTE.finditer(html, start, end)
+
+    def search(self, tag: str) -> re.Match[str] | None:
+        return ATTRIBUTE.search(tag)
+
+
+ATTRIBUTE = displayed._ATTRIBUTE
+
+
+@pytest.mark.parametrize("element", ["<a x>" * 380 + "</a>", "<a href='#' x>" * 140 + "<a x href=y></a>"])
+def test_elements_that_hold_each_other_are_searched_once(monkeypatch: pytest.MonkeyPatch, element: str) -> None:
+    """Each tag had its own two thousand characters searched: for a minute, with ten MiB of such."""
+    attributes = Attributes()
+    monkeypatch.setattr(displayed, "_ATTRIBUTE", attributes)
+    html = "src=" + element * 20
+    assert inserted(html) == html
+    assert len(html) / 2 < attributes.characters <= len(html)
+
+
+def test_tags_are_looked_at_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(displayed, "MAX_TAGS", 3)
+    shown = inserted("<a x></a>" * 2 + "<img src=plot.png>" * 2)
+    assert shown.count(DATA["plot.png"]) == 1
+    assert shown.endswith("<img src=plot.png>")
+
+
 @pytest.fixture
 def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On the fake engine a cell writes where the test runs."""
@@ -440,6 +486,22 @@ def test_what_an_output_widget_holds_stays_as_it_was() -> None:
         assert held.with_files(update()) == update()
 
 
+def test_what_is_remembered_of_output_widgets_is_bounded() -> None:
+    """Of each of eight widgets it was sixteen MiB of JSON, which are twenty times as much as objects."""
+    files = DisplayedFiles(cast(Session, SimpleNamespace(name="default", request=lambda *_: Message("file_reply"))))
+    held = HeldOutputs(files, 2**20)
+    tracemalloc.start()
+    try:
+        for number in range(8):
+            outputs = [{"data": {"text/html": "<img src=x>", "text/plain": [[] for _ in range(200_000)]}}]
+            data = {"method": "update", "state": {"outputs": outputs}}
+            held.with_files(Message("comm_msg", {"comm_id": str(number), "data": data}))
+        del outputs, data
+        assert tracemalloc.get_traced_memory()[0] < 20 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
 def test_what_waits_for_files_holds_up_those_behind_it_and_nobody_else() -> None:
     taken: list[str] = []
     may_go = threading.Event()
@@ -497,3 +559,29 @@ threading.Thread(target=later).start()
     text = "".join(message.content.get("text", message.msg_type) for message in shown)
     assert text.split() == ["first", "display_data", "last"]
     assert DATA["plot.png"] in str(shown)
+
+
+def test_what_waits_behind_malformed_late_output_is_not_kept() -> None:
+    """It was, for as long as the session: up to sixteen MiB of JSON for each of its cells."""
+    malformed = Message("execute_result", {"data": {"text/html": "<img src=x>"}}, "cell")
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def request(*_: object) -> Message:
+        is_asked.set()
+        may_answer.wait(60)
+        return Message("file_reply")
+
+    files = DisplayedFiles(cast(Session, SimpleNamespace(name="default", request=request)))
+    outputs = OutputFilter(OutputPolicy(), OutputPage(display_prefix="", session="default"), files=files)
+    late = LateOutput()
+    with late.of("cell", outputs, lambda _: None):
+        pass
+    behind = [Message("stream", {"name": "stdout", "text": "x"}, "cell") for _ in range(2)]
+    kept = [weakref.ref(each) for each in behind]
+    assert late.take(malformed)
+    assert is_asked.wait(60)
+    assert late.take(behind.pop())
+    may_answer.set()
+    wait_until(lambda: kept[1]() is None, 60)
+    assert late.take(behind.pop())
+    assert kept[0]() is None

@@ -13,6 +13,7 @@ from hostile import ENTRY, HostileEngine, end_of, forged, frame
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chorus_nb import files
 from chorus_nb.agent.wire import Message, encode
 from chorus_nb.errors import AgentProtocolError, ChorusError, SandboxFileError, TransferError
 from chorus_nb.sandbox import Sandbox
@@ -118,6 +119,15 @@ def test_folders_in_folders_without_end_end(sandbox: Sandbox, agent: Agent) -> N
     agent.answers["scan"] = lambda _: ({"results": [listed({**FOLDER, "path": "n" * 255})]}, [])
     with pytest.raises(SandboxFileError, match="without end"):
         sandbox.files.walk("d")
+
+
+def test_all_that_a_walk_names_is_bounded(agent: Agent, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million entries are not many, but each with a path of 64 KiB they are more than the host's memory."""
+    monkeypatch.setattr(files, "_MAX_WALKED_CHARS", 2**20)
+    many = [{**ENTRY, "path": f"{number:03}"} for number in range(400)]
+    agent.answers["scan"] = lambda _: ({"results": [listed(*many, {**FOLDER, "path": "n" * 255})]}, [])
+    with pytest.raises(SandboxFileError, match="without end"):
+        sandbox.files.walk("d", max_entries=10_000)
 
 
 @pytest.mark.parametrize("results", [[], None, "x", [1], [{}] * 300, [{"entries": 1}], [{"entries": [1]}]])

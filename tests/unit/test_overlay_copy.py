@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from chorus_nb import host_tree
+from chorus_nb.changes.review import Review
 from chorus_nb.errors import WorkingCopyError
+from chorus_nb.host_tree import MAX_DEPTH, MAX_PATH_CHARS
+from chorus_nb.view import overlay_copy
 from chorus_nb.view.birth_time import birth_ns
-from chorus_nb.view.overlay_copy import MAX_DEPTH, TICK_NS, OverlayCopy
+from chorus_nb.view.overlay_copy import TICK_NS, OverlayCopy
 from chorus_nb.working_copy import Entry, FileState
 
 
@@ -137,15 +141,44 @@ def test_a_hundred_levels_are_read_and_many_more_are_refused(upper: Path) -> Non
     for _ in range(200):
         folder = _one_deeper(folder)
     os.close(folder)
-    with pytest.raises(WorkingCopyError, match=f"deeper than {MAX_DEPTH} levels. Remove them.*begin at 'd'"):
+    with pytest.raises(WorkingCopyError, match=f"deeper than {MAX_DEPTH} levels.*Remove them.*begin at 'd'"):
         entries(upper)
 
 
-def _one_deeper(folder: int) -> int:
-    os.mkdir("d", dir_fd=folder)
-    inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+def _one_deeper(folder: int, name: str = "d") -> int:
+    os.mkdir(name, dir_fd=folder)
+    inner = os.open(name, os.O_RDONLY, dir_fd=folder)
     os.close(folder)
     return inner
+
+
+def test_paths_that_nobody_needs_are_refused_before_they_fill_the_memory(upper: Path) -> None:
+    """A thousand empty files in one such folder took seconds, and 150 kB each: a hundred thousand are soon made."""
+    folder = os.open(upper, os.O_RDONLY)
+    for _ in range(MAX_PATH_CHARS // 250 + 1):
+        folder = _one_deeper(folder, "d" * 250)
+    os.close(folder)
+    with pytest.raises(WorkingCopyError, match=rf"more than {MAX_PATH_CHARS} characters\. Remove them"):
+        Review(OverlayCopy(upper.parent, upper, 0)).changes()
+
+
+def test_all_paths_together_are_bounded(upper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_tree, "MAX_ALL_PATHS_CHARS", 300)
+    (upper / ("d" * 100)).mkdir()
+    Review(OverlayCopy(upper.parent, upper, 0)).changes()
+    (upper / ("d" * 100) / ("f" * 100)).touch()
+    with pytest.raises(WorkingCopyError, match="fewer whose names have more than 300 characters"):
+        Review(OverlayCopy(upper.parent, upper, 0)).changes()
+
+
+def test_names_count_as_soon_as_they_are_read(upper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of every folder on the way to the one that is being read are in memory at one time."""
+    monkeypatch.setattr(overlay_copy, "MAX_ENTRIES", 5)
+    for folder in (upper / "a", upper / "a" / "a", upper / "a" / "a" / "a"):
+        folder.mkdir()
+        (folder.parent / "b").touch()
+    with pytest.raises(WorkingCopyError, match="touched more than"):
+        next(each for each in OverlayCopy(upper.parent, upper, 0).entries() if each.path == "a/a/a")
 
 
 def test_descriptors_are_closed_whatever_happens(upper: Path) -> None:
