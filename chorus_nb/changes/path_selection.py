@@ -22,6 +22,15 @@ from .change import Change
 _MAX_COMPARED = 5000
 
 
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+"""One path or several, as people give them from Python."""
+
+
+def path_list(paths: Paths) -> tuple[str, ...]:
+    """Return them as texts; a single one is no sequence of its letters."""
+    return (os.fsdecode(paths),) if isinstance(paths, (str, os.PathLike)) else tuple(map(os.fsdecode, paths))
+
+
 class _Asked(NamedTuple):
     """What one path says: a path from the top of the repository, and perhaps a pattern."""
 

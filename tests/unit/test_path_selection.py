@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from chorus_nb import Sandbox
 from chorus_nb.changes.change import Change
 from chorus_nb.changes.path_selection import PathSelection
+from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import NoSuchChangeError
 
 CHANGES = [
@@ -93,3 +95,14 @@ def test_a_working_directory_that_is_gone_is_no_reason_to_fail(repository: Path)
     assert chosen(repository, "src/a.py") == ["src/a.py"]
     with pytest.raises(NoSuchChangeError):
         chosen(repository, f"..{os.sep}src")
+
+
+def test_from_python_one_path_is_one_and_not_its_letters(tmp_path: Path) -> None:
+    for name in ("ab", "a", "b"):
+        (tmp_path / name).write_text("as it was\n")
+    with Sandbox(engine=FakeEngine(), repo="overlay", repo_path=tmp_path) as sandbox:
+        assert sandbox.run("for name in ('ab', 'a', 'b'): open(name, 'w').write('changed')").ok
+        assert [each.path for each in sandbox.changes("ab")] == ["ab"]
+        assert [each.path for each in sandbox.changes(Path("ab"))] == ["ab"]
+        assert [each.path for each in sandbox.apply("ab").done] == ["ab"]
+        assert [each.path for each in sandbox.discard(Path(name) for name in "ab")] == ["a", "b"]
