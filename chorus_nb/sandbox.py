@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 from .agent.wire import Message
@@ -21,7 +20,7 @@ from .execution import Outcome
 from .files import SandboxFiles
 from .limits_reached import ReachedLimit
 from .payloads import Page, payloads
-from .repository import find_repository
+from .repository import find_repository, working_folder
 from .session import Session
 from .settings import Settings, Source, named_profile, refuse_open_configuration
 from .telemetry import ResourceSample, ResourceUsage
@@ -182,7 +181,7 @@ class Sandbox:
             raise unknown_option(unknown[0], OPTIONS)
         start = named_profile(profile) if profile is not None else Settings(config or SandboxConfig())
         settings = start.changed(options, Source("given"))
-        refuse_open_configuration(settings, find_repository(Path.cwd()))
+        refuse_open_configuration(settings, find_repository(working_folder()))
         self.config = settings.config
         self._session = Session("sandbox", self.config, engine or DockerEngine())
         self.files = SandboxFiles(self._session)

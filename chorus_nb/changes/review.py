@@ -18,6 +18,7 @@ from .content import digest
 from .discard import discard_changes
 from .held_back import held_back
 from .path_selection import PathSelection
+from .renames import host_digest
 
 if TYPE_CHECKING:
     from ..files import SandboxFiles
@@ -119,6 +120,21 @@ class Review:
         if found is None or Identity.of(found) != change.host:
             raise _not_to_be_read(path)
         return data
+
+    def host_digest(self, change: Change) -> str:
+        """Return the digest of what the host has of a regular file, however large; made as ``change.digest`` is.
+
+        Raises
+        ------
+        ChangedMeanwhileError
+            It is no longer what it was compared with.
+        """
+        with self._host() as host:
+            found = host_digest(change, host, change.digest.startswith("sparse"))
+            now = host.find(change.path)
+        if not found or now is None or Identity.of(now) != change.host:
+            raise _not_to_be_read(change.path)
+        return found
 
     def sandbox_content(self, change: Change, most_bytes: int) -> bytes:
         """Return the sandbox's content of a regular file, that of ``change.digest``. Raises as :meth:`host_content`."""

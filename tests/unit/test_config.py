@@ -152,6 +152,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("umask", "0002", "002"),
     ("mount", "/srv/data:/data", ("/srv/data:/data:ro",)),
     ("mount", ["/srv/b:/b:rw", "/srv/a:b:/workspace/a:ro"], ("/srv/a:b:/workspace/a:ro", "/srv/b:/b:rw")),
+    ("mount", "/srv/data/:/data/", ("/srv/data:/data:ro",)),
     ("mount", (), ()),
     ("volume", "cache:/cache", ("cache:/cache:rw",)),
     ("volume", ["a.b-c_1:/home/sandbox/.cache:ro"], ("a.b-c_1:/home/sandbox/.cache:ro",)),
@@ -354,7 +355,7 @@ BAD: list[tuple[str, Any]] = [
     *[("umask", value) for value in ("22", "0o22", "888", "1022", 22, "", "-22", None)],
     *[
         ("mount", f"/srv:{target}")
-        for target in ("", "data", "/", "/usr", "/usr/x", "/etc/x", "/lib", "/run/x", "/tmp", "/workspace", "/data/")
+        for target in ("", "data", "/", "/usr", "/usr/x", "/etc/x", "/lib", "/run/x", "/tmp", "/workspace")
     ],
     *[("mount", value) for value in ("/srv", ":/data", "/srv:/home/sandbox", "/srv:/a/../b", "/srv:/a\n", "\0:/a", 3)],
     ("mount", [f"/srv:/data{number}" for number in range(33)]),
