@@ -28,7 +28,8 @@ _NEXT_STEPS = {
     errno.EROFS: "That place is read-only; the sandbox can write to /tmp and to its home folder.",
     errno.EACCES: "The sandbox's user may not do that there; it can write to /tmp and to its home folder.",
     errno.EPERM: "The sandbox's user may not do that there; it can write to /tmp and to its home folder.",
-    errno.ENOSPC: "That place is full: remove something there, or raise --tmp for /tmp and the home folder.",
+    errno.ENOSPC: "That place is full: remove something there. For /tmp and the home folder raise --tmp; what is "
+    "written to the repository is on a disk.",
     errno.EDQUOT: "That place is full: remove something there, or raise --disk.",
     errno.EFBIG: "Files may not be as large there: raise --file-size.",
     errno.ENAMETOOLONG: "A name may have 255 bytes.",

@@ -110,5 +110,6 @@ def _disk(limit_bytes: int) -> ReachedLimit:
 def _folders(limits: ResourceLimits) -> ReachedLimit:
     tmp, shm = size_text(limits.tmp_bytes), size_text(limits.shm_bytes)
     disk = "" if limits.disk_bytes is None else f", the disk {size_text(limits.disk_bytes)} (--disk)"
-    hint = f"In the sandbox /tmp and the home folder have {tmp} each (--tmp), /dev/shm {shm} (--shm){disk}."
+    folders = f"/tmp and the home folder have {tmp} each (--tmp), /dev/shm {shm} (--shm){disk}"  # noqa: S108
+    hint = f"In the sandbox {folders}; elsewhere it writes to a disk, which may be full."
     return ReachedLimit("tmp", limits.tmp_bytes, limits.tmp_bytes, hint)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from .changes.unfinished import sweep_unfinished
@@ -20,6 +19,7 @@ from .engines.docker import DockerEngine
 from .engines.owner import owner_alive
 from .errors import ChorusError, ConfigurationError, SessionConflictError, UnknownSessionError
 from .options import flag
+from .repository import working_folder
 from .session import Session
 from .settings import Settings, Source, named_profile, notebook_file, resolve
 from .view.overlay_folder import sweep_overlays
@@ -126,7 +126,7 @@ class SessionManager:
 
     def settings_for(self, options: Mapping[str, Any]) -> Settings:
         """Return what holds for a new session. Raises ``ConfigurationError``."""
-        return resolve(Path.cwd(), options, notebook_file())
+        return resolve(working_folder(), options, notebook_file())
 
     def settings_of(self, session: Session) -> Settings:
         """Return what a session was made with, and where each value came from."""
@@ -137,7 +137,7 @@ class SessionManager:
 
     def _new(self, name: str, settings: Settings) -> Session:
         self._settings[name] = settings
-        return Session(name, self._config(settings), self.engine, Path.cwd())
+        return Session(name, self._config(settings), self.engine, working_folder())
 
     def _config(self, settings: Settings) -> SandboxConfig:
         """Return what a session is made with: the time limit of cells is left to each, which may type another one."""
@@ -148,7 +148,7 @@ class SessionManager:
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             return None
-        if (prepared.name, prepared.config, prepared.folder) == (name, self._config(settings), Path.cwd()):
+        if (prepared.name, prepared.config, prepared.folder) == (name, self._config(settings), working_folder()):
             self._settings[name] = settings
             return prepared
         threading.Thread(target=prepared.close, name="chorus-unprepare", daemon=True).start()

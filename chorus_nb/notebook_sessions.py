@@ -7,14 +7,13 @@ from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from .config import SandboxConfig
 from .errors import ChorusError, PolicyLoosenedError
 from .manager import DEFAULT_NAME, SessionManager
 from .options import given
-from .repository import find_repository
+from .repository import find_repository, working_folder
 from .session import Session
 from .settings import Settings, Source, notebook_file, resolve, tighten
 
@@ -54,14 +53,14 @@ class NotebookSessions(SessionManager):
     def policy(self) -> Settings:
         """What holds for the notebook. Raises ``ConfigurationError`` as long as that can't be said."""
         if self._policy is None:
-            policy = resolve(Path.cwd(), given(self._arguments), notebook_file(), Source("kernel's options"))
+            policy = resolve(working_folder(), given(self._arguments), notebook_file(), Source("kernel's options"))
             # Where every cell runs in a sandbox, none needs a mark that says so.
             self._policy = policy if "gauge" in policy.sources else replace(policy, gauge="off")
         return self._policy
 
     def settings_for(self, options: Mapping[str, Any]) -> Settings:
         """Return what a cell's options make of the policy. Raises ``PolicyLoosenedError`` where they are looser."""
-        folder = self.policy.config.repository.path or find_repository(Path.cwd())
+        folder = self.policy.config.repository.path or find_repository(working_folder())
         return tighten(self.policy, options, "This cell", folder)
 
     def permit(self, options: Mapping[str, Any]) -> None:

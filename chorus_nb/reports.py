@@ -21,7 +21,9 @@ MAX_LISTED = 1000
 
 MAX_FILE_BYTES = 2**26
 MAX_READ_BYTES = 2**28
-"""Of all files of a report. Of what is not read, size and the sandbox's digest are shown."""
+"""Of all files of a report. Of what is not read, size and digest are shown."""
+MAX_DIGEST_BYTES = 2**32
+"""Of all files of the host that are read for nothing but that."""
 
 
 def review_of(session: Session) -> Review:
@@ -94,6 +96,7 @@ class Differences:
         self._review = review
         self._budget = Budget()
         self._left_bytes = MAX_READ_BYTES
+        self._left_for_digests_bytes = MAX_DIGEST_BYTES
 
     def of(self, change: Change) -> Difference:
         """Return the difference of one change."""
@@ -109,12 +112,27 @@ class Differences:
     def _versions(self, change: Change) -> tuple[Version | None, Version | None]:
         if change.kind in ("renamed", "mode"):  # The content is the same.
             return _unread(change.before, change.digest), _unread(change.after, change.digest)
-        before = self._version(change.before, lambda most: self._review.host_content(change, most))
+        before = self._version(
+            change.before, lambda most: self._review.host_content(change, most), self._large_digest(change)
+        )
         after = self._version(change.after, lambda most: self._review.sandbox_content(change, most), change.digest)
         return before, after
 
+    def _large_digest(self, change: Change) -> str:
+        """Return the digest of a host's file that is too large to be shown; empty where it is not, or far too large."""
+        state = change.before
+        if state is None or state.kind != "file" or self._is_readable(state):
+            return ""
+        if state.size_bytes > self._left_for_digests_bytes:
+            return ""
+        self._left_for_digests_bytes -= state.size_bytes
+        return self._review.host_digest(change)
+
+    def _is_readable(self, state: FileState) -> bool:
+        return state.size_bytes <= min(MAX_FILE_BYTES, self._left_bytes)
+
     def _version(self, state: FileState | None, read: Callable[[int], bytes], digest: str = "") -> Version | None:
-        if state is None or state.kind != "file" or state.size_bytes > min(MAX_FILE_BYTES, self._left_bytes):
+        if state is None or state.kind != "file" or not self._is_readable(state):
             return _unread(state, digest)
         self._left_bytes -= state.size_bytes
         content = read(state.size_bytes)

@@ -13,6 +13,17 @@ from .refusals import refuse_engine_sockets, refuse_folder
 ROOT = "0:0"
 
 
+def working_folder() -> Path:
+    """Return the notebook's folder. Raises ``RepositoryNotFoundError`` where that was removed meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise RepositoryNotFoundError(
+            "The folder that this notebook works in was removed.",
+            next_step="Go to one that is there, as by `%cd ~`, or restart the kernel.",
+        ) from None
+
+
 def find_repository(start: Path) -> Path:
     """Return the git top level around ``start``: the nearest folder that has ``.git``; else ``start`` itself."""
     start = start.absolute()

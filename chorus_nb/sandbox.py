@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 from .agent.wire import Message
 from .asking import InputHandler
 from .changes.change import Change
+from .changes.path_selection import Paths, path_list
 from .changes.review import Applied
 from .config import OPTIONS, SandboxConfig, duration_s, unknown_option
 from .controls import AgentInfo
@@ -21,7 +20,7 @@ from .execution import Outcome
 from .files import SandboxFiles
 from .limits_reached import ReachedLimit
 from .payloads import Page, payloads
-from .repository import find_repository
+from .repository import find_repository, working_folder
 from .session import Session
 from .settings import Settings, Source, named_profile, refuse_open_configuration
 from .telemetry import ResourceSample, ResourceUsage
@@ -182,7 +181,7 @@ class Sandbox:
             raise unknown_option(unknown[0], OPTIONS)
         start = named_profile(profile) if profile is not None else Settings(config or SandboxConfig())
         settings = start.changed(options, Source("given"))
-        refuse_open_configuration(settings, find_repository(Path.cwd()))
+        refuse_open_configuration(settings, find_repository(working_folder()))
         self.config = settings.config
         self._session = Session("sandbox", self.config, engine or DockerEngine())
         self.files = SandboxFiles(self._session)
@@ -272,12 +271,12 @@ class Sandbox:
         assert self._session.info is not None
         return self._session.info
 
-    def changes(self, paths: Sequence[str] = ()) -> list[Change]:
+    def changes(self, paths: Paths = ()) -> list[Change]:
         """Return what differs from the host in its own view of the repository (``repo="overlay"``), by path.
 
         Parameters
         ----------
-        paths : sequence of str
+        paths : str, path or several of them
             Files, folders, or globs as in ``.gitignore``, relative to the repository; all where empty.
 
         Raises
@@ -288,11 +287,12 @@ class Sandbox:
             It has no view of its own.
         """
         review = self._session.view.review(self._session.name)
-        changes = review.changes(paths)
-        review.shown(changes, paths)
+        chosen = path_list(paths)
+        changes = review.changes(chosen)
+        review.shown(changes, chosen)
         return changes
 
-    def apply(self, paths: Sequence[str] = (), *, check: bool = False) -> Applied:
+    def apply(self, paths: Paths = (), *, check: bool = False) -> Applied:
         """Take changes over to the host, each as a whole or not at all; with ``check`` only say what would be.
 
         Raises
@@ -303,9 +303,9 @@ class Sandbox:
             Some could not be taken over, as the host's file was changed meanwhile, or the sandbox's since
             :meth:`changes`; all others were.
         """
-        return self._session.view.review(self._session.name).apply(paths, check=check)
+        return self._session.view.review(self._session.name).apply(path_list(paths), check=check)
 
-    def discard(self, paths: Sequence[str] = ()) -> list[Change]:
+    def discard(self, paths: Paths = ()) -> list[Change]:
         """Bring the host's version back into its view, and return what was thrown away.
 
         Raises
@@ -315,7 +315,7 @@ class Sandbox:
         SandboxFileError, DiscardError
             Some of it could not be.
         """
-        return self._session.view.review(self._session.name).discard(paths, self.files)
+        return self._session.view.review(self._session.name).discard(path_list(paths), self.files)
 
     def interrupt(self) -> None:
         """Interrupt the cell that another thread runs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from .egress import HostTraffic
+from .errors import ChorusError
 from .session import Session
 from .settings import NAMES, Settings
 
@@ -17,7 +18,7 @@ def describe(session: Session) -> str:
         ("state", session.state),
         ("up", _duration(session.uptime_s)),
         ("image", config.image),
-        ("repository", f"{session.repository} ({_mode(session)})" if session.repository else "none"),
+        ("repository", _repository(session)),
         ("network", f"{config.network.mode} {config.option_text('allow') if config.network.allow else ''}".strip()),
         *_traffic(session.egress.traffic),
         *_git(session),
@@ -37,6 +38,13 @@ def describe(session: Session) -> str:
         allowed = f"{_mib(limits.memory_bytes)}, {limits.cpus:g} CPUs, {limits.pids} processes"
         facts.append(("limits", allowed))
     return "\n\n".join([table([(name and f"{name}:", value) for name, value in facts]), *_controls(session)])
+
+
+def _repository(session: Session) -> str:
+    try:
+        return f"{session.repository} ({_mode(session)})" if session.repository else "none"
+    except ChorusError as error:  # It may be gone since the session started.
+        return visible(error.message)
 
 
 def _mode(session: Session) -> str:

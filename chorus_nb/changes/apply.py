@@ -10,6 +10,7 @@ from ..errors import ChangedMeanwhileError, ChorusError
 from ..host_tree import HostTree, parents
 from ..working_copy import WorkingCopy
 from .change import Change, Taken, by_path
+from .held_back import last_copies
 from .host_writes import HostWriter, Staged, is_closed, unstage
 from .unfinished import Unfinished, sweep_unfinished
 
@@ -59,7 +60,9 @@ class Application:
         self._each(made, self._writer.make_folder)
         for batch in _batches(each for each in in_order if each.kind != "deleted" and each.file_kind != "directory"):
             self._take_over(batch)
-        self._each([each for each in gone if replaced.isdisjoint(parents(each.path))], self._writer.remove)
+        left = [each for each in gone if replaced.isdisjoint(parents(each.path))]
+        self._failed |= last_copies(left, [each for each in in_order if each.path in self._failed], self._host)
+        self._each([each for each in left if each.path not in self._failed], self._writer.remove)
         self._each([*reversed(modes), *(each for each in reversed(made) if is_closed(each))], self._writer.change_mode)
 
     def _take_over(self, batch: Sequence[Change]) -> None:

@@ -23,11 +23,17 @@ _ZEROS = bytes(_BLOCK_BYTES)
 
 def is_sparse(file: BinaryIO) -> bool:
     """Whether a file is large and has holes: of such a one only the data is read (lseek(2), ``SEEK_DATA``)."""
-    try:
-        found = os.fstat(file.fileno())
-    except io.UnsupportedOperation:
+    if not _is_file(file):
         return False
+    found = os.fstat(file.fileno())
     return found.st_size >= _PIECE_BYTES and found.st_blocks * _UNIT_BYTES < found.st_size
+
+
+def _is_file(file: BinaryIO) -> bool:
+    try:
+        return file.fileno() >= 0
+    except io.UnsupportedOperation:  # What comes out of a sandbox in pieces.
+        return False
 
 
 def digest(file: BinaryIO, size_bytes: int, *, sparse: bool, path: str, copy_to: int | None = None) -> str:
@@ -44,7 +50,7 @@ def digest(file: BinaryIO, size_bytes: int, *, sparse: bool, path: str, copy_to:
     path : str
         What to call it.
     copy_to : int, optional
-        The descriptor of an empty file that gets the content.
+        The descriptor of an empty file that gets the content; with holes for zeros where nobody knows of ``file``'s.
 
     Returns
     -------
@@ -57,13 +63,13 @@ def digest(file: BinaryIO, size_bytes: int, *, sparse: bool, path: str, copy_to:
         It is longer or shorter than that.
     OSError
     """
-    found, end = hashlib.sha256(), 0
+    found, end, makes_holes = hashlib.sha256(), 0, not _is_file(file)
     for at, piece in _data(file.fileno(), size_bytes) if sparse else _pieces(file, size_bytes):
         if sparse:
             found.update(at.to_bytes(8, "big"))
         found.update(piece)
         end = at + len(piece)
-        if copy_to is not None:
+        if copy_to is not None and not (makes_holes and piece == bytes(len(piece))):
             _write(copy_to, piece, at)
     if sparse:
         end = os.fstat(file.fileno()).st_size
@@ -74,7 +80,7 @@ def digest(file: BinaryIO, size_bytes: int, *, sparse: bool, path: str, copy_to:
             path=path,
             next_step="Look again when nothing writes to it.",
         )
-    if copy_to is not None and sparse:
+    if copy_to is not None:
         os.ftruncate(copy_to, end)
     return ("sparse-sha256:" if sparse else "sha256:") + found.hexdigest()
 

@@ -104,7 +104,8 @@ class HostWriter:
     def _fill(self, file: int, change: Change) -> None:
         assert change.after is not None
         sparse = change.digest.startswith("sparse")
-        with self._copy.open(change.path) as content:
+        found = ""
+        with self._copy.open(change.path) as content, suppress(ChangedMeanwhileError):
             found = digest(content, change.after.size_bytes, sparse=sparse, path=change.path, copy_to=file)
         if found != change.digest:
             raise changed(change, "is being written in the sandbox")

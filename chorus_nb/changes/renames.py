@@ -29,7 +29,7 @@ def pair_renames(changes: Sequence[Change], host: HostTree) -> list[Change]:
     deleted: dict[str, list[Change]] = defaultdict(list)
     for each in candidates:
         if each.before and each.before.size_bytes in sparse:
-            deleted[_host_digest(each, host, sparse[each.before.size_bytes])].append(each)
+            deleted[host_digest(each, host, sparse[each.before.size_bytes])].append(each)
     pairs = [(deleted[key][0], new[0]) for key, new in created.items() if len(deleted[key]) == len(new) == 1]
     paired = {path for old, new in pairs for path in (old.path, new.path)}
     renamed = [replace(new, kind="renamed", source=old.path, before=old.before, host=old.host) for old, new in pairs]
@@ -45,7 +45,7 @@ def _may_be_renamed(change: Change, replaced: set[str]) -> bool:
     return state.kind == "file" and state.size_bytes > 0 and not in_the_way
 
 
-def _host_digest(change: Change, host: HostTree, sparse: bool) -> str:
+def host_digest(change: Change, host: HostTree, sparse: bool) -> str:
     """Return the digest of what the host has; empty where it can't be read."""
     assert change.before is not None
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +16,9 @@ from .change import Change, Taken
 from .comparison import find_changes
 from .content import digest
 from .discard import discard_changes
+from .held_back import held_back
 from .path_selection import PathSelection
+from .renames import host_digest
 
 if TYPE_CHECKING:
     from ..files import SandboxFiles
@@ -119,6 +121,21 @@ class Review:
             raise _not_to_be_read(path)
         return data
 
+    def host_digest(self, change: Change) -> str:
+        """Return the digest of what the host has of a regular file, however large; made as ``change.digest`` is.
+
+        Raises
+        ------
+        ChangedMeanwhileError
+            It is no longer what it was compared with.
+        """
+        with self._host() as host:
+            found = host_digest(change, host, change.digest.startswith("sparse"))
+            now = host.find(change.path)
+        if not found or now is None or Identity.of(now) != change.host:
+            raise _not_to_be_read(change.path)
+        return found
+
     def sandbox_content(self, change: Change, most_bytes: int) -> bytes:
         """Return the sandbox's content of a regular file, that of ``change.digest``. Raises as :meth:`host_content`."""
         if change.after is None or change.after.kind != "file" or change.after.size_bytes > most_bytes:
@@ -154,9 +171,11 @@ class Review:
                 PathSelection(paths, self.copy.folder, globs=globs).of(everything), everything, "created"
             )
             reasons = {each.path: each.conflict or self._unseen(each) for each in chosen if not each.refusal}
+            reasons |= _waiting(chosen, reasons, everything, host)
             ready = [each for each in chosen if not each.refusal and not reasons[each.path]]
             if not check:
                 reasons |= Application(self.copy, host, self._taken).run(ready)
+                self._note_folders(everything, host)
         refused = tuple(Refused(each, each.refusal) for each in chosen if each.refusal)
         failed = tuple(Refused(each, reasons[each.path]) for each in chosen if reasons.get(each.path))
         applied = Applied(tuple(each for each in ready if not reasons[each.path]), refused, failed)
@@ -221,6 +240,15 @@ class Review:
         in_sight = any(each.matches(change.path) for each in self._looked_at.values())
         return _LOOK_AGAIN if (seen is not None or in_sight) and seen != _shown_of(change) else ""
 
+    def _note_folders(self, changes: Sequence[Change], host: HostTree) -> None:
+        """Note the folders that were as expected and still have their modes: if they changed since, it was by us."""
+        for change in changes:
+            if change.before and change.before.kind == "directory" and change.host and not change.conflict:
+                found = host.find(change.path)
+                now = Identity.of(found) if found else None
+                if now and _alike(now) == _alike(change.host):
+                    self._taken.note(change.path, now)
+
     def _note(self, change: Change, host: HostTree) -> None:
         path = change.source or change.path
         found = host.find(path)
@@ -244,6 +272,21 @@ def _with_folders(
             path = change.path if kind == "created" else change.source or change.path
             wanted.update({each: folders[each] for each in parents(path) if each in folders})
     return list(wanted.values())
+
+
+def _alike(folder: Identity) -> Identity:
+    """Return what of a folder does not change with what is in it."""
+    return folder._replace(changed_ns=0, size_bytes=0)
+
+
+def _waiting(
+    chosen: Sequence[Change], reasons: Mapping[str, str], everything: Sequence[Change], host: HostTree
+) -> dict[str, str]:
+    """Return which of those without a reason have to wait for others, and why."""
+    ready = [each for each in chosen if not each.refusal and not reasons[each.path]]
+    refused = [each for each in chosen if each.refusal or reasons[each.path]]
+    asked = {each.path for each in chosen}
+    return held_back(ready, refused, [each for each in everything if each.path not in asked], host)
 
 
 def _not_to_be_read(path: str) -> ChangedMeanwhileError:

@@ -68,7 +68,8 @@ def _parts(option: str, text: str) -> tuple[str, str, str]:
     source, colon, target = place.rpartition(":")
     if not colon or not source or "\0" in source:
         raise ValueError("two paths")
-    return source, _target(target, f"{option}={text!r}"), mode
+    # A shell that completes names ends those of folders in a slash.
+    return source, _target(target.rstrip("/") or target, f"{option}={text!r}"), mode
 
 
 def _target(path: str, what: str) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+from pathspec import GitIgnoreSpec
+
+_BEYOND = re.compile(r"(?<!\\)\[[^]]*(?:\[:|\\)")
+"""What Git understands and pathspec takes for something else: it would hide less than was asked for."""
 _MAX_LENGTH = 500
 _MAX_STARS_IN_A_NAME = 3
 _MAX_DOUBLE_STARS = 3
@@ -22,6 +26,12 @@ def gitignore_pattern(value: object) -> str:
     names = value.split("/")
     if names.count("**") > _MAX_DOUBLE_STARS or any(_stars(name) > _MAX_STARS_IN_A_NAME for name in names):
         raise ValueError(f"a pattern with at most {_MAX_STARS_IN_A_NAME} stars in a name")
+    if _BEYOND.search(value):
+        raise ValueError("a pattern with neither a class such as [:alpha:] nor a backslash in brackets")
+    try:
+        GitIgnoreSpec.from_lines([value])
+    except (ValueError, re.error):
+        raise ValueError("a pattern") from None
     return value
 
 

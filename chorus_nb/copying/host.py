@@ -18,6 +18,7 @@ from typing import Protocol
 
 from ..errors import ChorusError, TransferError
 from ..host_tree import HostTree
+from ..repository import working_folder
 from ..sanitize import printable_line
 from .transfer import Transfer
 
@@ -48,7 +49,7 @@ def real_path(path: str, guarded: Sequence[Path]) -> str:
     """
     real = Path(os.path.realpath(path))
     # Each part as it stands, links and `..` included: what is above a link is not what is before it in the path.
-    parts = (Path.cwd() / path).parts
+    parts = (working_folder() / path).parts
     passed = [Path(os.path.realpath(Path(*parts[:n]))) for n in range(1, len(parts))] if guarded else []
     for folder in (Path(os.path.realpath(each)) for each in guarded):
         if not real.is_relative_to(folder) and any(each.is_relative_to(folder) for each in passed):

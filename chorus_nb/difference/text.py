@@ -88,8 +88,8 @@ def _lines(text: str) -> list[str]:
 
 
 def _same_endings(old: Sequence[str], new: Sequence[str]) -> bool:
-    """Whether all lines end in CRLF on both sides: then that is nothing to be shown."""
-    return all(line.endswith("\r\n") for lines in (old, new) for line in lines)
+    """Whether all lines that end do so in CRLF, on both sides: then that is nothing to be shown."""
+    return all(line.endswith("\r\n") for lines in (old, new) for line in lines if line.endswith("\n"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("umask", "0002", "002"),
     ("mount", "/srv/data:/data", ("/srv/data:/data:ro",)),
     ("mount", ["/srv/b:/b:rw", "/srv/a:b:/workspace/a:ro"], ("/srv/a:b:/workspace/a:ro", "/srv/b:/b:rw")),
+    ("mount", "/srv/data/:/data/", ("/srv/data:/data:ro",)),
     ("mount", (), ()),
     ("volume", "cache:/cache", ("cache:/cache:rw",)),
     ("volume", ["a.b-c_1:/home/sandbox/.cache:ro"], ("a.b-c_1:/home/sandbox/.cache:ro",)),
@@ -347,6 +348,7 @@ BAD: list[tuple[str, Any]] = [
         for name in ("include", "exclude", "show_secrets")
         for value in ("", "  ", "#c", "!", "/", "a\\", "a\nb", "a\0b", "x" * 501, "a*b*c*d*e", "**/a/**/b/**/c/**/d", 3)
     ],
+    *[("exclude", value) for value in ("[[:alpha:]].py", "[a\\]b]", "[y-[a]", "\\/")],
     ("exclude", ["x"] * 257),
     ("show_secrets", "!.env"),
     ("respect_gitignore", "maybe"),
@@ -365,7 +367,6 @@ BAD: list[tuple[str, Any]] = [
             "/tmp",
             "/workspace",
             "/chorus-nb.sock",
-            "/data/",
         )
     ],
     *[("mount", value) for value in ("/srv", ":/data", "/srv:/home/sandbox", "/srv:/a/../b", "/srv:/a\n", "\0:/a", 3)],

@@ -74,6 +74,11 @@ def test_changes_that_are_close_are_one_hunk() -> None:
         (None, b"", ["created: a.txt"]),
         (b"a", b"a\n", ["modified: a.txt  (+1 -1)", "@@ -1 +1 @@", "-a", "\\ No newline at end of file", "+a"]),
         (b"a\r\nb\r\n", b"a\r\nc\r\n", ["modified: a.txt  (+1 -1)", "@@ -1,2 +1,2 @@", " a", "-b", "+c"]),
+        (
+            b"a\r\nb",
+            b"c\r\nb",
+            ["modified: a.txt  (+1 -1)", "@@ -1,2 +1,2 @@", "-a", "+c", " b", "\\ No newline at end of file"],
+        ),
         (b"a\r\n", b"a\n", ["modified: a.txt  (+1 -1)", "@@ -1 +1 @@", "-a\\r", "+a"]),
         (
             b"a\x0cb\x85\n",

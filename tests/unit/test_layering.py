@@ -85,7 +85,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
         )
     },
     "packaging": {"doctor"},
-    "pathspec": {"selection", "changes"},
+    "pathspec": {"config", "selection", "changes"},
     "platformdirs": {"settings", "view", "git", "changes", "engines"},
     "tqdm": {"progress"},
     "docker": {"engines"},

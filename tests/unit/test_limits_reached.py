@@ -102,7 +102,8 @@ def test_what_is_told_names_each_option_and_its_value_and_nothing_that_varies() 
         "The sandbox may have 64 processes and threads at one time; raise it with --pids.",
         "A process in the sandbox may have 256 files open; raise it with --open-files.",
         "A file in the sandbox may have 512k; raise it with --file-size.",
-        "In the sandbox /tmp and the home folder have 8m each (--tmp), /dev/shm 1536k (--shm), the disk 10g (--disk).",
+        "In the sandbox /tmp and the home folder have 8m each (--tmp), /dev/shm 1536k (--shm), the disk 10g (--disk); "
+        "elsewhere it writes to a disk, which may be full.",
     ]
 
 

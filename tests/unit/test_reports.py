@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import time
@@ -61,14 +62,18 @@ def test_large_contents_are_not_read_beyond_the_limit(
 ) -> None:
     monkeypatch.setattr(reports, "MAX_FILE_BYTES", 1000)
     monkeypatch.setattr(reports, "MAX_READ_BYTES", 1500)
-    (folders[0] / "large").write_bytes(bytes(2000))
-    (folders[1] / "large").write_bytes(bytes(3000))
+    monkeypatch.setattr(reports, "MAX_DIGEST_BYTES", 3500)
+    for name in ("large", "second"):
+        (folders[0] / name).write_bytes(bytes(2000))
+        (folders[1] / name).write_bytes(bytes(3000))
     for name in "abc":
         (folders[1] / name).write_bytes(b"x" * 900)
     text = said(folders)
     assert text.count("+xxx") == 1
     assert text.count("+900 bytes, sha256:") == 2
-    assert "-2,000 bytes, too large for a digest\n+3,000 bytes, sha256:" in text
+    digests = [f"sha256:{hashlib.sha256(bytes(size)).hexdigest()}" for size in (2000, 3000)]
+    assert f"-2,000 bytes, {digests[0]}\n+3,000 bytes, {digests[1]}" in text
+    assert f"-2,000 bytes, too large for a digest\n+3,000 bytes, {digests[1]}" in text
 
 
 def rename(lower: Path, upper: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from chorus_nb.changes.change import Change
 from chorus_nb.changes.review import Review
-from chorus_nb.errors import ApplyError, ChangedMeanwhileError, NoSuchChangeError, RepositoryNotFoundError
+from chorus_nb.errors import ApplyError, ChangedMeanwhileError, RepositoryNotFoundError
 from tests.overlay_mount import Overlay, snapshot
 
 
@@ -214,49 +214,6 @@ def test_content_that_is_shown_is_that_of_the_change(overlay: Overlay, review: R
     for content in (review.sandbox_content, review.host_content):
         with pytest.raises(ChangedMeanwhileError):
             content(change, 100)
-
-
-# Which paths
-
-
-@pytest.mark.parametrize(
-    ("asked", "found"),
-    [
-        (["src"], ["src/a.py", "src/sub", "src/sub/c.py"]),
-        (["src/"], ["src/a.py", "src/sub", "src/sub/c.py"]),
-        (["./src/a.py", "run.sh"], ["run.sh", "src/a.py"]),
-        (["*.py"], ["[x].py", "src/a.py", "src/sub/c.py"]),
-        (["/*.py"], ["[x].py"]),
-        (["src/**/c.py"], ["src/sub/c.py"]),
-        (["[x].py"], ["[x].py"]),
-        (["."], ["[x].py", "run.sh", "src/a.py", "src/sub", "src/sub/c.py"]),
-    ],
-)
-def test_paths_are_files_folders_and_globs(
-    overlay: Overlay, review: Review, asked: list[str], found: list[str]
-) -> None:
-    (overlay.sandbox / "src/sub").mkdir()
-    for name in ("src/a.py", "src/sub/c.py", "run.sh", "[x].py"):
-        (overlay.sandbox / name).write_text("changed")
-    assert [each.path for each in review.changes(asked)] == found
-    absolute = [str(overlay.host / each) for each in asked]
-    assert [each.path for each in review.changes(absolute)] == found or asked[0].startswith(("*", "/"))
-
-
-@pytest.mark.parametrize("asked", ["src/c.py", "../etc", "*.rs", "/etc", "src/b.py", "[", "\n", ""])
-def test_a_path_without_a_change_is_an_error_that_names_the_nearest(
-    overlay: Overlay, review: Review, asked: str
-) -> None:
-    (overlay.sandbox / "src/a.py").write_text("changed")
-    if not asked:
-        assert review.changes([asked])
-        return
-    with pytest.raises(NoSuchChangeError) as caught:
-        review.apply([asked])
-    assert caught.value.path == asked
-    if asked.startswith("src/"):
-        assert "'src/a.py'" in str(caught.value)
-    assert (overlay.host / "src/a.py").read_text() == "a = 1\n"
 
 
 def test_a_file_brings_its_new_folders_and_nothing_else(overlay: Overlay, review: Review) -> None:

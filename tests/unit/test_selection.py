@@ -132,7 +132,9 @@ def test_a_gitignore_that_is_no_file_says_nothing(tmp_path: Path) -> None:
     assert masked(tmp_path, respect_gitignore=True) == {".gitignore": "no file"}
 
 
-@pytest.mark.parametrize("text", ["a*b*c*d*e*f\n", "x\n" * 1001, "x" * (2**20 + 1), "!\n", "**/a/**/b/**/c/**/d"])
+@pytest.mark.parametrize(
+    "text", ["a*b*c*d*e*f\n", "x\n" * 1001, "x" * (2**20 + 1), "!\n", "**/a/**/b/**/c/**/d", "[y-[a]\n"]
+)
 def test_a_gitignore_that_cannot_be_kept_to_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / ".gitignore").write_text(text)
     with pytest.raises(ConfigurationError, match=r"\.gitignore' can't be kept to: .*respect_gitignore"):
