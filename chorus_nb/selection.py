@@ -8,6 +8,7 @@ only look of a start that takes as long as there are files, so it notes on its w
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,7 +23,7 @@ from .config.patterns import gitignore_pattern
 from .engines.base import Mask
 from .errors import ConfigurationError
 from .likely_secrets import is_public, may_name_secret, names_secret
-from .mountinfo import mounts_of
+from .mountinfo import mount_points_below
 
 Why = Literal["secret", "excluded", "not included", "ignored by git", "no file", "out of reach"]
 
@@ -150,7 +151,7 @@ class _Scan:
         self._shown = GitIgnoreSpec.from_lines(wanted.show_secrets) if wanted.show_secrets else None
         self._by_git = wanted.respect_gitignore
         self._has_patterns = bool(wanted.include or wanted.exclude or wanted.respect_gitignore)
-        self._mount_points = frozenset() if whole_tree else _mount_points_below(self._root)
+        self._mount_points = frozenset() if whole_tree else mount_points_below(self._root)
         self.repositories: set[str] = set()
         self._masked: list[Masked] = []
         self._entries = self._patterns = 0
@@ -233,9 +234,20 @@ class _Scan:
         real = Path(os.path.realpath(here) if is_link else here)
         if is_public(real):
             return False
-        if is_link and real != self._folder and real.is_relative_to(self._folder) and real.exists():
-            self._mask(real.relative_to(self._folder).as_posix(), "directory" if real.is_dir() else "file", "secret")
+        if is_link:
+            self._mask_target(real)
         return True
+
+    def _mask_target(self, real: Path) -> None:
+        """Mask what a link leads to; where that is in a folder that is closed to this user, the folder."""
+        if real != self._folder and real.is_relative_to(self._folder):
+            try:
+                is_folder = stat.S_ISDIR(real.stat().st_mode)
+                self._mask(real.relative_to(self._folder).as_posix(), "directory" if is_folder else "file", "secret")
+            except PermissionError:  # Code of this user may be able to open it.
+                self._mask_target(real.parent)
+            except OSError:
+                pass  # It leads nowhere.
 
     def _look_for_sockets(self, path: str) -> None:
         """Git's own folder is seen whole; what a daemon of Git listens on is no part of it."""
@@ -310,16 +322,6 @@ def _lines(path: Path) -> list[str]:
     if len(text) > _MAX_IGNORE_BYTES:
         raise _bad_ignore(path, f"it is larger than {_MAX_IGNORE_BYTES >> 20} MiB")
     return text.decode(errors="surrogateescape").removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
-
-
-def _mount_points_below(root: str) -> frozenset[str]:
-    """Return where something else is mounted below a folder, relative to it (proc_pid_mountinfo(5))."""
-    try:
-        text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
-    except OSError:
-        return frozenset()
-    start = root.rstrip("/") + "/"
-    return frozenset(each.path[len(start) :] for each in mounts_of(text) if each.path.startswith(start))
 
 
 def _topmost(folder: Path, masked: Iterable[Masked]) -> Iterator[Masked]:

@@ -149,8 +149,9 @@ def test_nothing_to_sweep(cache: Path) -> None:
 
 def test_a_tree_is_removed_however_closed_and_no_link_is_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
-    outside.mkdir(mode=0o500)
+    outside.mkdir()
     (outside / "kept").symlink_to("kept")
+    outside.chmod(0o500)
     inner = tmp_path / "root" / "a" / "b"
     inner.mkdir(parents=True)
     for folder in (tmp_path / "root", tmp_path / "root" / "a", inner):
