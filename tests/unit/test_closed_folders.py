@@ -68,8 +68,8 @@ def test_one_in_the_repository_is_masked_and_so_is_what_a_secret_link_leads_to(p
         lambda: [(each.path, each.kind) for each in select(place, RepositoryMount(), whole_tree=True).masked]
     )
     assert said == "[('.env', 'link'), ('.netrc', 'link'), ('closed', 'directory')]"
-    # Names can be seen there by now, but nothing more; the folder's owner could open it.
-    (place / "closed").chmod(0o744)
+    # Names can be seen there by now, and nothing more; its owner could open it.
+    (place / "closed").chmod(0o444)
     said = said_of(
         lambda: [(each.path, each.kind) for each in select(place, RepositoryMount(), whole_tree=True).masked]
     )
