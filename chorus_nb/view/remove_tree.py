@@ -74,7 +74,7 @@ def _has_entries(error: OSError) -> bool:
 
 
 def _opened(name: str, folder: int) -> int:
-    """Open a folder, one of this user's also where it is closed to him; by a descriptor, as its name may soon mean another."""
+    """Open a folder, also one of this user that is closed to him; by a descriptor: its name may soon mean another."""
     place = os.open(name, os.O_PATH | _FOLDER, dir_fd=folder)
     try:
         with suppress(PermissionError):  # It is another's, whose group may let this user in.
