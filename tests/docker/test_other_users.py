@@ -117,3 +117,26 @@ def test_what_the_user_can_not_write_is_said(
             return raised.value.message
 
     assert by_user(get) == f"'{place}/closed/in' on the host: Permission denied."
+
+
+def test_the_view_of_anothers_repository_takes_writes_all_the_same(
+    place: Path, by_user: Callable[[Act], str], plain_python_image: str
+) -> None:
+    repository = place / "course"
+    repository.mkdir(mode=0o755)
+    (repository / "a.txt").write_text("teacher\n")
+
+    def change() -> str:
+        with Sandbox(repo="overlay", repo_path=repository, image=plain_python_image, engine=DockerEngine()) as sandbox:
+            value(sandbox, "open('a.txt', 'a').write('pupil'); open('b.txt', 'w').write('pupil')")
+            assert [(each.kind, each.path) for each in sandbox.changes()] == [
+                ("modified", "a.txt"),
+                ("created", "b.txt"),
+            ]
+            with pytest.raises(ApplyError, match=r"'a\.txt' can't be written: Permission denied"):
+                sandbox.apply()
+            sandbox.discard()
+            return value(sandbox, "open('a.txt').read(), __import__('os').listdir()")
+
+    assert by_user(change) == r"('teacher\n', ['a.txt'])"
+    assert os.listdir(repository) == ["a.txt"]
