@@ -30,6 +30,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except ChorusError as error:
         print(f"chorus-nb: {type(error).__name__}: {_lines(error)}", file=sys.stderr)
         return 1
+    except PermissionError as error:
+        print(f"chorus-nb: {visible(str(error.filename))}: {error.strerror}.", file=sys.stderr)
+        return USAGE_ERROR
     return status
 
 

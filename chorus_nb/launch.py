@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .agent import boot
-from .config import SandboxConfig
+from .config import SandboxConfig, SecurityPolicy
 from .enforced import checked_paths
 from .engines.base import (
     AGENT_SOCKET,
@@ -30,7 +30,7 @@ from .git import GitView, git_variables, git_view
 from .git import mounted as mounted_for_git
 from .mounts import Mounted, mounted
 from .refusals import refuse_devices, refuse_engine_sockets
-from .repository import resolve_repository, sandbox_user
+from .repository import groups_needed, resolve_repository, sandbox_user
 from .seccomp import seccomp_profile
 from .shell_agent import KEEPER, ShellAgent
 from .shell_monitor import SHELL
@@ -56,7 +56,8 @@ def container_spec(
     found = mounted(config, repository, image, capabilities)
     mounts, view = _with_git(found, config, repository, working_dir, capabilities)
     user = config.security.user or _user(config, repository, capabilities, image.world_readable)
-    refuse_engine_sockets((Path(mount.source) for mount in image.mounts), capabilities.host)
+    shared = [repository, view.outside, *_sources(mounts)] if capabilities.host.shares_files else []
+    refuse_engine_sockets(_sources(image.mounts), capabilities.host)
     refuse_devices(config.security.device_list, capabilities.host)
     return ContainerSpec(
         session_name=name,
@@ -71,7 +72,7 @@ def container_spec(
         mounts=mounts,
         limits=config.limits,
         network=config.network,
-        security=config.security,
+        security=_with_groups(config.security, user, shared),
         labels={"chorus-nb.owner": owner, SESSION_LABEL: name},
         seccomp_profile=seccomp_profile(config.security),
         host=capabilities.host,
@@ -94,7 +95,7 @@ def _with_git(
     mode = config.repository.mode
     view = git_view(repository, mode, found.repositories, config.git.protect)
     view = view.beside([*found.mounts, *found.volumes, *found.masks])
-    refuse_engine_sockets((Path(mount.source) for mount in view.mounts), capabilities.host)
+    refuse_engine_sockets(_sources(view.mounts), capabilities.host)
     if mode == "overlay" and not capabilities.host.shares_files:  # There is a copy, which has none of it.
         return found.mounts, view
     return (*found.mounts, *view.mounts, *mounted_for_git(view.generated)), view
@@ -110,6 +111,15 @@ def _user(
         repository = None
     rootless = "rootless" in capabilities.host.security_modules
     return sandbox_user(repository, mode, os.getuid(), os.getgid(), world_readable, rootless)
+
+
+def _sources(mounts: Iterable[Mount]) -> Iterator[Path]:
+    return (Path(mount.source) for mount in mounts)
+
+
+def _with_groups(security: SecurityPolicy, user: str, sources: Iterable[Path | None]) -> SecurityPolicy:
+    needed = groups_needed(filter(None, sources), user, os.getuid(), os.getgid(), os.getgroups())
+    return security.model_copy(update={"group_add": tuple(sorted({*security.group_add, *needed}))})
 
 
 def _environment(image: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:

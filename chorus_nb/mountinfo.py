@@ -1,9 +1,10 @@
-"""The mounts of a container, as its kernel lists them (``/proc/self/mountinfo``, proc_pid_mountinfo(5))."""
+"""Mounts as the kernel lists them, a container's or our own (``/proc/self/mountinfo``, proc_pid_mountinfo(5))."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from .config import parse_size_bytes
@@ -40,6 +41,20 @@ class MountPoint(NamedTuple):
 def mounts_of(text: str) -> list[MountPoint]:
     """Read the list. A line of another shape is left out: what is not listed is not in force."""
     return [mount for line in text.split("\n") if (mount := _mount(line.split(" ")))]
+
+
+def own_mounts() -> list[MountPoint]:
+    """Return what this process sees mounted; nothing where the system does not say."""
+    try:
+        return mounts_of(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
+    except OSError:
+        return []
+
+
+def mount_points_below(root: str, mounts: Iterable[MountPoint]) -> frozenset[str]:
+    """Return where something else is mounted below a folder, relative to it."""
+    start = root.rstrip("/") + "/"
+    return frozenset(each.path[len(start) :] for each in mounts if each.path.startswith(start))
 
 
 def _mount(fields: list[str]) -> MountPoint | None:

@@ -137,8 +137,9 @@ def _touch(one: str, other: str) -> bool:
 def _refuse_missing_place(seen: Selection, target: str, is_folder: bool) -> None:
     path = target.removeprefix(f"{WORKSPACE}/")
     place = seen.folder / path
-    real = not any(each.is_symlink() for each in _below(seen.folder, place))
-    if not real or seen.hides(path) or not (place.is_dir() if is_folder else place.is_file()):
+    # First what is hidden: a folder that is closed to this user is.
+    links = seen.hides(path) or any(each.is_symlink() for each in _below(seen.folder, place))
+    if links or not (place.is_dir() if is_folder else place.is_file()):
         kind = "folder" if is_folder else "file"
         raise ConfigurationError(
             f"Nothing can be mounted at {target!r}: the repository has no {kind} {path!r} that is seen there.",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from .config import NOBODY, RepositoryMount
@@ -58,13 +60,21 @@ def resolve_repository(mount: RepositoryMount, start: Path, host: EngineHost | N
     asked = mount.path or find_repository(start)
     folder = asked.resolve()
     refuse_engine_sockets([folder], host or EngineHost())  # Before anything else is said of it: it is no folder either.
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
+    if what := _why_no_folder(folder):
         raise RepositoryNotFoundError(
             f"The repository {str(asked)!r} {what}.", next_step="Give repo_path an existing folder, or use repo='none'."
         )
     refuse_folder(folder)
     return folder
+
+
+def _why_no_folder(path: Path) -> str:
+    try:
+        return "" if stat.S_ISDIR(path.stat().st_mode) else "is not a folder"
+    except (FileNotFoundError, NotADirectoryError):
+        return "does not exist"
+    except OSError as error:
+        return f"can't be looked at: {error.strerror}"
 
 
 def sandbox_user(
@@ -96,6 +106,39 @@ def sandbox_user(
         owner = repository.stat()
         return f"{owner.st_uid}:{owner.st_gid}"
     return NOBODY if repository is None or _anybody_may_read(repository) else ROOT
+
+
+def groups_needed(sources: Iterable[Path], user: str, uid: int, gid: int, groups: Iterable[int]) -> tuple[int, ...]:
+    """Return the groups, besides its own, that the notebook's user has rights by to what is mounted.
+
+    An engine puts a user that is named by numbers into no group but the one that is named with it, so what people share
+    by a group would be closed in the sandbox.
+
+    Parameters
+    ----------
+    sources : iterable of Path
+        What is mounted. Of a folder its own group counts, not those of what is in it.
+    user : str
+        ``UID:GID`` of the code. Of anybody but the notebook's own user no groups are known.
+    uid, gid, groups
+        The notebook's own user, and the groups that this one is in.
+    """
+    if user != f"{uid}:{gid}" or uid == 0:
+        return ()
+    of_use = {found.st_gid for found in map(_found, sources) if found and _group_counts(found)}
+    return tuple(sorted(of_use & set(groups) - {gid}))
+
+
+def _found(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:  # The engine will say what there is to say of it.
+        return None
+
+
+def _group_counts(found: os.stat_result) -> bool:
+    """Whether the group may do what others may not."""
+    return bool(found.st_mode >> 3 & ~found.st_mode & stat.S_IRWXO)
 
 
 def _anybody_may_read(folder: Path) -> bool:

@@ -165,7 +165,7 @@ def _refuse_unwritable(target: Path) -> None:
         raise ConfigurationError(
             f"There is no folder {target.parent}.", next_step="Make it, or write elsewhere with -o."
         )
-    if not os.access(target if target.exists() else target.parent, os.W_OK):
+    if not all(os.access(each, os.W_OK) for each in (target.parent, target) if each.exists()):
         raise ConfigurationError(f"{target} can't be written by this user.", next_step="Write elsewhere with -o.")
 
 

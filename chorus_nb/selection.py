@@ -9,6 +9,7 @@ it notes on its way where git repositories are, too.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,7 +25,7 @@ from .engines.base import Mask
 from .errors import ConfigurationError
 from .likely_secrets import is_public, may_name_secret, names_secret
 from .listings import Entry, Listing, Listings
-from .mountinfo import MountPoint, mounts_of
+from .mountinfo import mount_points_below, own_mounts
 
 Why = Literal["secret", "excluded", "not included", "ignored by git", "no file", "out of reach"]
 
@@ -151,8 +152,8 @@ class _Scan:
         self._shown = GitIgnoreSpec.from_lines(wanted.show_secrets) if wanted.show_secrets else None
         self._by_git = wanted.respect_gitignore
         self._has_patterns = bool(wanted.include or wanted.exclude or wanted.respect_gitignore)
-        mounts = _mounts()
-        self._mount_points = frozenset() if whole_tree else _mount_points_below(self._root, mounts)
+        mounts = own_mounts()
+        self._mount_points = frozenset() if whole_tree else mount_points_below(self._root, mounts)
         # By their names: with patterns, and below a mount point, any file may be one to mask.
         all_count = self._has_patterns or bool(self._mount_points)
         is_remarkable = (lambda _: True) if all_count else _is_remarkable
@@ -238,9 +239,20 @@ class _Scan:
         real = Path(os.path.realpath(here) if is_link else here)
         if is_public(real):
             return False
-        if is_link and real != self._folder and real.is_relative_to(self._folder) and real.exists():
-            self._mask(real.relative_to(self._folder).as_posix(), "directory" if real.is_dir() else "file", "secret")
+        if is_link:
+            self._mask_target(real)
         return True
+
+    def _mask_target(self, real: Path) -> None:
+        """Mask what a link leads to; where that is in a folder that is closed to this user, the folder."""
+        if real != self._folder and real.is_relative_to(self._folder):
+            try:
+                is_folder = stat.S_ISDIR(real.stat().st_mode)
+                self._mask(real.relative_to(self._folder).as_posix(), "directory" if is_folder else "file", "secret")
+            except PermissionError:  # Code of this user may be able to open it.
+                self._mask_target(real.parent)
+            except OSError:
+                pass  # It leads nowhere.
 
     def _look_for_sockets(self, path: str) -> None:
         """Git's own folder is seen whole; what a daemon of Git listens on is no part of it."""
@@ -305,19 +317,6 @@ def _lines(path: Path) -> list[str]:
     if len(text) > _MAX_IGNORE_BYTES:
         raise _bad_ignore(path, f"it is larger than {_MAX_IGNORE_BYTES >> 20} MiB")
     return text.decode(errors="surrogateescape").removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
-
-
-def _mounts() -> list[MountPoint]:
-    try:
-        return mounts_of(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
-    except OSError:
-        return []
-
-
-def _mount_points_below(root: str, mounts: Iterable[MountPoint]) -> frozenset[str]:
-    """Return where something else is mounted below a folder, relative to it (proc_pid_mountinfo(5))."""
-    start = root.rstrip("/") + "/"
-    return frozenset(each.path[len(start) :] for each in mounts if each.path.startswith(start))
 
 
 def _topmost(folder: Path, masked: Iterable[Masked]) -> Iterator[Masked]:

@@ -54,7 +54,7 @@ def get(
 ) -> Transfer:
     """Copy out of the sandbox of ``files``; see :meth:`SandboxFiles.get`."""
     sources, many = _expanded(files, paths_of(src))
-    place = placed([path for path, _ in sources], dst, is_folder=Path(dst).is_dir(), many=many)
+    place = placed([path for path, _ in sources], dst, is_folder=_is_folder(dst), many=many)
     base = real_path(place.base, guarded)
     done = Transfer()
     items = _planned(files, sources, [join(base, name) for name in place.names], done)
@@ -68,6 +68,13 @@ def get(
             if place.make:
                 make_folder(tree, base)
             return getting.run(progress)
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # It is in a folder that is closed to this user, which is said when it is to be written.
+        return False
 
 
 def _refuse_more(size_bytes: int, max_bytes: int, path: str) -> None:

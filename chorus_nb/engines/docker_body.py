@@ -112,7 +112,9 @@ def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
         folder.path: _options(folder.size_bytes or room, own, folder.executable)
         for folder in spec.security.tmpfs_folders
     }
-    masks = {mask.path: "ro,noexec,nosuid,nodev,size=4096,mode=0555" for mask in spec.masks if mask.is_folder}
+    # Whose it is matters: runtimes give it the permissions of the folder below it, such as 0700 of `.ssh`.
+    nothing = f"ro,noexec,nosuid,nodev,size=4096,mode=0555,uid={uid},gid={gid}"
+    masks = {mask.path: nothing for mask in spec.masks if mask.is_folder}
     return {**empty, **folders, **asked, **masks}
 
 

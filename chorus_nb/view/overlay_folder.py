@@ -121,9 +121,9 @@ def views_folder() -> Path:
 def _make_root(upper: Path, repository: os.stat_result) -> None:
     """Make the upper folder, whose owner and mode are those that the sandbox sees of the repository itself."""
     upper.mkdir(mode=0o700)
-    if (repository.st_uid, repository.st_gid) != (upper.stat().st_uid, upper.stat().st_gid):
+    for owner in ((-1, repository.st_gid), (repository.st_uid, -1)):
         with suppress(PermissionError):  # Another's repository: in its own view this user may do more.
-            os.chown(upper, repository.st_uid, repository.st_gid)
+            os.chown(upper, *owner)
     upper.chmod(stat.S_IMODE(repository.st_mode))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -73,10 +74,11 @@ def _has_entries(error: OSError) -> bool:
 
 
 def _opened(name: str, folder: int) -> int:
-    """Open a folder of this user's that may be closed to him; by a descriptor, as its name may soon mean another."""
+    """Open a folder, also one of this user that is closed to him; by a descriptor: its name may soon mean another."""
     place = os.open(name, os.O_PATH | _FOLDER, dir_fd=folder)
     try:
-        Path(f"/proc/self/fd/{place}").chmod(0o700)
+        with suppress(PermissionError):  # It is another's, whose group may let this user in.
+            Path(f"/proc/self/fd/{place}").chmod(0o700)
         return os.open(".", os.O_RDONLY | _FOLDER, dir_fd=place)
     finally:
         os.close(place)

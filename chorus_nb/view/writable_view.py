@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -171,7 +172,18 @@ def _why_no_overlay(spec: ContainerSpec, capabilities: EngineCapabilities, repos
         return f"the {capabilities.name} engine can't mount an overlay of this machine's folders"
     if capabilities.overlay_owner not in ("", spec.user):
         return f"the {capabilities.name} engine gives the root of an overlay to root, and the code runs as {spec.user}"
+    if not _may_write(spec, repository.stat()):
+        return "the repository is another user's, who alone could change its files in an overlay"
     return why_unfit(repository)
+
+
+def _may_write(spec: ContainerSpec, found: os.stat_result) -> bool:
+    """Whether the permissions of a folder let the user of a container write: those of its files are often the same."""
+    uid, gid = map(int, spec.user.split(":"))
+    if uid == found.st_uid:
+        return True
+    shared = stat.S_IWGRP if found.st_gid in (gid, *spec.security.group_add) else 0
+    return bool(found.st_mode & (shared | stat.S_IWOTH))
 
 
 def _mounted_over(spec: ContainerSpec) -> frozenset[str]:

@@ -37,6 +37,7 @@ def make_repository(folder: Path) -> Path:
         place.parent.chmod(0o777)
         place.write_text(SECRET)
     (folder / "seen.txt").write_text("seen")
+    (folder / ".ssh").chmod(0o700)  # As people have it.
     (folder / "link").symlink_to(".env")
     (folder / "a" / "link").symlink_to("../.ssh/x")
     return folder

@@ -6,9 +6,11 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from unprivileged import NOBODY, said_by
 
 from chorus_nb.engines.base import Volume
 from chorus_nb.errors import EngineError, WorkingCopyError
@@ -149,8 +151,9 @@ def test_nothing_to_sweep(cache: Path) -> None:
 
 def test_a_tree_is_removed_however_closed_and_no_link_is_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
-    outside.mkdir(mode=0o500)
+    outside.mkdir()
     (outside / "kept").symlink_to("kept")
+    outside.chmod(0o500)
     inner = tmp_path / "root" / "a" / "b"
     inner.mkdir(parents=True)
     for folder in (tmp_path / "root", tmp_path / "root" / "a", inner):
@@ -163,6 +166,22 @@ def test_a_tree_is_removed_however_closed_and_no_link_is_followed(tmp_path: Path
     assert not (tmp_path / "root").exists()
     assert [each.name for each in outside.iterdir()] == ["kept"]
     assert stat.S_IMODE(outside.stat().st_mode) == 0o500
+
+
+def test_what_a_group_shares_is_removed_by_who_is_in_it() -> None:
+    """The kernel copies a folder with its owner and mode, which only the owner may change."""
+    team = 4399
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        top = Path(name, "upper")
+        (top / "theirs" / "inner").mkdir(parents=True)
+        (top / "theirs" / "inner" / "file").write_text("x")
+        for each in (top, *top.rglob("*")):
+            if os.geteuid() == 0:
+                os.chown(each, NOBODY if each == top else 0, team)
+            each.chmod(0o770)
+        said_by(NOBODY, lambda: str(remove_tree(top)), groups=[team])
+        assert not top.exists()
 
 
 def test_a_tree_is_removed_however_deep(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from chorus_nb.config import RepositoryMount
 from chorus_nb.errors import ConfigurationError, PolicyRefusedError, RepositoryNotFoundError
-from chorus_nb.repository import find_repository, resolve_repository, sandbox_user
+from chorus_nb.repository import find_repository, groups_needed, resolve_repository, sandbox_user
 
 
 @pytest.fixture
@@ -133,3 +133,25 @@ def test_where_root_is_the_notebooks_user_the_code_is_root(uid: int, tmp_path: P
     assert sandbox_user(None, "none", uid, uid, True, rootless=True) == "65534:65534"
     assert sandbox_user(None, "none", uid, uid, False, rootless=True) == "0:0"
     assert sandbox_user(None, "rw", uid, uid, True, rootless=True) == "0:0"
+
+
+@pytest.mark.parametrize(
+    ("mode", "counts"), [(0o2770, True), (0o2775, True), (0o750, True), (0o755, False), (0o700, False), (0o707, False)]
+)
+def test_the_group_that_a_folder_is_shared_by_comes_along(mode: int, counts: bool, tmp_path: Path) -> None:
+    team = tmp_path.stat().st_gid
+    own, sources = team + 1, [tmp_path / "absent", tmp_path]
+    tmp_path.chmod(mode)
+    try:
+        assert groups_needed(sources, f"1000:{own}", 1000, own, [own, team, team + 2]) == ((team,) if counts else ())
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_no_group_comes_along_that_the_notebooks_user_has_not(tmp_path: Path) -> None:
+    team = tmp_path.stat().st_gid
+    tmp_path.chmod(0o770)
+    assert groups_needed([tmp_path], f"1000:{team}", 1000, team, [team]) == ()
+    assert groups_needed([tmp_path], f"1000:{team + 1}", 1000, team + 1, [team + 1]) == ()
+    assert groups_needed([tmp_path], "65534:65534", 1000, team + 1, [team + 1, team]) == ()
+    assert groups_needed([tmp_path], "0:0", 0, 0, [0, team]) == ()
