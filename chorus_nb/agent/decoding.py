@@ -10,10 +10,7 @@ from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, Windows
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 from uuid import UUID
 
-from .values import MAX_DEPTH, CrossingError, DecodeError
-
-_MAX_EXPANDED = 10**7
-"""Parts of a value, each counted as often as it occurs: printing goes through all of them."""
+from .values import MAX_DEPTH, MAX_EXPANDED, CrossingError, DecodeError
 
 _MAX_EQUAL_HASHES = 1000
 _MAX_DIGITS = 20
@@ -115,7 +112,8 @@ class Decoder:
             raise DecodeError("a part that was not there before")
         value, count = self._parts[number]
         self._count += count
-        if self._count > _MAX_EXPANDED:
+        # Half of that is where an encoder stops, which counts less: it must make nothing that is refused here.
+        if self._count > 2 * MAX_EXPANDED:
             raise DecodeError("a value that is endless to print")
         return value
 
@@ -144,7 +142,8 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-_from_json = json.JSONDecoder(parse_int=_integer).decode
+# By itself it has one object for every NaN: of several that are keys one alone would be left.
+_from_json = json.JSONDecoder(parse_int=_integer, parse_constant=float).decode
 
 
 def of(kind: Any, value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Pictures of Pillow, and figures of matplotlib as pictures: PNG in a buffer."""
 
 import io
+import struct
 import sys
 from typing import Any, Dict, Optional
 
@@ -27,6 +28,11 @@ def _picture(encoder: Encoder, value: Any, path: Path) -> Any:
     if value.mode not in _MODES:
         hint = '@.convert("RGB") can, or numpy.asarray(@).'
         raise CrossingError(path, "is a picture of the mode %s, which PNG does not have" % value.mode, hint)
+    frames = getattr(value, "n_frames", 1)
+    if frames > 1:
+        hint = "@.copy() can, which is that one; for all of them, PIL.ImageSequence.all_frames(@)."
+        raise CrossingError(path, "is a picture of %d frames, of which one would arrive" % frames, hint)
+    encoder.count(_BYTES_OF_PIXEL * value.width * value.height, path)  # As the receiver does.
     file = io.BytesIO()
     value.save(file, "PNG", compress_level=1)
     return _add(encoder, file, path)
@@ -48,12 +54,18 @@ def _decoded_picture(decoder: Decoder, _: Any) -> Any:
     load("PIL.Image", ("A picture",))
     image = sys.modules["PIL.Image"]
     data = decoder.take(bytearray)
+    # Before it is unpacked: a few bytes may stand for any number of pixels (PNG, 11.2.1: IHDR comes first).
+    width, height = struct.unpack_from(">II", data, 16)
+    decoder.reserve(_BYTES_OF_PIXEL * width * height)
     try:
         with image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            # Before it is unpacked: a few bytes may stand for any number of pixels.
-            decoder.reserve(_BYTES_OF_PIXEL * picture.width * picture.height)
+            if picture.size != (width, height):
+                raise DecodeError("a picture of two sizes")
             return picture.copy()
-    except (OSError, SyntaxError, ValueError, image.DecompressionBombError) as error:
+    except image.DecompressionBombError:
+        problem = "has more pixels than Pillow unpacks %s (PIL.Image.MAX_IMAGE_PIXELS)"
+        raise CrossingError(("A picture",), problem, "Send numpy.asarray of it.")
+    except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, DecodeError):
             raise
         raise DecodeError("no picture: %s" % error)

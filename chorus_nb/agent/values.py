@@ -21,6 +21,9 @@ MAX_DEPTH = 100
 TREE_COST = 16
 """As many bytes take the objects that one byte of a tree makes, about."""
 
+MAX_EXPANDED = 10**7
+"""Parts of a value, each counted as often as it occurs: printing goes through all of them."""
+
 WORD = range(-(2**63), 2**64)
 """The integers that JSON has as they are."""
 
@@ -36,7 +39,8 @@ class CrossingError(TypeError):
     def __init__(self, path: Path, problem: str, hint: str = "") -> None:
         self.path = written(path)
         self.problem = problem
-        self.hint = hint.replace("@", self.path)
+        # What has no name of its own nobody can write down: "a key of x.value" is no expression.
+        self.hint = hint.replace("@", str(path[1]) if path[1:2] in (("key",), ("element",)) else self.path)
         super().__init__("%s %s. %s" % (self.path, problem, self.hint))
 
 
