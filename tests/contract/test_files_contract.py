@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import errno
 import hashlib
 import os
@@ -11,7 +12,7 @@ import subprocess
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from sandboxes import InterruptedCellError, opened, start_cell
@@ -159,6 +160,38 @@ def test_a_stream_writes_and_reads_in_pieces(sandbox: Sandbox, inside: str) -> N
     for wrong in (lambda: sandbox.files.open(inside), lambda: sandbox.files.open(f"{inside}/no")):
         with pytest.raises(SandboxFileError):
             wrong()
+
+
+def test_a_path_may_be_one_of_pathlib(sandbox: Sandbox, inside: str, tmp_path: Path) -> None:
+    files, folder = sandbox.files, PurePosixPath(inside)
+    files.mkdir(folder / "sub")
+    files.write(folder / "a", b"x", mode=0o600)
+    files.chmod(folder / "a", 0o640)
+    files.symlink(folder / "link", PurePosixPath("a"))
+    files.rename(folder / "a", folder / "b")
+    with files.open(folder / "a", "wb") as stream:
+        stream.write(b"y")
+    assert (files.read(folder / "a"), files.open(folder / "b").read(), files.read(os.fsencode(folder / "link"))) == (
+        *(b"y", b"x"),
+        b"y",
+    )
+    assert [entry.path for entry in files.list(folder)] == [entry.path for entry in files.walk(folder)]
+    assert files.stat(folder / "b").mode == 0o640
+    assert files.digest(folder / "b") == hashlib.sha256(b"x").hexdigest()
+    assert files.get(folder / "b", tmp_path / "b").files == files.put(tmp_path / "b", folder / "sub").files == 1
+    files.remove(folder / "b")
+    assert not files.exists(folder / "b")
+
+
+def test_what_is_written_are_bytes_all_of_them(sandbox: Sandbox, inside: str) -> None:
+    numbers = array.array("d", [0.5]) * 2**20
+    sandbox.files.write(f"{inside}/a", numbers)
+    assert sandbox.files.read(f"{inside}/a") == numbers.tobytes()
+    with pytest.raises(TypeError, match=r"text\.encode\(\)"):
+        sandbox.files.write(f"{inside}/text", "text")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="TextIOWrapper"):
+        sandbox.files.open(f"{inside}/text", "w")  # type: ignore[arg-type]
+    assert not sandbox.files.exists(f"{inside}/text")
 
 
 def test_a_place_that_is_read_only_says_where_to_write(docker_sandbox: Sandbox) -> None:
