@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import TransferConflictError, TransferError
+from ..errors import SandboxFileError, TransferConflictError, TransferError
 from ..file_entries import FileEntry
 from ..file_requests import PIECE_BYTES
 from ..host_tree import HostTree
@@ -87,18 +87,19 @@ def _expanded(files: SandboxFiles, paths: Sequence[str]) -> tuple[list[tuple[str
     found: list[tuple[str, FileEntry]] = []
     patterns = [path for path in paths if is_pattern(path) and not files.exists(path)]
     for path in paths:
-        if path in patterns:
-            found += _matching(files, path)
-        else:
-            found.append((path, files.stat(path, follow=True)))
-    for path, entry in found:
-        if entry.kind not in ("file", "directory") and path not in patterns:
-            raise TransferError(
-                f"{printable_line(path)!r} in the sandbox is neither a file nor a folder.",
-                path=path,
-                next_step="Only these are copied.",
-            )
+        found += _matching(files, path) if path in patterns else [(path, _named(files, path))]
     return found, bool(patterns) or len(found) > 1
+
+
+def _named(files: SandboxFiles, path: str) -> FileEntry:
+    entry = files.stat(path, follow=True)
+    if entry.kind not in ("file", "directory"):
+        raise TransferError(
+            f"{printable_line(path)!r} in the sandbox is neither a file nor a folder.",
+            path=path,
+            next_step="Only these are copied.",
+        )
+    return entry
 
 
 def _matching(files: SandboxFiles, pattern: str) -> list[tuple[str, FileEntry]]:
@@ -106,7 +107,7 @@ def _matching(files: SandboxFiles, pattern: str) -> list[tuple[str, FileEntry]]:
     matcher = Matcher(parts)
     entries = files.walk(folder, max_depth=matcher.max_depth, on_error=lambda *_: None)
     found = [
-        (path, files.stat(path, follow=True) if entry.kind == "link" else entry)
+        (path, _followed(files, path, entry) if entry.kind == "link" else entry)
         for entry in entries
         if matcher.matches(entry.path) and (path := entry.path if folder == "." else join(folder, entry.path))
     ]
@@ -115,6 +116,14 @@ def _matching(files: SandboxFiles, pattern: str) -> list[tuple[str, FileEntry]]:
             f"No file of the sandbox matches {pattern!r}.", path=pattern, next_step="`files.list` shows what is there."
         )
     return found
+
+
+def _followed(files: SandboxFiles, path: str, link: FileEntry) -> FileEntry:
+    """Return what a link leads to; the link, which is not copied, where that is nothing."""
+    try:
+        return files.stat(path, follow=True)
+    except SandboxFileError:
+        return link
 
 
 def _planned(

@@ -333,6 +333,28 @@ def test_links_and_devices_do_not_come_out(sandbox: Sandbox, inside: str, tmp_pa
         sandbox.files.get(f"{inside}/fifo", tmp_path / "fifo")
 
 
+def test_a_pattern_stands_for_what_can_be_copied(sandbox: Sandbox, inside: str, tmp_path: Path) -> None:
+    """As in a folder, one link that leads nowhere does not keep the rest from being copied."""
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "good").write_text("good")
+    (here / "named").symlink_to("good")
+    (here / "nowhere").symlink_to("missing")
+    os.mkfifo(here / "fifo")
+    done = sandbox.files.put(f"{here}/*", f"{inside}/in/")
+    assert (done.files, reasons(done)) == (
+        2,
+        {"nowhere": "a link that leads nowhere", "fifo": "neither a file nor a folder"},
+    )
+    sandbox.files.symlink(f"{inside}/in/nowhere", "missing")
+    sandbox.run(f"import os; os.mkfifo('{inside}/in/fifo')")
+    done = sandbox.files.get(f"{inside}/in/*", f"{tmp_path}/out/")
+    assert (done.files, reasons(done)) == (2, {"nowhere": "a link", "fifo": "neither a file nor a folder"})
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {"good": "good", "named": "good"}
+    only = sandbox.files.put(f"{here}/no*", f"{inside}/in/")
+    assert (only.files, len(only.skipped)) == (0, 1)
+
+
 def test_permissions_come_over_and_no_more(sandbox: Sandbox, inside: str, tmp_path: Path) -> None:
     (tmp_path / "s").write_text("#!")
     (tmp_path / "s").chmod(0o4755)
