@@ -25,7 +25,7 @@ from .conversation import Request
 from .errors import AgentProtocolError, ChorusError
 from .file_kinds import font_type, image_type, media_type, page_of
 from .page_files import IN_STYLE, MAX_CHARACTERS, UrlOf, style_with_files, with_files
-from .sanitize import printable_line, unescape
+from .sanitize import clean_markdown, printable_line, unescape
 
 if TYPE_CHECKING:
     from .session import Session
@@ -223,8 +223,9 @@ class Inserter:
         return "".join([*pieces, source[at:]])
 
     def markdown(self, source: str) -> str:
-        """Return Markdown with the pictures that it names."""
-        return _MARKDOWN_IMAGE.sub(self._markdown_image, source)
+        """Return Markdown with the pictures that it names; that which will be shown as its source stays readable."""
+        whole = _MARKDOWN_IMAGE.sub(self._markdown_image, source)
+        return source if clean_markdown(whole) is None else whole
 
     def _markdown_image(self, found: re.Match[str]) -> str:
         path = _path(found["path"])
@@ -249,9 +250,12 @@ class Inserter:
             return found[0]
         try:
             new = self._attribute(found["tag"], path)
-        except NothingToShowError:
-            if found["tag"] == "a" or _HANDLER.search(found[0]):  # It may lead elsewhere, or see to it itself.
+        except NothingToShowError as error:
+            # A link may lead elsewhere, a film have another source, and a page see to it itself.
+            if found["tag"] in ("a", "source") or _HANDLER.search(found[0]):
                 return found[0]
+            if found["tag"] == "img":
+                return f"{escape(printable_line(path))} ({self._words(error)})"
             raise
         if new and found["tag"] == "iframe" and " style=" not in found[0]:
             new += ' style="background: white"'  # Pages count on that, also where the notebook's theme is dark.
@@ -346,7 +350,9 @@ _TAG = re.compile(
     r"|(?P<tag>img|a|iframe|video|audio|source)\s[^<>]{1,5000}>)"
 )
 _ATTRIBUTE = re.compile(r"""(?<=\s)(?:src|href)=(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"'>]+))""")
-_MARKDOWN_IMAGE = re.compile(r"!\[(?P<alt>[^\[\]\n]{0,500})\]\((?P<path>[^()<>\s\"'\\]{1,1000})\)")
+_MARKDOWN_IMAGE = re.compile(
+    r"!\[(?P<alt>[^\[\]\n]{0,500})\]\((?P<path>[^()<>\s\"'\\]{1,1000})(?:[ \t]\"[^\"\n]{0,500}\")?\)"
+)
 _HANDLER = re.compile(r"\son\w+\s*=", re.IGNORECASE)
 _NOT_PLAIN = re.compile(r"[^\w\s.;/:`%'()-]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")

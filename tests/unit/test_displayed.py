@@ -275,6 +275,18 @@ def test_what_is_not_there_or_something_else_is_said(html: str, said: str) -> No
     assert inline_html(f"<p>{said}</p>") is not None
 
 
+def test_words_for_a_picture_stand_in_the_link_around_it() -> None:
+    shown = inserted("<a href='table.csv'><img src='missing.png'></a>")
+    assert shown.endswith(' download="table.csv">missing.png (no file of the sandbox that can be read)</a>')
+
+
+def test_a_film_of_several_sources_shows_the_one_that_is_there() -> None:
+    shown = inserted("<video><source src='missing.webm'><source src='film.mp4'></video>")
+    assert (
+        shown == f"<video><source src='missing.webm'><source src=\"data:video/mp4;base64,{DATA['film.mp4']}\"></video>"
+    )
+
+
 @pytest.mark.parametrize("html", ['<a href="../docs">x</a>', '<img src="missing.png" onerror="this.remove()">'])
 def test_what_may_mean_something_else_stays(html: str) -> None:
     assert inserted(html) == html
@@ -307,6 +319,9 @@ def test_markdown_shows_its_pictures() -> None:
     whole = Inserter(Files(), 2**20).markdown(source)
     assert f"![the *plot*](data:image/png;base64,{DATA['plot.png']})" in whole
     assert f"![](data:image/svg+xml;base64,{DATA['drawing.svg']})" in whole
+    assert DATA["plot.png"] in Inserter(Files(), 2**20).markdown('![a](plot.png "A title")')
+    for shown_as_source in ("![a](plot.png) <b>x</b>", "![a](plot.png) [b](table.csv)"):
+        assert Inserter(Files(), 2**20).markdown(shown_as_source) == shown_as_source, "and not as base64"
     assert "not (missing.png: no file of the sandbox that can be read)" in whole
     assert clean_markdown(whole) == whole
     assert clean_markdown(f"{whole}![x](missing.png)") is None, "that would lead to the server"
