@@ -32,7 +32,6 @@ def _picture(encoder: Encoder, value: Any, path: Path) -> Any:
     if frames > 1:
         hint = "@.copy() can, which is that one; for all of them, PIL.ImageSequence.all_frames(@)."
         raise CrossingError(path, "is a picture of %d frames, of which one would arrive" % frames, hint)
-    encoder.count(_BYTES_OF_PIXEL * value.width * value.height, path)  # As the receiver does.
     file = io.BytesIO()
     value.save(file, "PNG", compress_level=1)
     return _add(encoder, file, path)
@@ -46,20 +45,26 @@ def _figure(encoder: Encoder, value: Any, path: Path) -> Any:
 
 def _add(encoder: Encoder, file: io.BytesIO, path: Path) -> Any:
     data = file.getbuffer()
+    encoder.count(_unpacked_bytes(data), path)  # As the receiver does.
     encoder.add(len(data), lambda put: put(data), path)
     return {"picture": 0}
+
+
+def _unpacked_bytes(data: Any) -> int:
+    """Return what a PNG takes once it is unpacked: a few bytes may stand for any number of pixels (11.2.1: IHDR)."""
+    width, height = struct.unpack_from(">II", data, 16)
+    return _BYTES_OF_PIXEL * int(width) * int(height)
 
 
 def _decoded_picture(decoder: Decoder, _: Any) -> Any:
     load("PIL.Image", ("A picture",))
     image = sys.modules["PIL.Image"]
     data = decoder.take(bytearray)
-    # Before it is unpacked: a few bytes may stand for any number of pixels (PNG, 11.2.1: IHDR comes first).
-    width, height = struct.unpack_from(">II", data, 16)
-    decoder.reserve(_BYTES_OF_PIXEL * width * height)
+    size_bytes = _unpacked_bytes(data)
+    decoder.reserve(size_bytes)
     try:
         with image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            if picture.size != (width, height):
+            if _BYTES_OF_PIXEL * picture.width * picture.height != size_bytes:
                 raise DecodeError("a picture of two sizes")
             return picture.copy()
     except image.DecompressionBombError:

@@ -245,6 +245,17 @@ def test_a_type_that_can_not_cross_has_one_that_can(value: Any, hint: str) -> No
     assert hint in caught.value.hint
 
 
+def test_a_part_that_is_deep_inside_is_told_in_a_few_words() -> None:
+    value: Any = object()
+    for _ in range(MAX_DEPTH - 1):
+        value = {"a long name": value}
+    with pytest.raises(CrossingError) as caught:
+        crossed(value)
+    assert len(caught.value.path) < 400
+    assert caught.value.path.startswith("x['a long name']")
+    assert caught.value.path.endswith("['a long name']")
+
+
 def test_many_small_parts_travel_in_few_pieces() -> None:
     value = [b"ab%d" % number for number in range(10_000)]
     assert crossed(value) == value
