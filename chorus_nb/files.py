@@ -18,6 +18,7 @@ from .file_batches import MAX_REMOVALS, REMOVED_AT_ONCE, FileBatches
 from .file_entries import MAX_PATH_BYTES, FileEntry, entries_of, no_list, one_entry, results_of, to_bytes
 from .file_requests import NOT_THERE, PIECE_BYTES, FileRequests, InSandbox, refusal, text_path
 from .file_streams import Part, Reading, Writing
+from .sanitize import printable_line
 
 if TYPE_CHECKING:
     from .session import Session
@@ -171,7 +172,7 @@ class SandboxFiles:
             error = refusal(self._session.name, f"{path}/{folder}" if folder else path, result)
             if on_error is None or not folder:
                 raise error
-            on_error(folder, error.message)
+            on_error(folder, printable_line(str(result.get("evalue"))))
             return []
         entries = entries_of(result["entries"], _LISTED_AT_ONCE)
         names = [to_bytes(entry.path) for entry in entries]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -57,7 +58,7 @@ def get(
     place = placed([path for path, _ in sources], dst, is_folder=Path(dst).is_dir(), many=many)
     base = real_path(place.base, guarded)
     done = Transfer()
-    items = _planned(files, sources, [join(base, name) for name in place.names], done)
+    items = _planned(files, sources, [join(base, name) for name in place.names], done, many)
     size = sum(item.size_bytes for item in items if item.kind == "file")
     _refuse_more(size, max_bytes, dst)
     with host_tree() as tree:
@@ -127,13 +128,19 @@ def _followed(files: SandboxFiles, path: str, link: FileEntry) -> FileEntry:
 
 
 def _planned(
-    files: SandboxFiles, sources: Iterable[tuple[str, FileEntry]], places: Sequence[str], done: Transfer
+    files: SandboxFiles, sources: Iterable[tuple[str, FileEntry]], places: Sequence[str], done: Transfer, many: bool
 ) -> list[Item]:
     items: list[Item] = []
     for (path, entry), to in zip(sources, places, strict=True):
         if entry.kind == "directory":
+            try:
+                found = files.walk(path, on_error=partial(_skip_below, done, path))
+            except SandboxFileError as error:
+                if not many or error.errno is None:
+                    raise
+                done.skip(path, os.strerror(error.errno))
+                continue
             items.append(_item(path, to, entry, named=True))
-            found = files.walk(path, on_error=partial(_skip_below, done, path))
             items += [
                 _item(join(path, each.path), join(to, each.path), each) for each in found if _kept(path, each, done)
             ]

@@ -355,6 +355,17 @@ def test_a_pattern_stands_for_what_can_be_copied(sandbox: Sandbox, inside: str, 
     assert (only.files, len(only.skipped)) == (0, 1)
 
 
+def test_a_folder_that_can_not_be_read_is_listed_beside_the_rest(docker_sandbox: Sandbox, tmp_path: Path) -> None:
+    """On the fake engine the code may be root, whom nothing is closed to."""
+    made = docker_sandbox.command(["sh", "-c", "mkdir -p /tmp/in/closed; touch /tmp/in/good; chmod 0 /tmp/in/closed"])
+    assert made.exit_code == 0
+    done = docker_sandbox.files.get("/tmp/in/*", f"{tmp_path}/out/")
+    assert (done.files, reasons(done)) == (1, {"closed": "Permission denied"})
+    assert reasons(docker_sandbox.files.get("/tmp/in", f"{tmp_path}/all")) == {"closed": "Permission denied"}
+    with pytest.raises(SandboxFileError, match="Permission denied"):
+        docker_sandbox.files.get("/tmp/in/closed", tmp_path)
+
+
 def test_permissions_come_over_and_no_more(sandbox: Sandbox, inside: str, tmp_path: Path) -> None:
     (tmp_path / "s").write_text("#!")
     (tmp_path / "s").chmod(0o4755)
