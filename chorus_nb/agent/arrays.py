@@ -34,13 +34,18 @@ def encoder_of(value: Any) -> Optional[Encode]:
     return _scalar if isinstance(value, numpy.generic) else None
 
 
-def load(name: str, path: Path = ("the value",)) -> Any:
+_PACKAGES = {"PIL.Image": "Pillow"}
+"""Those that are not called as what is imported of them."""
+
+
+def load(name: str, path: Path = ("a value",)) -> Any:
     """Import one of the libraries that these files know, and say who needs it where it is not there."""
     try:
         return __import__(name)
     except ImportError:
+        package = _PACKAGES.get(name, name)
         raise CrossingError(
-            path, "needs the package %s, which is missing %%s" % name, "Install it, or send plain lists and dicts."
+            path, "needs the package %s, which is missing %%s" % package, "Install it, or send plain lists and dicts."
         )
 
 

@@ -27,7 +27,7 @@ MAX_EXPANDED = 10**7
 WORD = range(-(2**63), 2**64)
 """The integers that JSON has as they are."""
 
-_SHOWN = 180
+_SHOWN = 140
 """Characters at either end of where a part is: what is wrong with it is said after that."""
 
 Path = Tuple[Any, ...]
