@@ -15,6 +15,7 @@ from .asking import InputHandler
 from .config import SandboxConfig
 from .engines.base import Engine
 from .errors import ChorusError, ExecutionInterruptedError
+from .file_requests import InSandbox
 from .files import SandboxFiles
 from .progress import stopped_by
 from .sandbox import CommandResult, ExecutionResult, Sandbox
@@ -152,7 +153,7 @@ class AsyncSandboxFiles:
     rename = _awaitable(SandboxFiles.rename)
     symlink = _awaitable(SandboxFiles.symlink)
 
-    async def open(self, path: str, mode: Literal["rb", "wb"] = "rb") -> AsyncSandboxFile:
+    async def open(self, path: InSandbox, mode: Literal["rb", "wb"] = "rb") -> AsyncSandboxFile:
         """Open a regular file as a stream, as :meth:`chorus_nb.files.SandboxFiles.open`."""
         await self._start()
         return AsyncSandboxFile(await _see_through(partial(self._wrapped.open, path, mode)))

@@ -23,9 +23,9 @@ from urllib.parse import unquote
 from .agent.wire import Message
 from .conversation import Request
 from .errors import AgentProtocolError, ChorusError
-from .file_kinds import image_type, media_type, page_of
-from .page_files import with_files
-from .sanitize import printable_line, unescape
+from .file_kinds import font_type, image_type, media_type, page_of
+from .page_files import IN_STYLE, MAX_CHARACTERS, UrlOf, style_with_files, with_files
+from .sanitize import clean_markdown, printable_line, unescape
 
 if TYPE_CHECKING:
     from .session import Session
@@ -42,6 +42,9 @@ MAX_LINK_BYTES = 2**20
 READ_TIMEOUT_S = 5.0
 """For all files of one output; a cell's time limit and its Stop button wait meanwhile."""
 
+_MAX_IMPORTS = 4
+"""Levels of style sheets that import others: two may import each other."""
+
 _PIECE_BYTES = 2**22
 _DEFAULT_SESSION = "default"
 _DISPLAYS = ("display_data", "update_display_data", "execute_result")
@@ -49,7 +52,7 @@ _WIDGETS = ("comm_open", "comm_msg")
 _PATH_MAX = 4096
 
 ReadFile = Callable[[str, int], bytes | None]
-"""Takes a path and how many bytes it may have. None where there is no such file; raises :class:`NotShownError`."""
+"""Takes a path and how many bytes it may have. None where no file can be read; raises :class:`NotShownError`."""
 
 
 class NotShownError(Exception):
@@ -63,6 +66,10 @@ class NotShownError(Exception):
         """Return what brings the file to the notebook's folder."""
         of_session = f" --session {shlex.quote(session)}" if session else ""
         return f"%sandbox get {shlex.quote(printable_line(self.path))} .{of_session}"
+
+
+class NothingToShowError(NotShownError):
+    """There is no such file, or it is something else than is meant: nobody need copy it."""
 
 
 class DisplayedFiles:
@@ -207,7 +214,7 @@ class Inserter:
         return {**output, "data": {k: of[k](v) if k in of and isinstance(v, str) else v for k, v in data.items()}}
 
     def html(self, source: str) -> str:
-        """Return HTML with the files that it names; what names none, or what is not there, stays as it is."""
+        """Return HTML with the files that it names, or with words for those that are not there."""
         pieces, at = [], 0
         for found in _references(source):
             if self._looked_up >= MAX_FILES:
@@ -219,16 +226,17 @@ class Inserter:
         return "".join([*pieces, source[at:]])
 
     def markdown(self, source: str) -> str:
-        """Return Markdown with the pictures that it names."""
-        return _MARKDOWN_IMAGE.sub(self._markdown_image, source)
+        """Return Markdown with the pictures that it names; that which will be shown as its source stays readable."""
+        whole = _MARKDOWN_IMAGE.sub(self._markdown_image, source)
+        return source if clean_markdown(whole) is None else whole
 
     def _markdown_image(self, found: re.Match[str]) -> str:
         path = _path(found["path"])
         try:
             url = path and self._picture(path)
         except NotShownError as error:
-            words = f"({printable_line(error.path)}: {error.why}; `{error.command(self._session)}` copies it)"
-            return re.sub(_NOT_PLAIN, "?", words)
+            copied = "" if isinstance(error, NothingToShowError) else f"; `{error.command(self._session)}` copies it"
+            return re.sub(_NOT_PLAIN, "?", f"({printable_line(error.path)}: {error.why}{copied})")
         return f"![{found['alt']}]({url})" if url else found[0]
 
     def _element(self, source: str, tag: str) -> str:
@@ -243,30 +251,30 @@ class Inserter:
         path = attribute and _path(_value(attribute))
         if not attribute or not path:
             return found[0]
-        new = self._attribute(found["tag"], path)
+        try:
+            new = self._attribute(found["tag"], path)
+        except NothingToShowError as error:
+            # A link may lead elsewhere, a film have another source, and a page see to it itself.
+            if found["tag"] in ("a", "source") or _HANDLER.search(found[0]):
+                return found[0]
+            if found["tag"] == "img":
+                return f"{escape(printable_line(path))} ({self._words(error)})"
+            raise
         if new and found["tag"] == "iframe" and " style=" not in found[0]:
             new += ' style="background: white"'  # Pages count on that, also where the notebook's theme is dark.
-        return found[0] if new is None else f"{found[0][: attribute.start()]}{new}{found[0][attribute.end() :]}"
+        return f"{found[0][: attribute.start()]}{new}{found[0][attribute.end() :]}"
 
-    def _attribute(self, tag: str, path: str) -> str | None:
-        """Return what takes the place of an attribute that names a file, or None where it stays."""
+    def _attribute(self, tag: str, path: str) -> str:
+        """Return what takes the place of an attribute that names a file."""
         if tag == "a":
-            data = self._content(path, MAX_LINK_BYTES)
-            name = escape(basename(path))
-            return None if data is None else f'href="{_url("application/octet-stream", data)}" download="{name}"'
-        if tag == "img":
-            url = self._picture(path)
-            return url and f'src="{url}"'
+            url = _url("application/octet-stream", self._content(path, MAX_LINK_BYTES))
+            return f'href="{url}" download="{escape(basename(path))}"'
         if tag == "iframe":
             return self._page(path)
-        url = self._media(tag, path)
-        return url and f'src="{url}"'
+        return f'src="{self._picture(path) if tag == "img" else self._media(tag, path)}"'
 
-    def _page(self, path: str) -> str | None:
-        data = self._content(path)
-        if data is None:
-            return None
-        page = page_of(data)
+    def _page(self, path: str) -> str:
+        page = page_of(self._content(path))
         if page is None:
             raise NotShownError(path, "neither a page nor a picture nor text")
         # Ours first, as of two attributes of one name the first counts.
@@ -275,60 +283,80 @@ class Inserter:
     def _whole_page(self, page: str, folder: str) -> str:
         """Return a page with its files, but for pages within it: two could hold each other."""
         notes: list[str] = []
+        return with_files(page, self._urls(folder, notes), self._until_s) + "".join(notes)
+
+    def _urls(self, folder: str, notes: list[str], level: int = 0) -> UrlOf:
+        """Return what has the files of a page, or of a style sheet in it; what can't be shown is noted."""
 
         def url_of(tag: str, reference: str) -> str | None:
             path = _path(reference)
             try:
-                return path and self._part(tag, join(folder, path))
+                return path and self._part(tag, join(folder, path), notes, level)
+            except NothingToShowError:
+                return None
             except NotShownError as error:
                 notes.append(f"<p>{escape(printable_line(error.path))} ({self._words(error)})</p>")
                 return None
 
-        return with_files(page, url_of, self._until_s) + "".join(notes)
+        return url_of
 
-    def _part(self, tag: str, path: str) -> str | None:
+    def _part(self, tag: str, path: str, notes: list[str], level: int) -> str:
         """Return a file of a page as its URL."""
-        if tag == "img":
-            return self._picture(path)
-        if mime := _BY_TAG.get(tag):
-            data = self._content(path)
-            return None if data is None else _url(mime, data)
+        if tag in ("img", IN_STYLE):
+            return self._picture(path, fonts=tag == IN_STYLE)
+        if tag == "script":
+            return _url("text/javascript", self._content(path))
+        if tag == "link":
+            css = self._content(path)
+            if level < _MAX_IMPORTS and len(css) <= MAX_CHARACTERS:
+                text = css.decode("utf-8", "surrogateescape")
+                text = style_with_files(text, self._urls(dirname(path), notes, level + 1))
+                css = text.encode("utf-8", "surrogateescape")
+            return _url("text/css", css)
         return self._media(tag, path)
 
-    def _media(self, tag: str, path: str) -> str | None:
+    def _media(self, tag: str, path: str) -> str:
         data = self._content(path)
-        mime = None if data is None else media_type(data, tag)
-        return _url(mime, data) if data is not None and mime else None
+        mime = media_type(data, tag)
+        if mime is None:
+            raise NothingToShowError(path, "neither a film nor a sound that browsers know")
+        return _url(mime, data)
 
     def _words(self, error: NotShownError) -> str:
+        if isinstance(error, NothingToShowError):
+            return error.why
         return f"{error.why}; <code>{escape(error.command(self._session))}</code> copies it"
 
-    def _picture(self, path: str) -> str | None:
+    def _picture(self, path: str, fonts: bool = False) -> str:
         data = self._content(path)
-        mime = None if data is None else image_type(data)
-        return _url(mime, data) if data is not None and mime else None
+        mime = image_type(data) or (font_type(data) if fonts else None)
+        if mime is None:
+            raise NothingToShowError(path, "no picture that browsers know")
+        return _url(mime, data)
 
-    def _content(self, path: str, most_bytes: int = 2**30) -> bytes | None:
+    def _content(self, path: str, most_bytes: int = 2**30) -> bytes:
         self._looked_up += 1
         if self._looked_up > MAX_FILES:
-            return None
+            raise NothingToShowError(path, f"one of more than {MAX_FILES} files")
         most_bytes = max(0, min(most_bytes, self._room_bytes * 3 // 4))
         for name in dict.fromkeys((path, unquote(re.split("[?#]", path)[0]))):
             data = self._read(join(self._folder, name), most_bytes) if name else None
             if data is not None:
                 self._room_bytes -= len(data) * 4 // 3
                 return data
-        return None
+        raise NothingToShowError(path, "no file of the sandbox that can be read")
 
 
-_BY_TAG = {"link": "text/css", "script": "text/javascript"}
 _SKIPPED = {"script": "</script", "style": "</style", "textarea": "</textarea", "template": "</template", "!--": "-->"}
 _TAG = re.compile(
     r"<(?:(?P<skipped>script\b|style\b|textarea\b|template\b|!--)"
     r"|(?P<tag>img|a|iframe|video|audio|source)\s[^<>]{1,5000}>)"
 )
 _ATTRIBUTE = re.compile(r"""(?<=\s)(?:src|href)=(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"'>]+))""")
-_MARKDOWN_IMAGE = re.compile(r"!\[(?P<alt>[^\[\]\n]{0,500})\]\((?P<path>[^()<>\s\"'\\]{1,1000})\)")
+_MARKDOWN_IMAGE = re.compile(
+    r"!\[(?P<alt>[^\[\]\n]{0,500})\]\((?P<path>[^()<>\s\"'\\]{1,1000})(?:[ \t]\"[^\"\n]{0,500}\")?\)"
+)
+_HANDLER = re.compile(r"\son\w+\s*=", re.IGNORECASE)
 _NOT_PLAIN = re.compile(r"[^\w\s.;/:`%'()-]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
 

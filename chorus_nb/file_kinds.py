@@ -18,6 +18,8 @@ _MEDIA_SIGNATURES = {
     "flac": re.compile(rb"fLaC"),
     "mpeg": re.compile(rb"ID3|\xff[\xe2-\xfb]"),
 }
+# WOFF File Format 1.0 and 2.0; OpenType 1.9, "Table Directory".
+_FONT_SIGNATURES = {b"wOFF": "woff", b"wOF2": "woff2", b"\0\1\0\0": "ttf", b"true": "ttf", b"OTTO": "otf"}
 _ONLY_SOUND = ("wav", "flac", "mpeg")
 
 
@@ -34,6 +36,12 @@ def media_type(data: bytes, tag: str) -> str | None:
     kind = next((kind for kind, signature in _MEDIA_SIGNATURES.items() if signature.match(data)), None)
     family = "audio" if tag == "audio" or kind in _ONLY_SOUND else "video"
     return kind and f"{family}/{kind}"
+
+
+def font_type(data: bytes) -> str | None:
+    """Return the MIME type (RFC 8081) of a font, or None."""
+    kind = _FONT_SIGNATURES.get(data[:4])
+    return kind and f"font/{kind}"
 
 
 def page_of(data: bytes) -> str | None:

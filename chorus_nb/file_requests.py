@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import secrets
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from .agent.file_requests import ENDED
@@ -14,6 +16,9 @@ from .sanitize import printable_line
 
 if TYPE_CHECKING:
     from .session import Session
+
+InSandbox = str | bytes | os.PathLike[str]
+"""A path of the sandbox, as a caller may have it."""
 
 PIECE_BYTES = 2**22
 """What one request carries at most."""
@@ -77,6 +82,11 @@ class FileRequests:
             if reply.get("at_end") is True and isinstance(reply.get("sha256"), str):
                 return str(reply["sha256"])
         raise refusal(self.session.name, path, {"ename": ENDED, "evalue": "its process was ended again and again"})
+
+
+def text_path(path: InSandbox) -> str:
+    """Return a path of the sandbox as text; it has slashes, also where those of this system have others."""
+    return path.as_posix() if isinstance(path, PurePath) else os.fsdecode(path)
 
 
 def only_buffer(reply: Message, most: int) -> bytes:

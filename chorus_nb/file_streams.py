@@ -112,7 +112,9 @@ class Writing(io.RawIOBase):
 
     def write_all(self, data: bytes) -> None:
         """Write all of it."""
-        view = memoryview(data)
+        if isinstance(data, str):
+            raise TypeError("what is written has to be bytes, not str: text.encode() makes them")
+        view = memoryview(data).cast("B")
         while view:
             view = view[self.write(view) :]
 

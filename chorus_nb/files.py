@@ -16,9 +16,10 @@ from .copying.transfer import Paths
 from .errors import SandboxFileError
 from .file_batches import MAX_REMOVALS, REMOVED_AT_ONCE, FileBatches
 from .file_entries import MAX_PATH_BYTES, FileEntry, entries_of, no_list, one_entry, results_of, to_bytes
-from .file_requests import NOT_THERE, PIECE_BYTES, FileRequests, refusal
+from .file_requests import NOT_THERE, PIECE_BYTES, FileRequests, InSandbox, refusal, text_path
 from .file_streams import Part, Reading, Writing
 from .host_tree import tree_order
+from .sanitize import printable_line
 
 if TYPE_CHECKING:
     from .session import Session
@@ -46,7 +47,7 @@ class SandboxFiles:
 
     # Content
 
-    def read(self, path: str, *, max_bytes: int = 2**30) -> bytes:
+    def read(self, path: InSandbox, *, max_bytes: int = 2**30) -> bytes:
         """Return the content of a regular file.
 
         Raises
@@ -54,7 +55,7 @@ class SandboxFiles:
         SandboxFileError
             It is missing, unreadable, not a regular file, or larger than ``max_bytes``.
         """
-        data = bytearray()
+        path, data = text_path(path), bytearray()
         while True:
             size = min(PIECE_BYTES, max_bytes + 1 - len(data))
             piece = self.requests.piece(path, len(data), size)
@@ -67,7 +68,7 @@ class SandboxFiles:
             if len(piece) < size:
                 return bytes(data)
 
-    def write(self, path: str, data: bytes, *, mode: int | None = None, modified_ns: int | None = None) -> None:
+    def write(self, path: InSandbox, data: bytes, *, mode: int | None = None, modified_ns: int | None = None) -> None:
         """Write a regular file whole, in place of what was there: it is the old or the new one at any time.
 
         Parameters
@@ -80,36 +81,39 @@ class SandboxFiles:
         modified_ns : int, optional
             Its time in nanoseconds since the epoch; now when left out.
         """
-        with Writing(Part(self.requests, path, mode, modified_ns)) as file:
+        with Writing(Part(self.requests, text_path(path), mode, modified_ns)) as file:
             file.write_all(data)
 
-    def open(self, path: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
+    def open(self, path: InSandbox, mode: Literal["rb", "wb"] = "rb") -> BinaryIO:
         """Open a regular file as a stream that holds a few MiB of it in memory.
 
         One that is written is there once it is closed, whole; where its ``with`` block raises, it never is.
         """
+        path = text_path(path)
         if mode == "wb":
             return cast(BinaryIO, Writing(Part(self.requests, path)).buffered())
         if mode != "rb":
-            raise ValueError(f"mode {mode!r} is not allowed. Allowed: rb, wb.")
+            raise ValueError(f"mode {mode!r} is not allowed. Allowed: rb, wb; io.TextIOWrapper around it has text.")
         entry = self.stat(path, follow=True)
         if entry.kind != "file":
             raise refusal(self._session.name, path, "not a regular file")
         return cast(BinaryIO, io.BufferedReader(Reading(self.requests, path, entry.size_bytes), PIECE_BYTES))
 
-    def digest(self, path: str) -> str:
+    def digest(self, path: InSandbox) -> str:
         """Return the SHA-256 of a regular file in hexadecimal, as the sandbox says: nobody else has looked."""
+        path = text_path(path)
         end = self.stat(path, follow=True).size_bytes
         return self.requests.digest(path, end)
 
     # What there is
 
-    def stat(self, path: str, *, follow: bool = False) -> FileEntry:
+    def stat(self, path: InSandbox, *, follow: bool = False) -> FileEntry:
         """Return what is at a path; of a link, what it leads to with ``follow``."""
+        path = text_path(path)
         reply = self.requests.ask("stat", path, {"path": path, "follow": follow})
         return one_entry(reply.content.get("entry"), path)
 
-    def exists(self, path: str) -> bool:
+    def exists(self, path: InSandbox) -> bool:
         """Whether anything is at a path, also a link that leads nowhere."""
         try:
             self.stat(path)
@@ -119,13 +123,13 @@ class SandboxFiles:
             return False
         return True
 
-    def list(self, path: str = ".") -> builtins.list[FileEntry]:
+    def list(self, path: InSandbox = ".") -> builtins.list[FileEntry]:
         """Return the entries of a folder, by name: 20,000 at most."""
         return self.walk(path, max_entries=_MAX_LIST_ENTRIES, max_depth=1)
 
     def walk(
         self,
-        path: str = ".",
+        path: InSandbox = ".",
         *,
         max_entries: int = MAX_ENTRIES,
         max_depth: int | None = None,
@@ -143,6 +147,7 @@ class SandboxFiles:
         on_error : callable
             Gets the path of a folder below that can't be read, and why. Without it that is raised.
         """
+        path = text_path(path)
         found: list[FileEntry] = []
         chars = 0
         waiting: deque[tuple[str, str]] = deque([("", "")])
@@ -174,7 +179,7 @@ class SandboxFiles:
             error = refusal(self._session.name, f"{path}/{folder}" if folder else path, result)
             if on_error is None or not folder:
                 raise error
-            on_error(folder, error.message)
+            on_error(folder, printable_line(str(result.get("evalue"))))
             return []
         entries = entries_of(result["entries"], _LISTED_AT_ONCE)
         names = [to_bytes(entry.path) for entry in entries]
@@ -187,7 +192,7 @@ class SandboxFiles:
 
     # Many files
 
-    def put(self, src: Paths, dst: str = ".", *, progress: bool = True) -> Transfer:
+    def put(self, src: Paths, dst: InSandbox = ".", *, progress: bool = True) -> Transfer:
         """Copy files and folders of the host into the sandbox, as ``cp -r`` does; what is there is replaced.
 
         Parameters
@@ -211,7 +216,7 @@ class SandboxFiles:
         TransferError, SandboxFileError
             Nothing was copied, or a part; a file is the old or the new one.
         """
-        return put(self, src, dst, guarded=host_folders(self._session), shown=progress)
+        return put(self, src, text_path(dst), guarded=host_folders(self._session), shown=progress)
 
     def get(
         self,
@@ -259,12 +264,14 @@ class SandboxFiles:
 
     # Changes
 
-    def mkdir(self, path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
+    def mkdir(self, path: InSandbox, *, parents: bool = False, exist_ok: bool = False) -> None:
         """Make a folder, as :meth:`pathlib.Path.mkdir`."""
+        path = text_path(path)
         self.requests.ask("mkdir", path, {"path": path, "parents": parents, "exist_ok": exist_ok})
 
-    def remove(self, path: str, *, recursive: bool = False, missing_ok: bool = False) -> None:
+    def remove(self, path: InSandbox, *, recursive: bool = False, missing_ok: bool = False) -> None:
         """Remove a file, a link, or an empty folder; with ``recursive`` a folder and all that is in it."""
+        path = text_path(path)
         content = {"path": path, "recursive": recursive, "max_entries": REMOVED_AT_ONCE}
         try:
             for _ in range(MAX_REMOVALS):
@@ -275,17 +282,20 @@ class SandboxFiles:
             if not missing_ok or error.errno not in NOT_THERE:
                 raise
 
-    def chmod(self, path: str, mode: int) -> None:
+    def chmod(self, path: InSandbox, mode: int) -> None:
         """Set the permission bits of what is at a path; a link is followed."""
+        path = text_path(path)
         self.requests.ask("chmod", path, {"path": path, "mode": mode})
 
-    def rename(self, path: str, to: str) -> None:
+    def rename(self, path: InSandbox, to: InSandbox) -> None:
         """Rename, or move within a file system; a file at ``to`` is replaced, as by rename(2)."""
-        self.requests.ask("rename", path, {"path": path, "to": to})
+        path = text_path(path)
+        self.requests.ask("rename", path, {"path": path, "to": text_path(to)})
 
-    def symlink(self, path: str, target: str) -> None:
+    def symlink(self, path: InSandbox, target: InSandbox) -> None:
         """Make a link at ``path`` that says ``target``; something that is there is an error."""
-        self.requests.ask("symlink", path, {"path": path, "target": target})
+        path = text_path(path)
+        self.requests.ask("symlink", path, {"path": path, "target": text_path(target)})
 
 
 def _endless(session: str, path: str) -> SandboxFileError:

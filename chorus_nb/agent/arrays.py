@@ -16,6 +16,8 @@ from .values import CrossingError, DecodeError, Path, Put, type_name, written
 _PIECE_BYTES = 2**20
 _MAX_NESTING = 16
 _MAX_FIELDS = 10_000
+_MAX_WORK = 10_000
+"""Steps to find out whether two arrays overlap; where that is not enough, they are taken to (numpy.shares_memory)."""
 _UNIT = r"\[(\d{1,9})?(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\]"
 _SIMPLE = re.compile(
     r"[<>|]?(b1|[iu][1248]|f[248]|c(8|16)|[SUV]\d{1,9}|[mM]8(%s)?)|[<>](f|c)(12|16|24|32)/\d{1,3}" % _UNIT, re.ASCII
@@ -32,13 +34,18 @@ def encoder_of(value: Any) -> Optional[Encode]:
     return _scalar if isinstance(value, numpy.generic) else None
 
 
-def load(name: str, path: Path = ("the value",)) -> Any:
+_PACKAGES = {"PIL.Image": "Pillow"}
+"""Those that are not called as what is imported of them."""
+
+
+def load(name: str, path: Path = ("a value",)) -> Any:
     """Import one of the libraries that these files know, and say who needs it where it is not there."""
     try:
         return __import__(name)
     except ImportError:
+        package = _PACKAGES.get(name, name)
         raise CrossingError(
-            path, "needs the package %s, which is missing %%s" % name, "Install it, or send plain lists and dicts."
+            path, "needs the package %s, which is missing %%s" % package, "Install it, or send plain lists and dicts."
         )
 
 
@@ -125,9 +132,23 @@ def _array(encoder: Encoder, value: Any, path: Path) -> Any:
 def column(encoder: Encoder, value: Any, path: Path) -> Any:
     """Return the node of an array that is only for itself, or a part of a table."""
     order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
-    spec = [describe(value.dtype, path), list(value.shape), order]
+    spec = [_checked_description(value.dtype, path), list(value.shape), order]
+    if not value.dtype.itemsize:
+        encoder.count(value.size, path)  # As the receiver does.
     encoder.add(spec, lambda put: _write(value if order == "C" else value.T, put), path, value.nbytes)
     return {"ndarray": 0}
+
+
+def _checked_description(dtype: Any, path: Path) -> Any:
+    """Return a dtype as the tree has it, and as the receiver makes the same one of it."""
+    description = describe(dtype, path)
+    try:
+        same = type(description) is str or dtype_of(description) == dtype
+    except (DecodeError, TypeError, ValueError):
+        same = False
+    if not same:
+        raise CrossingError(path, "is an array of a dtype that can't be described", "Send its fields: @[name].")
+    return description
 
 
 def _write(value: Any, put: Put) -> None:
@@ -156,7 +177,7 @@ def _refuse_overlap(encoder: Encoder, value: Any, path: Path) -> None:
         root = root.base
     before = encoder.roots.setdefault(id(root), [])
     for other, where in before:
-        if numpy.may_share_memory(other, value):
+        if numpy.may_share_memory(other, value, max_work=_MAX_WORK):
             problem = "shares memory with %s, which a copy would not" % written(where)
             raise CrossingError(path, problem, "@.copy() can cross beside it.")
     before.append((value, path))

@@ -1,5 +1,6 @@
 """Trees and buffers (:mod:`values`) as values of this process; what they come from is hostile."""
 
+import contextlib
 import datetime
 import decimal
 import itertools
@@ -7,13 +8,10 @@ import json
 import re
 import sys
 from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 from uuid import UUID
 
-from .values import MAX_DEPTH, CrossingError, DecodeError
-
-_MAX_EXPANDED = 10**7
-"""Parts of a value, each counted as often as it occurs: printing goes through all of them."""
+from .values import MAX_DEPTH, MAX_EXPANDED, CrossingError, DecodeError
 
 _MAX_EQUAL_HASHES = 1000
 _MAX_DIGITS = 20
@@ -43,7 +41,8 @@ class Decoder:
         parts = _parsed(text)
         self._trees: Dict[str, Any] = parts["values"]
         self.size_bytes = 0
-        self.places = [self._place(spec) for spec in parts["buffers"]]
+        with _of_variables(self._trees):
+            self.places = [self._place(spec) for spec in parts["buffers"]]
         """Where the bytes of each buffer belong: a writable view of as many bytes, in turn."""
         self._next = 0
         self._depth = 0
@@ -71,7 +70,7 @@ class Decoder:
     def decode_all(self) -> Dict[str, Any]:
         """Return the named values, once the bytes are in their places."""
         try:
-            values = {name: self.decode(tree) for name, tree in self._trees.items()}
+            values = {name: self._variable(name, tree) for name, tree in self._trees.items()}
         except (DecodeError, CrossingError, MemoryError):
             raise
         except Exception as error:  # Of any of the libraries that are given what was sent.
@@ -79,6 +78,10 @@ class Decoder:
         if self._next != len(self.places):
             raise DecodeError("a buffer that belongs to nothing")
         return values
+
+    def _variable(self, name: str, tree: Any) -> Any:
+        with _of_variables([name]):
+            return self.decode(tree)
 
     def decode(self, node: Any) -> Any:
         """Return the value of one node."""
@@ -115,7 +118,8 @@ class Decoder:
             raise DecodeError("a part that was not there before")
         value, count = self._parts[number]
         self._count += count
-        if self._count > _MAX_EXPANDED:
+        # Half of that is where an encoder stops, which counts less: it must make nothing that is refused here.
+        if self._count > 2 * MAX_EXPANDED:
             raise DecodeError("a value that is endless to print")
         return value
 
@@ -123,6 +127,17 @@ class Decoder:
         """Return what holds the next buffer: a bytearray, or an array."""
         self._next += 1
         return of(kind, self.places[self._next - 1][1])
+
+
+@contextlib.contextmanager
+def _of_variables(names: Iterable[str]) -> Iterator[None]:
+    """Have what can't arrive say among which variables it is."""
+    try:
+        yield
+    except CrossingError as error:
+        shown = ", ".join(name for name in names if name.isidentifier())[:100]
+        part = error.path[:1].lower() + error.path[1:]
+        raise CrossingError(("%s: %s" % (shown, part),), error.problem, error.hint)
 
 
 def _parsed(text: bytes) -> Dict[str, Any]:
@@ -144,7 +159,8 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-_from_json = json.JSONDecoder(parse_int=_integer).decode
+# By itself it has one object for every NaN: of several that are keys one alone would be left.
+_from_json = json.JSONDecoder(parse_int=_integer, parse_constant=float).decode
 
 
 def of(kind: Any, value: Any) -> Any:

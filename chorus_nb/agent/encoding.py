@@ -8,7 +8,7 @@ from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, Windows
 from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Set, Tuple
 from uuid import UUID
 
-from .values import MAX_DEPTH, TREE_COST, WORD, Buffer, CrossingError, Path, Put, size_text, type_name
+from .values import MAX_DEPTH, MAX_EXPANDED, TREE_COST, WORD, Buffer, CrossingError, Path, Put, size_text, type_name
 
 _LONG_TEXT = 4096
 
@@ -31,17 +31,31 @@ class Encoder:
         self.buffers: List[Buffer] = []
         self.size_bytes = 0
         self._open: Set[int] = set()
-        # With the object itself: while it lives no other can have its id.
-        self._seen: Dict[int, Tuple[int, Any]] = {}
+        # Its number, and how many parts it has; with the object itself: while it lives no other can have its id.
+        self._seen: Dict[int, Tuple[int, int, Any]] = {}
+        self._parts = 0
         self.depth = 0
         self.roots: Dict[int, List[Tuple[Any, Path]]] = {}
 
     def encode_all(self, values: Dict[str, Any]) -> bytes:
         """Return the tree of named values, as JSON; their buffers are in :attr:`buffers`."""
-        trees = {name: self.encode(value, (name,)) for name, value in values.items()}
-        text = _to_json({"buffers": [buffer.spec for buffer in self.buffers], "values": trees}).encode()
-        self.count(TREE_COST * len(text), (", ".join(values),))
+        trees = {name: self._variable(name, value) for name, value in values.items()}
+        names = (", ".join(values),)
+        try:
+            text = _to_json({"buffers": [buffer.spec for buffer in self.buffers], "values": trees}).encode()
+        except UnicodeEncodeError as error:
+            raise CrossingError(names, "has a field or a time zone named %r" % error.object[error.start], "Rename it.")
+        self.count(TREE_COST * len(text), names)
         return text
+
+    def _variable(self, name: str, value: Any) -> Any:
+        try:
+            return self.encode(value, (name,))
+        except (CrossingError, MemoryError):
+            raise
+        except Exception as error:  # What is asked of a value may be code of the user's, or find it broken.
+            problem = "can't be read (%s: %s)" % (type(error).__name__, error)
+            raise CrossingError((name,), problem, "Send those of its parts that can.")
 
     def encode(self, value: Any, path: Path) -> Any:
         """Return the node of one value."""
@@ -78,18 +92,27 @@ class Encoder:
     def _part(self, value: Any, path: Path) -> Any:
         """Encode what has identity: a part that is seen again is sent once, one that contains itself never."""
         if id(value) in self._seen:
-            return {"same": self._seen[id(value)][0]}
+            return self._same(value, path)
         if id(value) in self._open:
             raise CrossingError(path, "contains itself", "Break the cycle: send its parts without it.")
         if self.depth >= MAX_DEPTH:
             raise CrossingError(path, "is nested more than %d levels deep" % MAX_DEPTH, "Flatten it.")
         self._open.add(id(value))
         self.depth += 1
+        before = self._parts
         node = self._encoder_of(value, path)(self, value, path)
         self.depth -= 1
         self._open.discard(id(value))
-        self._seen[id(value)] = (len(self._seen), value)
+        self._seen[id(value)] = (len(self._seen), self._parts - before, value)
         return node
+
+    def _same(self, value: Any, path: Path) -> Any:
+        number, parts, _ = self._seen[id(value)]
+        self._parts += parts
+        if self._parts > MAX_EXPANDED:
+            problem = "has more than %d parts, each counted as often as it occurs" % MAX_EXPANDED
+            raise CrossingError(path, problem, "Arrays of NumPy may have more.")
+        return {"same": number}
 
     def _encoder_of(self, value: Any, path: Path) -> Encode:
         from . import arrays, frames, pictures, polars_tables, tables  # They need this module.
@@ -107,11 +130,16 @@ class Encoder:
 
     def values(self, items: Iterable[Any], path: Path, step: str = "item") -> List[Any]:
         """Return the nodes of the items of a sequence, or of what has no order."""
-        return [self.encode(item, (path, step, number)) for number, item in enumerate(items)]
+        return self.counted([self.encode(item, (path, step, number)) for number, item in enumerate(items)])
+
+    def counted(self, nodes: List[Any]) -> List[Any]:
+        """Return the nodes that a value is made of, and note how many they are."""
+        self._parts += len(nodes)
+        return nodes
 
 
 def _list(encoder: Encoder, value: List[Any], path: Path) -> Any:
-    return value if _is_plain(value) else encoder.values(value, path)
+    return encoder.counted(value) if _is_plain(value) else encoder.values(value, path)
 
 
 def _is_plain(items: List[Any]) -> bool:
@@ -125,15 +153,43 @@ def _is_plain(items: List[Any]) -> bool:
 def _dict(encoder: Encoder, value: Dict[Any, Any], path: Path) -> Any:
     nodes = []
     for key, item in value.items():
+        _check_hash(key, (path, "key", key))
         nodes += [encoder.encode(key, (path, "key", key)), encoder.encode(item, (path, "item", key))]
-    return {"dict": nodes}
+    return {"dict": encoder.counted(nodes)}
+
+
+def _elements(kind: str) -> Encode:
+    def encode(encoder: Encoder, value: Any, path: Path) -> Any:
+        for item in value:
+            _check_hash(item, (path, "element", item))
+        return {kind: encoder.values(value, path, "element")}
+
+    return encode
+
+
+_SURELY_HASHED = frozenset([str, int, float, bool, bytes, type(None)])
+
+
+def _check_hash(value: Any, path: Path) -> None:
+    """Refuse as a key, or in a set, what has a hash here and arrives as something that has none."""
+    if type(value) in _SURELY_HASHED:
+        return
+    if type(value) in (tuple, frozenset):
+        for item in value:
+            _check_hash(item, path)
+    elif is_dataclass(value) and not isinstance(value, type):
+        problem = "is or holds a %s, which arrives as a dict: that can be no key and in no set" % type_name(value)
+        raise CrossingError(path, problem, "A tuple of its fields can: dataclasses.astuple.")
+    elif type_name(value) == "matplotlib.figure.Figure":
+        problem = "is or holds a figure, which arrives as a picture: that can be no key and in no set"
+        raise CrossingError(path, problem, "Its number can: .number.")
 
 
 def _dataclass(encoder: Encoder, value: Any, path: Path) -> Any:
     nodes = []
     for field in fields(value):
         nodes += [field.name, encoder.encode(getattr(value, field.name), (path, "field", field.name))]
-    return {"dict": nodes}
+    return {"dict": encoder.counted(nodes)}
 
 
 def _bytes(kind: str) -> Encode:
@@ -148,8 +204,8 @@ _CONTAINERS: Dict[type, Encode] = {
     list: _list,
     dict: _dict,
     tuple: lambda encoder, value, path: {"tuple": encoder.values(value, path)},
-    set: lambda encoder, value, path: {"set": encoder.values(value, path, "element")},
-    frozenset: lambda encoder, value, path: {"frozenset": encoder.values(value, path, "element")},
+    set: _elements("set"),
+    frozenset: _elements("frozenset"),
     bytes: _bytes("bytes"),
     bytearray: _bytes("bytearray"),
 }
@@ -165,7 +221,8 @@ def encoded_timezone(encoder: Encoder, zone: Optional[datetime.tzinfo], path: Pa
     key = getattr(zone, "key", None) or getattr(zone, "zone", None)  # zoneinfo, pytz
     if type(key) is str and type(zone).__module__.partition(".")[0] in ("zoneinfo", "pytz"):
         return {"zone": key}
-    raise CrossingError(path, "has the time zone %s" % type_name(zone), "Convert it: @.astimezone(datetime.UTC).")
+    hint = "Convert it to UTC, or to a zone of zoneinfo or datetime.timezone."
+    raise CrossingError(path, "has the time zone %s" % type_name(zone), hint)
 
 
 def _duration(value: datetime.timedelta) -> List[int]:
@@ -203,7 +260,7 @@ _SCALARS: Dict[type, Encode] = {
 
 
 def _refuse(value: Any, path: Path) -> NoReturn:
-    if type(value).__module__ == "zoneinfo":
+    if type(value).__module__ == "zoneinfo" and getattr(value, "key", None):
         raise CrossingError(path, "is a time zone by itself", "Send its key: @.key.")
     raise CrossingError(path, "is a %s, which can't cross" % type_name(value), _suggestion(value))
 
@@ -213,7 +270,15 @@ _PARTS = "Send what it is made of: numbers, text, dates, lists, dicts, arrays an
 _BY_NAME = {
     "polars.lazyframe.frame.LazyFrame": "@.collect() can.",
     "torch.Tensor": "@.numpy(force=True) can.",
+    "array.array": "numpy.asarray(@) can, and list(@).",
+    "collections.deque": "list(@) can.",
+    "dict_items": "list(@) can.",
+    "dict_keys": "list(@) can.",
+    "dict_values": "list(@) can.",
+    "mappingproxy": "dict(@) can.",
+    "numpy.ma.MaskedArray": "@.filled() can, and numpy.ma.getmaskarray(@).",
     "range": "list(@) can.",
+    "types.SimpleNamespace": "vars(@) can.",
     "function": "Define it on the other side: run its source in a cell.",
     "module": "Import it on the other side.",
     "memoryview": "bytes(@) can.",
@@ -233,6 +298,8 @@ def _suggestion(value: Any) -> str:
     for base in _BUILTINS:
         if isinstance(value, base):
             return "%s(@) can." % base.__name__
+    if any((base.__module__, base.__name__) == ("numpy", "ndarray") for base in type(value).__mro__):
+        return "numpy.asarray(@) can."
     if hasattr(value, "__next__"):
         return "list(@) can."
     if hasattr(value, "toarray"):

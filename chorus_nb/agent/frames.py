@@ -9,7 +9,7 @@ names.
 
 import re
 import sys
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from . import arrays, extension_columns, tables
 from .arrays import decoded_array, load
@@ -43,13 +43,18 @@ def _frame(encoder: Encoder, value: Any, path: Path) -> Any:
     labels = _labels(encoder, value.columns, path)
     index = _labels(encoder, value.index, (path, "field", "index"))
     columns = [_column(encoder, column.array, (path, "item", name)) for name, column in value.items()]
-    return {"DataFrame": [labels, index, columns]}
+    return {"DataFrame": [labels, index, columns, *_attrs(encoder, value, path)]}
 
 
 def _series(encoder: Encoder, value: Any, path: Path) -> Any:
     name = encoder.encode(value.name, (path, "field", "name"))
     index = _labels(encoder, value.index, (path, "field", "index"))
-    return {"Series": [name, index, _column(encoder, value.array, path)]}
+    return {"Series": [name, index, _column(encoder, value.array, path), *_attrs(encoder, value, path)]}
+
+
+def _attrs(encoder: Encoder, value: Any, path: Path) -> List[Any]:
+    """Return the node of what the user has noted about a table, where that is anything."""
+    return [encoder.encode(value.attrs, (path, "field", "attrs"))] if value.attrs else []
 
 
 def _index(encoder: Encoder, value: Any, path: Path) -> Any:
@@ -60,6 +65,7 @@ def _labels(encoder: Encoder, index: Any, path: Path) -> Any:
     """Return the parts of an index: a range, or names and columns, and how far apart dates are."""
     names = [encoder.encode(name, (path, "field", "name")) for name in index.names]
     if type(index).__name__ == "RangeIndex":
+        encoder.count(len(index), path)  # As the receiver does.
         return ["range", names, [index.start, index.stop, index.step]]
     if index.nlevels > 1:
         levels = [_column(encoder, index.get_level_values(number).array, path) for number in range(index.nlevels)]
@@ -138,7 +144,7 @@ def _timestamp(encoder: Encoder, value: Any, path: Path) -> Any:
 
 def _decoded_frame(decoder: Decoder, parts: Any) -> Any:
     pandas = load("pandas", ("A table",))
-    labels, index, columns = of(list, parts)
+    labels, index, columns, *attrs = of(list, parts)
     names, rows = _decoded_labels(decoder, labels), _decoded_labels(decoder, index)
     # Not by their names, of which two may be equal; and not copied.
     data = {number: _made_series(_decoded_column(decoder, each), rows) for number, each in enumerate(of(list, columns))}
@@ -146,13 +152,19 @@ def _decoded_frame(decoder: Decoder, parts: Any) -> Any:
         raise DecodeError("a table with names for other columns")
     frame = pandas.DataFrame(data, index=rows, columns=range(len(data)) if data else None, copy=False)
     frame.columns = names
-    return frame
+    return _with_attrs(decoder, frame, attrs)
+
+
+def _with_attrs(decoder: Decoder, value: Any, nodes: Any) -> Any:
+    if nodes:
+        value.attrs = of(dict, *decoder.values(nodes))
+    return value
 
 
 def _decoded_series(decoder: Decoder, parts: Any) -> Any:
-    name, index, column = of(list, parts)
+    name, index, column, *attrs = of(list, parts)
     name, rows = decoder.decode(name), _decoded_labels(decoder, index)
-    return _made_series(_decoded_column(decoder, column), rows).rename(name)
+    return _with_attrs(decoder, _made_series(_decoded_column(decoder, column), rows).rename(name), attrs)
 
 
 def _made_series(data: Any, rows: Any) -> Any:

@@ -37,6 +37,8 @@ def _table(encoder: Encoder, value: Any, path: Path) -> Any:
     """Add a table, and return the node of what its columns have to be cast to."""
     polars = load("polars")
     load("pyarrow", path)
+    if value.height and not value.width:
+        raise CrossingError(path, "is a table of rows without columns, which Arrow does not have", "Add a column.")
     try:
         # In the newest form text would be views, of which many may show the same bytes.
         table = value.to_arrow(compat_level=polars.CompatLevel.oldest())

@@ -14,6 +14,7 @@ from .encoding import Encode, Encoder
 from .values import DecodeError, Path, Put
 
 _ARROW = ("Table", "RecordBatch", "ChunkedArray")
+_ROW_BYTES = 8
 
 
 def encoder_of(value: Any) -> Optional[Encode]:
@@ -57,6 +58,7 @@ def add_stream(encoder: Encoder, table: Any, path: Path) -> None:
     """Add an Arrow table of plain types as a buffer."""
     arrow = load("pyarrow")
     table = plain(table, path)
+    encoder.count(_ROW_BYTES * table.num_rows, path)  # As the receiver does.
     counter = arrow.MockOutputStream()
     write(table, counter)
     encoder.add(counter.size(), lambda put: write(table, arrow.PythonFile(_Sink(put), "w")), path)
@@ -124,7 +126,7 @@ def _taken_stream(decoder: Decoder) -> Any:
     except (arrow.ArrowException, OSError, NotImplementedError) as error:
         raise DecodeError("an Arrow stream that is broken: %s" % error)
     # A row without a byte of its own, as of a table without columns, takes some once it is looked at.
-    decoder.reserve(8 * table.num_rows)
+    decoder.reserve(_ROW_BYTES * table.num_rows)
     return plain(table, ("A table",))
 
 

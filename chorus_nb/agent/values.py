@@ -21,8 +21,14 @@ MAX_DEPTH = 100
 TREE_COST = 16
 """As many bytes take the objects that one byte of a tree makes, about."""
 
+MAX_EXPANDED = 10**7
+"""Parts of a value, each counted as often as it occurs: printing goes through all of them."""
+
 WORD = range(-(2**63), 2**64)
 """The integers that JSON has as they are."""
+
+_SHOWN = 140
+"""Characters at either end of where a part is: what is wrong with it is said after that."""
 
 Path = Tuple[Any, ...]
 """Where a part of a value is: ``(name,)``, then ``(path, kind of step, key)``."""
@@ -34,9 +40,11 @@ class CrossingError(TypeError):
     """A value can't cross, and why; ``hint`` says what can."""
 
     def __init__(self, path: Path, problem: str, hint: str = "") -> None:
-        self.path = written(path)
+        text = written(path)
+        self.path = text if len(text) <= 2 * _SHOWN else "%s ... %s" % (text[:_SHOWN], text[-_SHOWN:])
         self.problem = problem
-        self.hint = hint.replace("@", self.path)
+        # What has no name of its own nobody can write down: "a key of x.value" is no expression.
+        self.hint = hint.replace("@", str(path[1]) if path[1:2] in (("key",), ("element",)) else self.path)
         super().__init__("%s %s. %s" % (self.path, problem, self.hint))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -9,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import TransferConflictError, TransferError
+from ..errors import SandboxFileError, TransferConflictError, TransferError
 from ..file_entries import FileEntry
 from ..file_requests import PIECE_BYTES
 from ..host_tree import HostTree
@@ -57,7 +58,7 @@ def get(
     place = placed([path for path, _ in sources], dst, is_folder=_is_folder(dst), many=many)
     base = real_path(place.base, guarded)
     done = Transfer()
-    items = _planned(files, sources, [join(base, name) for name in place.names], done)
+    items = _planned(files, sources, [join(base, name) for name in place.names], done, many)
     size = sum(item.size_bytes for item in items if item.kind == "file")
     _refuse_more(size, max_bytes, dst)
     with host_tree() as tree:
@@ -94,18 +95,19 @@ def _expanded(files: SandboxFiles, paths: Sequence[str]) -> tuple[list[tuple[str
     found: list[tuple[str, FileEntry]] = []
     patterns = [path for path in paths if is_pattern(path) and not files.exists(path)]
     for path in paths:
-        if path in patterns:
-            found += _matching(files, path)
-        else:
-            found.append((path, files.stat(path, follow=True)))
-    for path, entry in found:
-        if entry.kind not in ("file", "directory") and path not in patterns:
-            raise TransferError(
-                f"{printable_line(path)!r} in the sandbox is neither a file nor a folder.",
-                path=path,
-                next_step="Only these are copied.",
-            )
+        found += _matching(files, path) if path in patterns else [(path, _named(files, path))]
     return found, bool(patterns) or len(found) > 1
+
+
+def _named(files: SandboxFiles, path: str) -> FileEntry:
+    entry = files.stat(path, follow=True)
+    if entry.kind not in ("file", "directory"):
+        raise TransferError(
+            f"{printable_line(path)!r} in the sandbox is neither a file nor a folder.",
+            path=path,
+            next_step="Only these are copied.",
+        )
+    return entry
 
 
 def _matching(files: SandboxFiles, pattern: str) -> list[tuple[str, FileEntry]]:
@@ -113,7 +115,7 @@ def _matching(files: SandboxFiles, pattern: str) -> list[tuple[str, FileEntry]]:
     matcher = Matcher(parts)
     entries = files.walk(folder, max_depth=matcher.max_depth, on_error=lambda *_: None)
     found = [
-        (path, files.stat(path, follow=True) if entry.kind == "link" else entry)
+        (path, _followed(files, path, entry) if entry.kind == "link" else entry)
         for entry in entries
         if matcher.matches(entry.path) and (path := entry.path if folder == "." else join(folder, entry.path))
     ]
@@ -124,14 +126,28 @@ def _matching(files: SandboxFiles, pattern: str) -> list[tuple[str, FileEntry]]:
     return found
 
 
+def _followed(files: SandboxFiles, path: str, link: FileEntry) -> FileEntry:
+    """Return what a link leads to; the link, which is not copied, where that is nothing."""
+    try:
+        return files.stat(path, follow=True)
+    except SandboxFileError:
+        return link
+
+
 def _planned(
-    files: SandboxFiles, sources: Iterable[tuple[str, FileEntry]], places: Sequence[str], done: Transfer
+    files: SandboxFiles, sources: Iterable[tuple[str, FileEntry]], places: Sequence[str], done: Transfer, many: bool
 ) -> list[Item]:
     items: list[Item] = []
     for (path, entry), to in zip(sources, places, strict=True):
         if entry.kind == "directory":
+            try:
+                found = files.walk(path, on_error=partial(_skip_below, done, path))
+            except SandboxFileError as error:
+                if not many or error.errno is None:
+                    raise
+                done.skip(path, os.strerror(error.errno))
+                continue
             items.append(_item(path, to, entry, named=True))
-            found = files.walk(path, on_error=partial(_skip_below, done, path))
             items += [
                 _item(join(path, each.path), join(to, each.path), each) for each in found if _kept(path, each, done)
             ]

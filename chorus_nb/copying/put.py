@@ -42,10 +42,11 @@ _MAX_ENTRIES = 1_000_000
 
 def put(files: SandboxFiles, src: Paths, dst: str, *, guarded: Sequence[Path], shown: bool) -> Transfer:
     """Copy into the sandbox of ``files``; see :meth:`SandboxFiles.put`."""
-    sources, many = _expanded(paths_of(src))
+    done = Transfer()
+    sources, many = _expanded(paths_of(src), done)
     place = placed(sources, dst, is_folder=_is_folder(files, dst), many=many)
     with host_tree() as tree:
-        putting = _Putting(files, tree)
+        putting = _Putting(files, tree, done)
         for source, name in zip(sources, place.names, strict=True):
             with accounted(putting):
                 putting.plan(real_path(source, guarded), source, join(place.base, name))
@@ -57,17 +58,29 @@ def put(files: SandboxFiles, src: Paths, dst: str, *, guarded: Sequence[Path], s
             return putting.run(progress)
 
 
-def _expanded(paths: Sequence[str]) -> tuple[list[str], bool]:
-    """Return what paths and patterns stand for, and whether that may be several."""
+def _expanded(paths: Sequence[str], done: Transfer) -> tuple[list[str], bool]:
+    """Return what paths and patterns stand for, and whether that may be several; note what is not copied of these."""
     found: list[str] = []
     for path in paths:
         if os.path.lexists(path) or not is_pattern(path):
             found.append(path)
         elif matching := sorted(glob.glob(path, recursive=True)):  # noqa: PTH207 - as given: not made absolute or normalised
-            found += matching
+            found += [each for each in matching if _is_copied(each, done)]
         else:
             raise TransferError(f"No file of the host matches {path!r}.", path=path, next_step="Look at the pattern.")
     return found, found != list(paths) or len(found) > 1
+
+
+def _is_copied(path: str, done: Transfer) -> bool:
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - of what a link leads to
+    except OSError as error:
+        done.skip(path, "a link that leads nowhere" if os.path.islink(path) else error.strerror or str(error))  # noqa: PTH114
+        return False
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        done.skip(path, "neither a file nor a folder")
+        return False
+    return True
 
 
 def _is_folder(files: SandboxFiles, path: str) -> bool:
@@ -89,13 +102,13 @@ class _Putting:
     done : Transfer
     """
 
-    def __init__(self, files: SandboxFiles, tree: HostTree) -> None:
+    def __init__(self, files: SandboxFiles, tree: HostTree, done: Transfer) -> None:
         self._requests = files.requests
         self._tree = tree
         self._paths: dict[str, str] = {}
         self.at = ""
         self.items: list[Item] = []
-        self.done = Transfer()
+        self.done = done
 
     # What is to be copied
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import errno
 import hashlib
 import os
@@ -11,7 +12,7 @@ import subprocess
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from sandboxes import InterruptedCellError, opened, start_cell
@@ -161,6 +162,38 @@ def test_a_stream_writes_and_reads_in_pieces(sandbox: Sandbox, inside: str) -> N
             wrong()
 
 
+def test_a_path_may_be_one_of_pathlib(sandbox: Sandbox, inside: str, tmp_path: Path) -> None:
+    files, folder = sandbox.files, PurePosixPath(inside)
+    files.mkdir(folder / "sub")
+    files.write(folder / "a", b"x", mode=0o600)
+    files.chmod(folder / "a", 0o640)
+    files.symlink(folder / "link", PurePosixPath("a"))
+    files.rename(folder / "a", folder / "b")
+    with files.open(folder / "a", "wb") as stream:
+        stream.write(b"y")
+    assert (files.read(folder / "a"), files.open(folder / "b").read(), files.read(os.fsencode(folder / "link"))) == (
+        *(b"y", b"x"),
+        b"y",
+    )
+    assert [entry.path for entry in files.list(folder)] == [entry.path for entry in files.walk(folder)]
+    assert files.stat(folder / "b").mode == 0o640
+    assert files.digest(folder / "b") == hashlib.sha256(b"x").hexdigest()
+    assert files.get(folder / "b", tmp_path / "b").files == files.put(tmp_path / "b", folder / "sub").files == 1
+    files.remove(folder / "b")
+    assert not files.exists(folder / "b")
+
+
+def test_what_is_written_are_bytes_all_of_them(sandbox: Sandbox, inside: str) -> None:
+    numbers = array.array("d", [0.5]) * 2**20
+    sandbox.files.write(f"{inside}/a", numbers)
+    assert sandbox.files.read(f"{inside}/a") == numbers.tobytes()
+    with pytest.raises(TypeError, match=r"text\.encode\(\)"):
+        sandbox.files.write(f"{inside}/text", "text")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="TextIOWrapper"):
+        sandbox.files.open(f"{inside}/text", "w")  # type: ignore[arg-type]
+    assert not sandbox.files.exists(f"{inside}/text")
+
+
 def test_a_place_that_is_read_only_says_where_to_write(docker_sandbox: Sandbox) -> None:
     with pytest.raises(SandboxFileError, match=r"Read-only file system.*/tmp") as caught:
         docker_sandbox.files.write("/usr/x", b"")
@@ -298,6 +331,39 @@ def test_links_and_devices_do_not_come_out(sandbox: Sandbox, inside: str, tmp_pa
     assert sandbox.files.get(f"{inside}/link", tmp_path / "named").files == 1
     with pytest.raises(TransferError, match="neither"):
         sandbox.files.get(f"{inside}/fifo", tmp_path / "fifo")
+
+
+def test_a_pattern_stands_for_what_can_be_copied(sandbox: Sandbox, inside: str, tmp_path: Path) -> None:
+    """As in a folder, one link that leads nowhere does not keep the rest from being copied."""
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "good").write_text("good")
+    (here / "named").symlink_to("good")
+    (here / "nowhere").symlink_to("missing")
+    os.mkfifo(here / "fifo")
+    done = sandbox.files.put(f"{here}/*", f"{inside}/in/")
+    assert (done.files, reasons(done)) == (
+        2,
+        {"nowhere": "a link that leads nowhere", "fifo": "neither a file nor a folder"},
+    )
+    sandbox.files.symlink(f"{inside}/in/nowhere", "missing")
+    sandbox.run(f"import os; os.mkfifo('{inside}/in/fifo')")
+    done = sandbox.files.get(f"{inside}/in/*", f"{tmp_path}/out/")
+    assert (done.files, reasons(done)) == (2, {"nowhere": "a link", "fifo": "neither a file nor a folder"})
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {"good": "good", "named": "good"}
+    only = sandbox.files.put(f"{here}/no*", f"{inside}/in/")
+    assert (only.files, len(only.skipped)) == (0, 1)
+
+
+def test_a_folder_that_can_not_be_read_is_listed_beside_the_rest(docker_sandbox: Sandbox, tmp_path: Path) -> None:
+    """On the fake engine the code may be root, whom nothing is closed to."""
+    made = docker_sandbox.command(["sh", "-c", "mkdir -p /tmp/in/closed; touch /tmp/in/good; chmod 0 /tmp/in/closed"])
+    assert made.exit_code == 0
+    done = docker_sandbox.files.get("/tmp/in/*", f"{tmp_path}/out/")
+    assert (done.files, reasons(done)) == (1, {"closed": "Permission denied"})
+    assert reasons(docker_sandbox.files.get("/tmp/in", f"{tmp_path}/all")) == {"closed": "Permission denied"}
+    with pytest.raises(SandboxFileError, match="Permission denied"):
+        docker_sandbox.files.get("/tmp/in/closed", tmp_path)
 
 
 def test_permissions_come_over_and_no_more(sandbox: Sandbox, inside: str, tmp_path: Path) -> None:

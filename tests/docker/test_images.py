@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from PIL import Image
 from sandboxes import InterruptedCellError, opened, own_containers, start_cell, text_of, value
 
 from chorus_nb.engines.docker import DockerEngine
@@ -42,8 +43,12 @@ def test_without_numpy_values_cross_and_an_array_says_what_is_missing(plain: San
     plain.push(x={"a": [1, 2.5, b"3"]})
     value(plain, "y = (x, 2**100)")
     assert plain.pull("y") == ({"a": [1, 2.5, b"3"]}, 2**100)
-    with pytest.raises(VariableError, match="needs the package numpy, which is missing in the sandbox"):
-        plain.push(x=np.arange(3))
+    for part, package, missing in (
+        (np.arange(3), "numpy", "an array"),
+        (Image.new("L", (2, 2)), "Pillow", "a picture"),
+    ):
+        with pytest.raises(VariableError, match=f"x: {missing} needs the package {package}, which is missing in the s"):
+            plain.push(x=part)
     assert value(plain, "x") == "{'a': [1, 2.5, b'3']}"
 
 

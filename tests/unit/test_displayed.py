@@ -32,7 +32,7 @@ from chorus_nb.late import LateOutput
 from chorus_nb.markup import boxed_html, inline_html
 from chorus_nb.outputs import OutputFilter
 from chorus_nb.page import OutputPage
-from chorus_nb.page_files import MAX_CHARACTERS, with_files
+from chorus_nb.page_files import MAX_CHARACTERS, style_with_files, with_files
 from chorus_nb.sandbox import Sandbox
 from chorus_nb.sanitize import clean_markdown
 from chorus_nb.session import Session
@@ -151,9 +151,51 @@ def test_a_page_comes_with_its_style_sheets_and_scripts() -> None:
     assert f'<img src="data:image/png;base64,{DATA["plot.png"]}" alt="a &gt; b">' in shown
 
 
+def css_in(shown: str, name: str) -> str:
+    """Return the style sheet that stands where one of this name is linked or imported, in a page or another one."""
+    found = re.search(rf"{name}data:text/css;base64,([A-Za-z0-9+/=]+)", shown)
+    assert found
+    return base64.b64decode(found[1]).decode()
+
+
+def test_style_sheets_bring_what_they_name() -> None:
+    picture, font = f'url("data:image/png;base64,{DATA["plot.png"]}")', b"wOF2" + bytes(4)
+    FILES["report/lib/a.css"] = b"@import 'b.css' screen; h1 { background: url( ../plot.png?v=1 ) }"
+    FILES["report/lib/b.css"] = (
+        b"@IMPORT url(a.css); /* url(x) */ @font-face { src: url('f.woff2#x') } i { c: 'url(x)' }"
+    )
+    FILES["report/lib/f.woff2"] = font
+    shown = page(
+        "<link rel=stylesheet href=lib/a.css><style>p { background: url(plot.png), url(missing.png) }</style>"
+        "<svg><rect style='fill: url(#here)'/><rect style='fill: url(plot.png)'/></svg><img src=plot.png srcset='x 2x'>"
+    )
+    first = css_in(shown, 'href="')
+    assert first.endswith(f" screen; h1 {{ background: {picture} }}")
+    second = css_in(first, 'url."')
+    assert f'src: url("data:font/woff2;base64,{base64.b64encode(font).decode()}")' in second
+    assert "/* url(x) */" in second
+    assert "c: 'url(x)'" in second
+    assert css_in(second, 'url."').startswith("@import"), "two that import each other do so a few times"
+    assert f"<style>p {{ background: {picture}, url(missing.png) }}</style>" in shown
+    assert "<rect style='fill: url(#here)'/>" in shown
+    assert f'<rect style="fill: {picture.replace(chr(34), "&quot;")}"/></svg>' in shown
+    assert "srcset" not in shown, "a browser would take that for a large screen"
+
+
+@pytest.mark.parametrize(
+    "css", ["url(" * 10**5, "'" * 10**5, "/*" * 10**5, "@import " * 10**5, ("url(" + " " * 20) * 10**4]
+)
+def test_a_style_sheet_that_never_ends_stays_and_takes_no_quadratic_time(css: str) -> None:
+    begun_s = time.monotonic()
+    assert style_with_files(css, lambda *_: "data:,") == css
+    assert time.monotonic() - begun_s < 30
+
+
 @pytest.mark.parametrize(
     "source",
     [
+        "<style>h1 { background: url(plot.png)",
+        "<p style='background: url(missing.png)'>x</p><style>@import 'https://example.org/x.css'</style>",
         "<p>text < text</p><link rel=icon href=plot.png><link href=style.css>",
         "<script>x = '<img src=plot.png>'</script><style>a::after { content: '<img src=plot.png>' }</style>",
         "<!-- <img src=plot.png> --><script src=https://example.org/x.js></script><img src='data:image/png,x'>",
@@ -231,16 +273,34 @@ def test_what_names_no_file_is_not_looked_up(html: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "html",
+    ("html", "said"),
     [
-        '<img src="missing.png">',
-        '<img src="page.png">',
-        '<img src="binary">',
-        '<a href="../docs">x</a>',
-        '<video src="notes.txt">x</video>',
+        ('<img src="missing.png">', "missing.png (no file of the sandbox that can be read)"),
+        ('<iframe src="a&lt;b.html"></iframe>', "a&lt;b.html (no file of the sandbox that can be read)"),
+        ('<img src="page.png">', "page.png (no picture that browsers know)"),
+        ('<video src="notes.txt">x</video>', "notes.txt (neither a film nor a sound that browsers know)"),
     ],
 )
-def test_what_is_not_there_or_something_else_stays(html: str) -> None:
+def test_what_is_not_there_or_something_else_is_said(html: str, said: str) -> None:
+    """The frame would say that the network is off, and name the address of the Jupyter server."""
+    assert inserted(f"<p>{html}</p>") == f"<p>{said}</p>"
+    assert inline_html(f"<p>{said}</p>") is not None
+
+
+def test_words_for_a_picture_stand_in_the_link_around_it() -> None:
+    shown = inserted("<a href='table.csv'><img src='missing.png'></a>")
+    assert shown.endswith(' download="table.csv">missing.png (no file of the sandbox that can be read)</a>')
+
+
+def test_a_film_of_several_sources_shows_the_one_that_is_there() -> None:
+    shown = inserted("<video><source src='missing.webm'><source src='film.mp4'></video>")
+    assert (
+        shown == f"<video><source src='missing.webm'><source src=\"data:video/mp4;base64,{DATA['film.mp4']}\"></video>"
+    )
+
+
+@pytest.mark.parametrize("html", ['<a href="../docs">x</a>', '<img src="missing.png" onerror="this.remove()">'])
+def test_what_may_mean_something_else_stays(html: str) -> None:
     assert inserted(html) == html
 
 
@@ -271,10 +331,12 @@ def test_markdown_shows_its_pictures() -> None:
     whole = Inserter(Files(), 2**20).markdown(source)
     assert f"![the *plot*](data:image/png;base64,{DATA['plot.png']})" in whole
     assert f"![](data:image/svg+xml;base64,{DATA['drawing.svg']})" in whole
-    assert "![x](missing.png)" in whole
-    assert clean_markdown(whole) is None, "what is left leads to the server"
-    whole = whole.replace("![x](missing.png)", "")
+    assert DATA["plot.png"] in Inserter(Files(), 2**20).markdown('![a](plot.png "A title")')
+    for shown_as_source in ("![a](plot.png) <b>x</b>", "![a](plot.png) [b](table.csv)"):
+        assert Inserter(Files(), 2**20).markdown(shown_as_source) == shown_as_source, "and not as base64"
+    assert "not (missing.png: no file of the sandbox that can be read)" in whole
     assert clean_markdown(whole) == whole
+    assert clean_markdown(f"{whole}![x](missing.png)") is None, "that would lead to the server"
     said = "(plot.png: larger than can be shown here; `%sandbox get plot.png .` copies it)"
     assert Inserter(Files(), 10).markdown("![p](plot.png)") == said
     assert clean_markdown(said) == said

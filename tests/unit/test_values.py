@@ -10,6 +10,7 @@ import enum
 import math
 import pathlib
 import sys
+import types
 import uuid
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,11 +20,15 @@ from crossing import crossed, thorough
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chorus_nb.agent.values import MAX_DEPTH, CrossingError
+from chorus_nb.agent.values import MAX_DEPTH, MAX_EXPANDED, CrossingError
 
 
 class Colour(enum.Enum):
     RED = 1
+
+
+class Zone(datetime.tzinfo):
+    """One that nobody else knows."""
 
 
 class Text(str):
@@ -34,6 +39,11 @@ class Text(str):
 class Point:
     x: int
     inner: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    x: int
 
 
 Named = collections.namedtuple("Named", "a b")
@@ -133,6 +143,11 @@ def test_nan_is_nan() -> None:
     assert crossed(decimal.Decimal("sNaN12")).is_snan()
 
 
+def test_each_nan_is_a_key_of_its_own() -> None:
+    assert list(crossed({float("nan"): 1, float("nan"): 2}).values()) == [1, 2]
+    assert len(crossed({float("nan"), float("nan")})) == 2
+
+
 def test_a_dataclass_arrives_as_a_dict() -> None:
     assert crossed(Point(1, [Point(2)])) == {"x": 1, "inner": [{"x": 2, "inner": None}]}
 
@@ -150,10 +165,23 @@ def test_sharing_costs_no_more_than_it_does_here() -> None:
     assert crossed(value, limit=2**16) == value
 
 
+def test_no_more_is_sent_than_the_receiver_takes() -> None:
+    """It takes what is longer for an attack, and ends the sandbox."""
+    row = [0.5] * (MAX_EXPANDED // 100)
+    assert crossed([row] * 99, limit=2**28)[98] == row
+    with pytest.raises(CrossingError, match="has more than 10000000 parts") as caught:
+        crossed([row] * 102, limit=2**28)
+    assert caught.value.path == "x[100]"
+
+
 def cycle() -> list[Any]:
     value: list[Any] = [1]
     value.append({"again": value})
     return value
+
+
+DEEP = "x" + "[0]" * MAX_DEPTH
+DEEP = f"{DEEP[:140]} ... {DEEP[-140:]}"
 
 
 def deep() -> list[Any]:
@@ -167,12 +195,18 @@ def deep() -> list[Any]:
     ("value", "where", "what"),
     [
         (cycle(), "x[1]['again']", "contains itself"),
-        (deep(), "x" + "[0]" * MAX_DEPTH, "nested more than"),
+        (deep(), DEEP, "nested more than"),
         ({"a": [1, (item for item in [])]}, "x['a'][1]", "generator"),
         ({"a": object()}, "x['a']", "a object"),
         ([Point(1, print)], "x[0].inner", "builtin_function_or_method"),
         ({Colour.RED: 1}, "a key of x", "test_values.Colour"),
         ({Text("a")}, "an element of x", "test_values.Text"),
+        ({Key(1): 1}, "a key of x", "arrives as a dict"),
+        ([Key(1), {(0, Key(1)): 1}], "a key of x[1]", "arrives as a dict"),
+        ({frozenset({Key(1)})}, "an element of x", "arrives as a dict"),
+        ([Point.__new__(Point)], "x", "can't be read (AttributeError: "),
+        (datetime.timezone(datetime.timedelta(), "\ud800"), "x", r"named '\ud800'"),
+        (datetime.time(tzinfo=Zone()), "x", "the time zone test_values.Zone"),
         (Point, "x", "type"),
         (sys, "x", "module"),
         ([range(3)], "x[0]", "range"),
@@ -193,7 +227,12 @@ def test_what_can_not_cross_says_where_it_is_and_what_it_is(value: Any, where: s
     [
         (collections.OrderedDict(a=1), "dict(x)"),
         (collections.defaultdict(list), "dict(x)"),
-        (collections.deque(), "Send what"),
+        (collections.deque(), "list(x)"),
+        (collections.ChainMap(), "Send what"),
+        ({}.keys(), "list(x)"),
+        ({Colour.RED: 1}, "key.value can"),
+        ({Text("a")}, "str(element) can"),
+        (types.SimpleNamespace(), "vars(x)"),
         (Named(1, 2), "x._asdict()"),
         (Text("a"), "str(x)"),
         (Colour.RED, "x.value"),
@@ -208,6 +247,17 @@ def test_a_type_that_can_not_cross_has_one_that_can(value: Any, hint: str) -> No
     with pytest.raises(CrossingError) as caught:
         crossed(value)
     assert hint in caught.value.hint
+
+
+def test_a_part_that_is_deep_inside_is_told_in_a_few_words() -> None:
+    value: Any = object()
+    for _ in range(MAX_DEPTH - 1):
+        value = {"a long name": value}
+    with pytest.raises(CrossingError) as caught:
+        crossed(value)
+    assert len(caught.value.path) < 300
+    assert caught.value.path.startswith("x['a long name']")
+    assert caught.value.path.endswith("['a long name']")
 
 
 def test_many_small_parts_travel_in_few_pieces() -> None:

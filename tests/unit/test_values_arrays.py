@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,14 @@ def test_scalars_keep_their_type(value: Any) -> None:
         (np.array([object()]), "x", "x.tolist()"),
         (np.zeros(2, [("a", "O")]), "x", "x.tolist()"),
         (np.array(["a"], np.dtypes.StringDType(na_object=object())), "x", "StringDType(na_object=None)"),
-        (np.ma.masked_array([1]), "x", "Send what"),
+        (np.ma.masked_array([1]), "x", "numpy.ma.getmaskarray(x)"),
+        (np.rec.array([(1,)], names="a"), "x", "numpy.asarray(x)"),
+        (np.zeros(1, {"names": ["a"], "formats": ["i4"], "titles": [5]}), "x", "x[name]"),
+        (np.zeros(1, [("\ud800", "i4")]), "x", "Rename it"),
+        (np.zeros(2**27, []), "x", "max_transfer"),
+        (pd.RangeIndex(2**27), "x", "max_transfer"),
+        (pa.nulls(2**24), "x", "max_transfer"),
+        (Image.new("1", (9000, 9000)), "x", "max_transfer"),
         ({"a": BASE, "b": BASE[1:]}, "x['b']", "x['b'].copy()"),
     ],
 )
@@ -116,10 +124,22 @@ def test_arrays_that_can_not_cross_say_so(value: Any, where: str, hint: str) -> 
     assert hint in caught.value.hint
 
 
-def test_two_halves_of_an_array_share_nothing() -> None:
-    a, b = crossed([BASE[:1], BASE[1:]])
-    assert np.array_equal(a, BASE[:1])
-    assert np.array_equal(b, BASE[1:])
+RECORDS = np.array([(1, 2.5), (3, 4.5)], [("a", "i4"), ("b", "f8")])
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [BASE[:1], BASE[1:]],
+        [BASE[:, :1], BASE[:, 1]],
+        [BASE[::2], BASE[1::2]],
+        [RECORDS["a"], RECORDS["b"]],
+    ],
+    ids=["halves", "columns", "rows", "fields"],
+)
+def test_parts_of_an_array_share_nothing_where_no_byte_is_in_both(parts: list[Any]) -> None:
+    for copy, part in zip(crossed(parts), parts, strict=True):
+        assert np.array_equal(copy, part)
 
 
 FRAME = pd.DataFrame(
@@ -169,6 +189,19 @@ def test_tables_of_pandas_come_back(frame: Any) -> None:
 @pytest.mark.parametrize("name", list(FRAME))
 def test_columns_of_pandas_come_back(name: str) -> None:
     pd.testing.assert_series_equal(crossed(FRAME[name]), FRAME[name])
+
+
+def test_notes_on_a_table_come_back() -> None:
+    shared = [1]
+    frame, column = FRAME[["int"]].copy(), FRAME["int"].copy()
+    frame.attrs, column.attrs = {"unit": {"int": "m"}, "shared": shared}, {"shared": shared}
+    copies = crossed([frame, column, shared])
+    assert copies[0].attrs == frame.attrs
+    assert copies[1].attrs["shared"] == copies[2] == [1]
+    frame.attrs["source"] = object()
+    with pytest.raises(CrossingError) as caught:
+        crossed(frame)
+    assert caught.value.path == "x.attrs['source']"
 
 
 def test_values_of_pandas_come_back() -> None:
@@ -272,6 +305,21 @@ def test_pictures_come_back(mode: str) -> None:
     copy = crossed(picture)
     assert (type(copy), copy.mode, copy.size) == (Image.Image, mode, (20, 30))
     assert copy.tobytes() == picture.tobytes()
+
+
+def test_one_frame_of_several_is_no_copy() -> None:
+    file = io.BytesIO()
+    frame = Image.new("RGB", (4, 4))
+    frame.save(file, "TIFF", save_all=True, append_images=[frame])
+    with pytest.raises(CrossingError, match="of 2 frames"):
+        crossed(Image.open(file))
+    assert crossed(Image.open(file).copy()).size == (4, 4)
+
+
+def test_a_picture_that_pillow_does_not_unpack_is_said_to_be_large() -> None:
+    picture = Image.new("1", (20_000, 20_000))
+    with pytest.raises(CrossingError, match="more pixels"):
+        crossed(picture, 2**32)
 
 
 def test_a_figure_arrives_as_a_picture() -> None:
