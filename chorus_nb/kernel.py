@@ -52,6 +52,12 @@ class LockedShell(ZMQInteractiveShell):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise PermissionError("The sandbox kernel runs no code on the host.")
 
+    def init_magics(self) -> None:
+        """Set up the magics; IPython 9.0 calls one to choose its colours, the only one that is ever called here."""
+        self.run_line_magic = super().run_line_magic  # type: ignore[method-assign]
+        super().init_magics()
+        del self.run_line_magic
+
     def set_next_input(self, text: str, replace: bool = False) -> None:
         """Have the front end put text into a cell: every cell is the sandbox's, so it needs no line that says so."""
         super().set_next_input(text.removeprefix(f"%%sandbox {DEFAULT_NAME}\n"), replace)

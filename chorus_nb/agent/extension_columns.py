@@ -112,12 +112,23 @@ def part(decoder: Decoder, node: Any) -> Any:
     return flat(decoded_array(decoder, 0))
 
 
+def zone_of_pandas(zone: Any) -> Any:
+    """Return a zone as this pandas makes it of its name: before 3.0 one of pytz, which does not equal Python's own."""
+    name = getattr(zone, "key", "UTC")
+    if name == "UTC":
+        return zone
+    try:
+        return load("pandas").DatetimeTZDtype(tz=name).tz
+    except (KeyError, TypeError, ValueError):
+        return zone  # pytz has a list of names of its own.
+
+
 def _decoded_zoned(decoder: Decoder, parts: Any) -> Any:
     zone, utc = of(list, parts)
     zone, utc = decoded_tzinfo(decoder, zone), part(decoder, utc)
     if zone is None or utc.dtype.kind != "M":
         raise DecodeError("times that are none")
-    return load("pandas").DatetimeIndex(utc).tz_localize("UTC").tz_convert(zone).array
+    return load("pandas").DatetimeIndex(utc).tz_localize("UTC").tz_convert(zone_of_pandas(zone)).array
 
 
 def _decoded_masked(decoder: Decoder, parts: Any) -> Any:

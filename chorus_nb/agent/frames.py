@@ -15,7 +15,7 @@ from . import arrays, extension_columns, tables
 from .arrays import decoded_array, load
 from .decoding import Decode, Decoder, all_of, decoded_tzinfo, of
 from .encoding import Encode, Encoder, encoded_timezone
-from .extension_columns import flat, part
+from .extension_columns import flat, part, zone_of_pandas
 from .values import CrossingError, DecodeError, Path
 
 _FREQUENCY = re.compile(r"-?\d{0,9}[A-Za-z]{1,8}(-[A-Z]{3})?", re.ASCII)
@@ -281,7 +281,7 @@ def _decoded_timestamp(decoder: Decoder, parts: Any) -> Any:
     pandas = load("pandas", ("A time",))
     stamp = _in_unit(pandas.Timestamp(_counted("M", number, unit)), unit)
     zone = decoded_tzinfo(decoder, zone)
-    stamp = stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone)
+    stamp = stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone_of_pandas(zone))
     return stamp.replace(fold=1) if of(int, fold) else stamp
 
 

@@ -26,6 +26,8 @@ MAX_JSON_BYTES = 16 * 2**20
 MAX_BUFFERS = 64
 MAX_BUFFERS_BYTES = 64 * 2**20
 MAX_NAME_LENGTH = 128
+MAX_DEPTH = 200
+"""Levels of objects and arrays in the JSON part: what an interpreter makes of more depends on its version and stack."""
 
 BULK = ("transfer_data",)
 """Messages that carry a lot: each copy of their buffers counts."""
@@ -80,6 +82,7 @@ def encode_parts(message: Message) -> List[Any]:
         body = _to_json(parts).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError) as error:
         raise WireError("the message can't be written as JSON: %s" % error)
+    _check_depth(body, parts)
     lengths = [len(buffer) for buffer in message.buffers]
     _check_bounds(len(body), lengths)
     head = _HEAD.pack(MAGIC, len(body), len(lengths)) + b"".join(map(_LENGTH.pack, lengths))
@@ -162,6 +165,18 @@ def _check_bounds(body: int, buffers: List[int]) -> None:
         raise WireError("buffers of %d bytes are over the limit of %d" % (sum(buffers), MAX_BUFFERS_BYTES))
 
 
+def _check_depth(body: bytes, parts: Any) -> None:
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return  # So it is with all small ones.
+    level = [parts]
+    for _ in range(MAX_DEPTH):
+        inside = itertools.chain.from_iterable(each.values() if isinstance(each, dict) else each for each in level)
+        level = [each for each in inside if isinstance(each, (dict, list, tuple))]
+        if not level:
+            return
+    raise WireError("the message is nested more than %d levels deep" % MAX_DEPTH)
+
+
 def _decode(frame: Any) -> Message:
     _, body, count = _HEAD.unpack_from(frame)
     at = _HEAD.size + count * _LENGTH.size
@@ -183,6 +198,7 @@ def _parse(body: bytes) -> Dict[str, Any]:
         parts = _from_json(body.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise WireError("a message is not JSON: %s" % error)
+    _check_depth(body, parts)
     if not isinstance(parts, dict) or parts.keys() != _KEYS.keys():
         raise WireError("a message has other keys than %s" % sorted(_KEYS))
     for key, kind in _KEYS.items():

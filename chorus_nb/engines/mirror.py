@@ -99,13 +99,24 @@ def find_mirror() -> Mirror:
     mounts += [mount for mount in _executable_files() if not _is_under(mount.target, (m.target for m in mounts))]
     mounts += _inner_mounts(mounts)
     mounts += _masks(mounts)
-    return Mirror(sys.executable, tuple(mounts), links, _environment(), _world_readable(own))
+    return Mirror(_interpreter(), tuple(mounts), links, _environment(), _world_readable(own))
+
+
+def _interpreter() -> str:
+    return os.path.join(_plain(os.path.dirname(sys.executable)), os.path.basename(sys.executable))
+
+
+def _plain(path: str) -> str:
+    """Return the path without ``..``, as from ``../.venv/bin/python``: what such a name goes up from is not mounted."""
+    plain = os.path.abspath(path)
+    real = os.path.realpath(path)
+    return plain if os.path.realpath(plain) == real else real
 
 
 def _own_folders() -> list[str]:
     """Return the interpreter's prefixes and its folders of packages, each checked."""
     prefixes = [sys.base_prefix, sys.base_exec_prefix, sys.prefix, sys.exec_prefix]
-    folders = dict.fromkeys(os.path.abspath(path) for path in (*prefixes, *site_folders()) if os.path.isdir(path))
+    folders = dict.fromkeys(_plain(path) for path in (*prefixes, *site_folders()) if os.path.isdir(path))
     for folder in folders:
         _refuse_open_folder(folder)
         _refuse_open_folder(os.path.realpath(folder))
@@ -151,8 +162,8 @@ def _shows(outer: Mount, inner: Mount) -> bool:
 
 
 def _executable_files() -> Iterator[Mount]:
-    """Yield each name on the way from ``sys.executable`` along its links to the program, as a file to mount."""
-    program, name = os.path.realpath(sys.executable), sys.executable
+    """Yield each name on the way from the interpreter along its links to the program, as a file to mount."""
+    program, name = os.path.realpath(sys.executable), _interpreter()
     yield Mount(program, program)
     while os.path.islink(name):
         yield Mount(program, name)
@@ -189,7 +200,7 @@ def _mount_points() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    programs = (os.path.dirname(sys.executable), os.path.join(sys.base_prefix, "bin"), *_SYSTEM_PATH)
+    programs = (os.path.dirname(_interpreter()), os.path.join(sys.base_prefix, "bin"), *_SYSTEM_PATH)
     environment = {"PATH": ":".join(dict.fromkeys(programs)), "LANG": "C.UTF-8"}
     if site.ENABLE_USER_SITE and site.getusersitepackages() in sys.path:
         environment["PYTHONUSERBASE"] = site.getuserbase()

@@ -45,6 +45,33 @@ def test_the_interpreter_and_its_packages_are_there_under_their_own_paths() -> N
     assert found.environment["PATH"].split(":")[0] == os.path.dirname(sys.executable)
 
 
+def test_an_interpreter_that_was_started_by_a_name_with_dots_is_there(
+    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    named = f"{tmp_path}/work/../venv"
+    monkeypatch.setattr(sys, "executable", f"{named}/bin/python")
+    monkeypatch.setattr(sys, "prefix", named)
+    monkeypatch.setattr(sys, "exec_prefix", named)
+    found = find_mirror()
+    assert found.interpreter == str(prefix / "bin" / "python")
+    assert covers(found.mounts, found.interpreter)
+    assert found.environment["PATH"].split(":")[0] == str(prefix / "bin")
+    assert not any(".." in mount.target for mount in found.mounts)
+
+
+def test_dots_behind_a_link_lead_to_where_the_kernel_goes(
+    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(prefix / "lib")
+    monkeypatch.setattr(sys, "executable", f"{tmp_path}/elsewhere/link/../bin/python")
+    monkeypatch.setattr(sys, "prefix", f"{tmp_path}/elsewhere/link/..")
+    found = find_mirror()
+    assert found.interpreter == os.path.realpath(prefix / "bin") + "/python"
+    assert covers(found.mounts, found.interpreter)
+
+
 def test_everything_is_read_only() -> None:
     assert all(mount.read_only for mount in find_mirror().mounts)
 

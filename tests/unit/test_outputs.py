@@ -16,6 +16,7 @@ from page_html import PNG, Inspector, admit, framed_content, show
 from chorus_nb.agent.wire import Message
 from chorus_nb.config import OutputPolicy
 from chorus_nb.errors import AgentProtocolError
+from chorus_nb.frame import frame
 from chorus_nb.outputs import MAX_ERROR_LINES, OutputFilter
 from chorus_nb.page import OutputPage
 from chorus_nb.sanitize import clean_text
@@ -63,6 +64,10 @@ def test_javascript_runs_in_a_frame_with_its_element(mime: str) -> None:
     content = framed_content(shown["text/html"]) or ""
     assert json.dumps(code).replace("<", "\\u003c") in content
     assert "<pre>&lt;&#36;x&#36; &amp; &#92;href&gt;</pre>" in shown["text/html"]
+
+
+def test_what_a_frame_carries_is_the_same_from_any_version_of_python() -> None:
+    assert frame.library("<p>hello</p>") == "H4sIAAAAAAAAA7MpsMtIzcnJt9EvsAMARPuu0gwAAAA="
 
 
 def test_html_that_would_lose_something_goes_whole_into_a_frame() -> None:

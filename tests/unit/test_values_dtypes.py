@@ -311,7 +311,7 @@ def test_forged_parts_are_refused(text: bytes, data: bytes) -> None:
 
 def test_a_sparse_column_that_pandas_does_not_make_is_an_error() -> None:
     with pytest.raises(CrossingError, match="others where it has none"):
-        decoded(*sparse(3, [1], 1, fill="a"))
+        decoded(*sparse(3, [1], 1, fill={"tuple": []}))
 
 
 @thorough

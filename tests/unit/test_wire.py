@@ -15,6 +15,7 @@ from chorus_nb.agent.wire import (
     MAGIC,
     MAX_BUFFERS,
     MAX_BUFFERS_BYTES,
+    MAX_DEPTH,
     MAX_JSON_BYTES,
     MAX_NAME_LENGTH,
     Decoder,
@@ -217,6 +218,30 @@ def test_deep_json_is_an_error() -> None:
     body = json.dumps(VALID).replace('"content": {}', '"content": {"n": %s}' % ("[" * 50_000 + "]" * 50_000))
     with pytest.raises(WireError):
         decode(frame(body.encode()))
+
+
+def nested(levels: int) -> Any:
+    value: Any = 0
+    for level in range(levels):
+        value = ([value], {"a": value}, (value,))[level % 3]
+    return value
+
+
+def test_how_deep_a_message_may_be_is_the_same_on_all_versions_of_python() -> None:
+    # The message and its content are two levels.
+    deepest = Message("stream", {"n": nested(MAX_DEPTH - 2)})
+    [passed] = decode(encode(deepest))
+    assert json.dumps(passed.content) == json.dumps(deepest.content)
+    too_deep = dict(VALID, content={"n": nested(MAX_DEPTH - 1)})
+    with pytest.raises(WireError, match="200 levels"):
+        encode(Message("stream", too_deep["content"]))
+    with pytest.raises(WireError, match="200 levels"):
+        decode(frame(json.dumps(too_deep).encode()))
+
+
+def test_many_values_side_by_side_are_not_deep() -> None:
+    message = Message("stream", {"n": [{"[": ["{"]}] * 10_000})
+    assert decode(encode(message)) == [message]
 
 
 def test_a_lone_surrogate_passes() -> None:
