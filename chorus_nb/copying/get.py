@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import TransferConflictError, TransferError
 from ..file_entries import FileEntry
-from ..file_requests import PIECE_BYTES
+from ..file_requests import PIECE_BYTES, ahead
 from ..host_tree import HostTree
 from ..progress import Progress
 from ..sanitize import printable_line
@@ -23,7 +23,6 @@ from .transfer import (
     Matcher,
     Paths,
     Transfer,
-    ahead,
     batches,
     fixed_part,
     is_pattern,
