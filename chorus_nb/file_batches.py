@@ -6,11 +6,12 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from .errors import SandboxFileError
 from .file_entries import no_list, results_of
-from .file_requests import NOT_THERE, PIECE_BYTES, FileRequests, only_buffer, refusal
+from .file_requests import NOT_THERE, PIECE_BYTES, FileRequests, ahead, only_buffer, refusal
 
 MAX_BYTES = PIECE_BYTES
 """What a file may have that is written with others; a larger one goes by pieces (``SandboxFiles.open``)."""
@@ -131,15 +132,18 @@ class FileBatches:
 
     def write(self, files: Iterable[NewFile]) -> None:
         """Write regular files of at most :data:`MAX_BYTES`, each whole: what is there is the old or the new one."""
-        refused: list[SandboxFileError] = []
-        for batch in _batches((each, each.path, len(each.data)) for each in files):
-            asked = [
-                {"path": path, "size_bytes": len(data), "mode": mode, "modified_ns": modified_ns}
-                for path, data, mode, modified_ns in batch
-            ]
-            content = {"files": asked, "part": f".chorus-nb-{secrets.token_hex(8)}"}
-            refused += self._asked("write_many", asked, content, b"".join(each.data for each in batch))
-        _raise_first(refused)
+        batches = _batches((each, each.path, len(each.data)) for each in files)
+        # While one is written there, the next are read here.
+        with ahead(partial(self._written, batch) for batch in batches) as answers:
+            _raise_first([each for refused in answers for each in refused])
+
+    def _written(self, batch: Sequence[NewFile]) -> list[SandboxFileError]:
+        asked = [
+            {"path": path, "size_bytes": len(data), "mode": mode, "modified_ns": modified_ns}
+            for path, data, mode, modified_ns in batch
+        ]
+        content = {"files": asked, "part": f".chorus-nb-{secrets.token_hex(8)}"}
+        return self._asked("write_many", asked, content, b"".join(each.data for each in batch))
 
     def _asked(
         self, operation: str, asked: Sequence[dict[str, Any]], content: dict[str, Any], data: bytes | None = None

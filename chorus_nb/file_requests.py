@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .agent.file_requests import ENDED
 from .agent.wire import Message
@@ -23,6 +27,10 @@ InSandbox = str | bytes | os.PathLike[str]
 PIECE_BYTES = 2**22
 """What one request carries at most."""
 
+AHEAD = 3
+"""How many requests are on their way at a time: while one is answered, another one is written down."""
+
+T = TypeVar("T")
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 _DIGEST_BYTES = 2**26
 _MAX_DIGEST_BYTES = 2**40
@@ -111,3 +119,23 @@ def refusal(name: str, path: str, why: dict[str, Any] | str) -> SandboxFileError
         step = _NO_AGENT
     reason = printable_line(str(told.get("evalue")))
     return SandboxFileError(f"{path!r} in the sandbox {name!r}: {reason}.", path=path, next_step=step, errno=number)
+
+
+@contextmanager
+def ahead(calls: Iterable[Callable[[], T]]) -> Iterator[Iterator[T]]:
+    """Make calls on threads, a few at a time; yield what they return, in their order. None is under way afterwards."""
+    pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="chorus-copy")
+    try:
+        yield _in_turn(pool, calls)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_turn(pool: ThreadPoolExecutor, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
+    waiting: deque[Future[T]] = deque()
+    for call in calls:
+        waiting.append(pool.submit(call))
+        if len(waiting) == AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

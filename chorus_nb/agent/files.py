@@ -99,6 +99,7 @@ def _write(message: Message, buffers: List[bytes]) -> Dict[str, Any]:
             trees.write_at(fd, memoryview(message.buffers[0]), asked["offset"])
             if asked["last"]:
                 mode = _mode_at(name, folder) if asked["mode"] is None else asked["mode"]
+                os.ftruncate(fd, asked["size_bytes"])
                 trees.finish(fd, dict(asked, mode=mode))
                 os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
         finally:

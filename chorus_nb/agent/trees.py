@@ -154,8 +154,7 @@ def write_at(fd: int, view: memoryview, offset: int) -> None:
 
 
 def finish(fd: int, asked: Dict[str, Any]) -> None:
-    """Give a file that is written its size, permissions and time."""
-    os.ftruncate(fd, asked["size_bytes"])
+    """Give a file that is written its permissions and time."""
     os.fchmod(fd, asked["mode"])
     if asked["modified_ns"] is not None:
         os.utime(fd, ns=(asked["modified_ns"], asked["modified_ns"]))

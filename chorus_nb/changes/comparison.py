@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
+from typing import NamedTuple
 
 from ..errors import ChangedMeanwhileError, ChorusError, WorkingCopyError
 from ..host_tree import PERMISSIONS, HostTree, Identity, SandboxPaths, parents
@@ -25,15 +26,23 @@ _REMOVED = "was removed on the host meanwhile"
 _STAYS = "holds files that are not taken over, and so it stays"
 
 
-def find_changes(
-    copy: WorkingCopy,
-    host: HostTree,
-    *,
-    taken: Taken,
-    hides: Callable[[str], bool],
-    with_git: bool = False,
-) -> list[Change]:
-    """Return what a sandbox has otherwise than the host, by path.
+class Found(NamedTuple):
+    """What one look has found, by path.
+
+    Attributes
+    ----------
+    changes : list of Change
+        With one change for each ``.git``.
+    with_git : list of Change
+        With git's own files one by one in their place.
+    """
+
+    changes: list[Change]
+    with_git: list[Change]
+
+
+def find_changes(copy: WorkingCopy, host: HostTree, *, taken: Taken, hides: Callable[[str], bool]) -> Found:
+    """Return what a sandbox has otherwise than the host.
 
     Parameters
     ----------
@@ -44,8 +53,6 @@ def find_changes(
         With what is in there is no conflict, however late it came.
     hides : callable
         Whether the sandbox must not see what the host has at a path.
-    with_git : bool
-        Whether git's own files come one by one, and not one change for each ``.git``.
 
     Raises
     ------
@@ -54,7 +61,7 @@ def find_changes(
     """
     paths = SandboxPaths()
     entries = {paths.checked(entry.path): entry for entry in copy.entries()}
-    return _Comparison(entries, copy, host, taken, hides).run(with_git)
+    return _Comparison(entries, copy, host, taken, hides).run()
 
 
 class _Comparison:
@@ -79,7 +86,7 @@ class _Comparison:
         self._inodes: set[int] = set()
         self._found: list[Change] = []
 
-    def run(self, with_git: bool) -> list[Change]:
+    def run(self) -> Found:
         emptied: set[str] = set()
         for entry in sorted(self._entries.values(), key=by_path):
             self._look(entry)
@@ -88,9 +95,9 @@ class _Comparison:
                 for path in self._unseen(entry.path):
                     self._look(Entry(path, None, entry.base_ns))
         found = [replace(each, refusal=_STAYS) if self._has_to_stay(each) else each for each in self._found]
-        git = chain(*self._inside_git.values()) if with_git else _summed_up(self._inside_git)
         paired = [self._with_origin(each) for each in pair_renames(found, self._host)]
-        return sorted([*paired, *git], key=by_path)
+        both = (_summed_up(self._inside_git), chain(*self._inside_git.values()))
+        return Found(*(sorted([*paired, *git], key=by_path) for git in both))
 
     def _with_origin(self, change: Change) -> Change:
         """Return a new file with the conflict that it has where it began as one that the host has removed meanwhile."""

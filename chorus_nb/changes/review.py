@@ -13,7 +13,7 @@ from ..host_tree import HostTree, Identity, parents
 from ..working_copy import WorkingCopy
 from .apply import Application
 from .change import Change, Taken
-from .comparison import find_changes
+from .comparison import Found, find_changes
 from .content import digest
 from .discard import discard_changes
 from .held_back import held_back
@@ -204,14 +204,14 @@ class Review:
         """
         with self._lock, self._host() as host:
             selection = PathSelection(paths, self.copy.folder, globs=globs)
-            chosen = selection.of(self._find(host, ()))
-            everything = self._find(host, (), with_git=True)
-            in_detail = _with_folders(selection.of(everything), everything, "deleted") if chosen else []
+            found = self._look(host)
+            chosen = selection.of(found.changes)
+            in_detail = _with_folders(selection.of(found.with_git), found.with_git, "deleted") if chosen else []
             discard_changes(in_detail, host, files)
             for change in in_detail:
                 self._note(change, host)
             done = {path for each in in_detail for path in (each.path, each.source)}
-            left = tuple(each.path for each in self._find(host, (), with_git=True) if each.path in done)
+            left = tuple(each.path for each in self._look(host).with_git if each.path in done)
         if left:
             raise DiscardError(
                 f"{_named(left)} in the sandbox is not as on the host: code there may be writing to it.",
@@ -230,9 +230,11 @@ class Review:
                 )
             yield host
 
-    def _find(self, host: HostTree, paths: Sequence[str], with_git: bool = False) -> list[Change]:
-        found = find_changes(self.copy, host, taken=self._taken, hides=self._hides, with_git=with_git)
-        return PathSelection(paths, self.copy.folder).of(found)
+    def _find(self, host: HostTree, paths: Sequence[str]) -> list[Change]:
+        return PathSelection(paths, self.copy.folder).of(self._look(host).changes)
+
+    def _look(self, host: HostTree) -> Found:
+        return find_changes(self.copy, host, taken=self._taken, hides=self._hides)
 
     def _unseen(self, change: Change) -> str:
         """Return why a change has to be looked at before it is applied."""

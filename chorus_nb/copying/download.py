@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from ..errors import AgentProtocolError
 from ..file_entries import results_of
-from ..file_requests import PIECE_BYTES, FileRequests, only_buffer
+from ..file_requests import PIECE_BYTES, FileRequests, ahead, only_buffer
 from ..sanitize import printable_line
-from .transfer import Item, ahead
+from .transfer import Item
 
 _UNSIZED_BYTES = 2**16
 """What is asked for of a file that says it has no bytes: those of ``/proc`` do."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SandboxFileError, TransferConflictError, TransferError
 from ..file_entries import FileEntry
-from ..file_requests import PIECE_BYTES
+from ..file_requests import PIECE_BYTES, ahead
 from ..host_tree import HostTree
 from ..progress import Progress
 from ..sanitize import printable_line
@@ -24,7 +24,6 @@ from .transfer import (
     Matcher,
     Paths,
     Transfer,
-    ahead,
     batches,
     fixed_part,
     is_pattern,

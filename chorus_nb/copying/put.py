@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SandboxFileError, TransferError
 from ..file_entries import no_list, results_of
-from ..file_requests import NOT_THERE, PIECE_BYTES, refusal
+from ..file_requests import NOT_THERE, PIECE_BYTES, ahead, refusal
 from ..file_streams import Part
 from ..host_tree import HostTree, file_state
 from ..progress import Progress
@@ -25,7 +25,6 @@ from .transfer import (
     Item,
     Paths,
     Transfer,
-    ahead,
     batches,
     is_pattern,
     join,

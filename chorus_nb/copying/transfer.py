@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from ..errors import TransferError
 from ..sanitize import printable_line
 from ..working_copy import FileKind
 
-T = TypeVar("T")
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 BATCH_BYTES = 2**22
@@ -25,9 +21,6 @@ BATCH_FILES = 1000
 BATCH_CHARS = 2**19
 PERMISSIONS = 0o777
 """What of a mode is kept: never set-user-ID, set-group-ID or sticky."""
-
-AHEAD = 3
-"""How many requests are on their way at a time: while one is answered, another one is written down."""
 
 _MAGIC = re.compile(r"[*?[]")
 
@@ -259,23 +252,3 @@ def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
         size, chars = size + item.size_bytes, chars + len(item.source) + len(item.to)
     if batch:
         yield batch
-
-
-@contextmanager
-def ahead(calls: Iterable[Callable[[], T]]) -> Iterator[Iterator[T]]:
-    """Make calls on threads, a few at a time; yield what they return, in their order. None is under way afterwards."""
-    pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="chorus-copy")
-    try:
-        yield _in_turn(pool, calls)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _in_turn(pool: ThreadPoolExecutor, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
-    waiting: deque[Future[T]] = deque()
-    for call in calls:
-        waiting.append(pool.submit(call))
-        if len(waiting) == AHEAD:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

@@ -147,7 +147,9 @@ class _View:
 
     def add_repositories(self, nested: Iterable[str]) -> None:
         if self._protect:
-            self._fixed[str(self._root / ".git")] = None
+            # The host's `git status` goes into each submodule that has one.
+            for place in ("", *_submodules(self._root)):
+                self._fixed[str(self._root / place / ".git")] = None
         if self._add_repository(self._root):
             self._notes.append("a bare repository: it has no worktree, so `git status` fails")
         for number, path in enumerate(nested):
@@ -313,6 +315,16 @@ def _modules(folder: Path) -> list[Path]:
         elif len(path.parts) - len(folder.parts) < _MAX_DEPTH:
             waiting += _folders(path)
     return found
+
+
+def _submodules(root: Path) -> list[str]:
+    """Return where a repository says that it has submodules, below its folder (gitmodules(5)); checked out or not."""
+    try:
+        settings = parse_config(read_text(root / ".gitmodules") or "")
+    except GitConfigError:
+        return []
+    paths = [each.value for each in settings if each.section == "submodule" and each.name == "path" and each.value]
+    return [path for path in paths[:_MAX_REPOSITORIES] if not path.startswith("/") and ".." not in path.split("/")]
 
 
 def _hidden(folder: Path) -> list[str]:

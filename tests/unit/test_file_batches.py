@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import tarfile
+import threading
+from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -68,8 +70,12 @@ def files(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return SandboxFiles(sandbox)  # type: ignore[arg-type]
 
 
-def test_thousands_of_files_are_discarded_by_a_few_requests(tmp_path: Path, sandbox: Sandbox) -> None:
-    overlay = Overlay(tmp_path)
+def test_thousands_of_files_are_discarded_by_a_few_requests(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlay, looks = Overlay(tmp_path), []
+    entries = overlay.copy.entries
+    monkeypatch.setattr(overlay.copy, "entries", lambda: looks.append("one") or entries())
     for number in range(LAST + 1):
         (overlay.host / f"{number}").write_text("the host's")
     with overlay.mounted():
@@ -84,6 +90,27 @@ def test_thousands_of_files_are_discarded_by_a_few_requests(tmp_path: Path, sand
         assert len(gone) == 2 * (LAST + 1)
         assert snapshot(overlay.sandbox) == snapshot(overlay.host)
     assert len(sandbox.asked) <= 8
+    assert len(looks) == 2, "before and after"
+
+
+def test_files_are_read_here_while_others_are_written_there(
+    files: SandboxFiles, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, read_on = sandbox.request, threading.Event()
+
+    def slow(request: Request, reply_type: str) -> Message:
+        assert read_on.wait(30)
+        return answer(request, reply_type)
+
+    def wanted() -> Iterator[NewFile]:
+        for number in range(LAST + 1):
+            if number == LAST:
+                read_on.set()
+            yield NewFile(f"{number}", b"%d" % number, 0o640, 0)
+
+    monkeypatch.setattr(sandbox, "request", slow)
+    files.many.write(wanted())
+    assert {each: Path(each).read_text() for each in os.listdir()} == {f"{n}": f"{n}" for n in range(LAST + 1)}
 
 
 def test_what_is_refused_of_one_keeps_nothing_from_the_others(files: SandboxFiles) -> None:

@@ -88,6 +88,26 @@ def test_a_new_repository_is_told_of(tmp_path: Path) -> None:
     assert f"{str(tmp_path / '.git')!r} was not there" in guard.notice()
 
 
+def test_a_repository_in_place_of_a_submodule_that_is_not_checked_out_is_told_of(tmp_path: Path) -> None:
+    main = repository(tmp_path / "main")
+    git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(repository(tmp_path / "x")), "sub", cwd=main)
+    git("commit", "-q", "-m", "a submodule", cwd=main)
+    git("clone", "-q", str(main), "clone", cwd=tmp_path)
+    root = tmp_path / "clone"
+    guard = GitGuard()
+    guard.begin(git_view(root, "rw").fixed)
+    git("init", "-q", str(root / "sub"), cwd=root)
+    git("config", "core.fsmonitor", "touch ran; false", cwd=root / "sub")
+    git("status", cwd=root)
+    assert (root / "sub/ran").exists(), "git has run what the repository there names"
+    assert f"{str(root / 'sub/.git')!r} was not there" in guard.notice()
+    outside = 'path = ../x\n[submodule "b"]\npath = /etc\n[submodule "c"]\npath = c/d\n[submodule "d"]\npath\n'
+    (root / ".gitmodules").write_text('[submodule "a"]\n' + outside)
+    assert {Path(each).parent for each in git_view(root, "rw").fixed if each.endswith("/.git")} == {root, root / "c/d"}
+    (root / ".gitmodules").write_text("[")
+    assert str(root / ".git") in git_view(root, "rw").fixed
+
+
 def test_a_linked_worktree_sees_the_main_repository(tmp_path: Path) -> None:
     main = repository(tmp_path / "main")
     git("worktree", "add", "-q", str(tmp_path / "side"), cwd=main)
