@@ -38,6 +38,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whatever needs an engine: the cells of notebooks run on the real one."""
+    for item in items:
+        if item.path.suffix == ".ipynb" or {"docker_engine", "podman_engine"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.docker)
+
+
 def pytest_unconfigure() -> None:
     """Spare the end of this process minutes: each of the hundreds of IPython shells looks through all memory then."""
     gc.freeze()
