@@ -70,7 +70,7 @@ def run_everything(reports: Path) -> bool:
     with tempfile.TemporaryFile() as said:
         rest = [f"--junitxml={reports}/without-engine.xml", "-m", f"not ({NEEDS_ENGINE})", *folders()]
         engine = [f"--junitxml={reports}/engine.xml", "-m", NEEDS_ENGINE, "--nbval", *folders(), "notebooks"]
-        passed = wait_for(start(*rest, niceness=10, output=said), start(*engine))
+        passed = wait_for(start(*rest, niceness=5, output=said), start(*engine))
         said.seek(0)
         shutil.copyfileobj(said, sys.stdout.buffer)
     return passed

@@ -55,6 +55,8 @@ def user_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     """Leave the configuration of whoever runs the tests out of them, also of the kernels that they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        # With a history of its own: who writes to one waits for whoever else does.
+        patch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
         yield
 
 
