@@ -1,7 +1,7 @@
 """Run every test and every notebook, then fail if anything of ours is left: a process, a container or a volume.
 
-Tests of an engine wait for it most of the time. All others run meanwhile, in what those leave of the processors, and
-have their say at the end.
+Tests of the Docker Engine wait for it most of the time. All others, which use none or a Podman of their own, run
+meanwhile in what those leave of the processors, and have their say at the end.
 
 Run by ``make test`` with the virtual environment's Python. This process makes itself the one that orphans fall to
 (prctl(2), PR_SET_CHILD_SUBREAPER), so that whatever the tests started and left running is its child in the end,
@@ -28,8 +28,8 @@ from chorus_nb.engines.owner import Owner
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BROWSER = REPOSITORY / "tests" / "browser"
-NEEDS_ENGINE = "docker or browser"
-"""Tests with one of these marks."""
+NEED_DOCKER = "browser or (docker and not podman)"
+"""The marks of tests that share the Docker Engine of this machine, one after the other."""
 
 LABEL_PREFIX = "chorus-nb."
 PR_SET_CHILD_SUBREAPER = 36
@@ -60,7 +60,7 @@ def wait_for(*processes: subprocess.Popen[bytes]) -> bool:
 
 
 def folders() -> list[str]:
-    """Return the folders of tests; last the browser's, which wait least: those without an engine have ended by then."""
+    """Return the folders of tests; last the browser's, which wait least: the others have ended by then."""
     found = {path.parent for path in (REPOSITORY / "tests").rglob("test_*.py")}
     return [str(folder.relative_to(REPOSITORY)) for folder in sorted(found, key=lambda each: (each == BROWSER, each))]
 
@@ -68,9 +68,9 @@ def folders() -> list[str]:
 def run_everything(reports: Path) -> bool:
     """Run every test, and the notebooks among them; whether all passed."""
     with tempfile.TemporaryFile() as said:
-        rest = [f"--junitxml={reports}/without-engine.xml", "-m", f"not ({NEEDS_ENGINE})", *folders()]
-        engine = [f"--junitxml={reports}/engine.xml", "-m", NEEDS_ENGINE, "--nbval", *folders(), "notebooks"]
-        passed = wait_for(start(*rest, niceness=5, output=said), start(*engine))
+        rest = [f"--junitxml={reports}/rest.xml", "-m", f"not ({NEED_DOCKER})", *folders()]
+        docker = [f"--junitxml={reports}/docker.xml", "-m", NEED_DOCKER, "--nbval", *folders(), "notebooks"]
+        passed = wait_for(start(*rest, niceness=5, output=said), start(*docker))
         said.seek(0)
         shutil.copyfileobj(said, sys.stdout.buffer)
     return passed

@@ -39,10 +39,19 @@ hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whatever needs an engine: the cells of notebooks run on the real one."""
+    """Mark what needs an engine; the cells of notebooks use the real one."""
     for item in items:
         if item.path.suffix == ".ipynb" or {"docker_engine", "podman_engine"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.docker)
+        if _has_podman_alone(item):
+            item.add_marker(pytest.mark.podman)
+
+
+def _has_podman_alone(item: pytest.Item) -> bool:
+    """Whether a test uses the tests' own Podman, and the engine of this machine not at all."""
+    fixtures = getattr(item, "fixturenames", ())
+    named = "podman_engine" in fixtures or "podman" in item.name.partition("[")[2]
+    return named and "docker_engine" not in fixtures
 
 
 def pytest_unconfigure() -> None:
