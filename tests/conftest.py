@@ -38,6 +38,22 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs an engine; the cells of notebooks use the real one."""
+    for item in items:
+        if item.path.suffix == ".ipynb" or {"docker_engine", "podman_engine"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.docker)
+        if _has_podman_alone(item):
+            item.add_marker(pytest.mark.podman)
+
+
+def _has_podman_alone(item: pytest.Item) -> bool:
+    """Whether a test uses the tests' own Podman, and the engine of this machine not at all."""
+    fixtures = getattr(item, "fixturenames", ())
+    named = "podman_engine" in fixtures or "podman" in item.name.partition("[")[2]
+    return named and "docker_engine" not in fixtures
+
+
 def pytest_unconfigure() -> None:
     """Spare the end of this process minutes: each of the hundreds of IPython shells looks through all memory then."""
     gc.freeze()
@@ -48,6 +64,8 @@ def user_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     """Leave the configuration of whoever runs the tests out of them, also of the kernels that they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        # With a history of its own: who writes to one waits for whoever else does.
+        patch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
         yield
 
 

@@ -424,12 +424,13 @@ def test_nothing_is_left_after_ten_sessions(engine: Engine) -> None:
     with opened(engine) as sandbox:  # What is opened once, such as the connection to the engine, is open now.
         sandbox.run("1")
     before, threads = descriptors(), threading.active_count()
+    nap_s = f"600.{os.getpid()}"  # Nobody else's.
     for _ in range(10 if engine.capabilities().name == "fake" else 3):
         with opened(engine) as sandbox:
-            sandbox.run("import subprocess; subprocess.Popen(['sleep', '604'], start_new_session=True)")
+            sandbox.run(f"import subprocess; subprocess.Popen(['sleep', '{nap_s}'], start_new_session=True)")
     wait_until(lambda: threading.active_count() <= threads)
     wait_until(lambda: descriptors() <= before)
-    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and b"sleep\x00604" in command_line(pid)]
+    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and f"sleep\0{nap_s}".encode() in command_line(pid)]
 
 
 def descriptors() -> int:

@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,31 @@ class Kernel:
             self.manager.shutdown_kernel(now=True)
 
 
+@contextmanager
+def loaded(folder: Path) -> Iterator[Kernel]:
+    """Start a kernel that has the extension loaded."""
+    kernel = Kernel(folder)
+    try:
+        assert kernel.run("%load_ext chorus_nb")["status"] == "ok"
+        yield kernel
+    finally:
+        kernel.end()
+
+
 @pytest.fixture
 def kernel(tmp_path: Path, docker_engine: DockerEngine) -> Iterator[Kernel]:
-    (tmp_path / "data.txt").write_text("of the host")
-    kernel = Kernel(tmp_path)
-    assert kernel.run("%load_ext chorus_nb")["status"] == "ok"
-    yield kernel
-    kernel.end()
+    """A kernel that has just started."""
+    with loaded(tmp_path) as kernel:
+        yield kernel
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, docker_engine: DockerEngine) -> Iterator[Kernel]:
+    """A kernel for tests that leave it as usable as they found it."""
+    folder = tmp_path_factory.mktemp("notebook")
+    (folder / "data.txt").write_text("of the host")
+    with loaded(folder) as kernel:
+        yield kernel
 
 
 def containers_of(engine: DockerEngine, pid: int) -> list[str]:
@@ -87,11 +106,11 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
         time.sleep(0.1)
 
 
-def test_a_cell_runs_beside_the_notebook(kernel: Kernel) -> None:
-    reply = kernel.run("%%sandbox\nprint(open('data.txt').read())\nimport os; os.getcwd()")
+def test_a_cell_runs_beside_the_notebook(shared: Kernel) -> None:
+    reply = shared.run("%%sandbox\nprint(open('data.txt').read())\nimport os; os.getcwd()")
     assert reply["status"] == "ok"
-    assert kernel.text == "of the host\n"
-    results = [m["content"] for m in kernel.messages if m["msg_type"] == "execute_result"]
+    assert shared.text == "of the host\n"
+    results = [m["content"] for m in shared.messages if m["msg_type"] == "execute_result"]
     assert [result["data"]["text/plain"] for result in results] == ["'/workspace'"]
     assert results[0]["execution_count"] == reply["execution_count"]
 
@@ -102,11 +121,11 @@ def test_loading_prepares_the_first_sandbox(kernel: Kernel, docker_engine: Docke
     assert containers_of(docker_engine, kernel.pid) == ["default"]
 
 
-def test_the_strip_is_the_first_output_and_its_text_never_changes(kernel: Kernel) -> None:
-    kernel.run("%%sandbox\nimport time\nprint('hello')\ntime.sleep(1)")
-    shown = [m["content"] for m in kernel.messages if m["msg_type"] in ("display_data", "update_display_data")]
-    assert [m["msg_type"] for m in kernel.messages].index("display_data") < [
-        m["msg_type"] for m in kernel.messages
+def test_the_strip_is_the_first_output_and_its_text_never_changes(shared: Kernel) -> None:
+    shared.run("%%sandbox\nimport time\nprint('hello')\ntime.sleep(1)")
+    shown = [m["content"] for m in shared.messages if m["msg_type"] in ("display_data", "update_display_data")]
+    assert [m["msg_type"] for m in shared.messages].index("display_data") < [
+        m["msg_type"] for m in shared.messages
     ].index("stream")
     assert {each["data"]["text/plain"] for each in shown} == {"sandbox default"}
     assert any("application/vnd.jupyter.widget-view+json" in each["data"] for each in shown)
@@ -115,52 +134,52 @@ def test_the_strip_is_the_first_output_and_its_text_never_changes(kernel: Kernel
     assert last["metadata"]["chorus_nb"]["usage"]["duration_s"] >= 1
 
 
-def test_an_interrupt_of_the_kernel_interrupts_the_cell_and_keeps_its_state(kernel: Kernel) -> None:
-    kernel.run("%%sandbox\nx = 5")
+def test_an_interrupt_of_the_kernel_interrupts_the_cell_and_keeps_its_state(shared: Kernel) -> None:
+    shared.run("%%sandbox\nx = 5")
     asked_at = 0.0
 
     def interrupt(message: dict[str, Any]) -> None:
         nonlocal asked_at
         if message["msg_type"] == "stream" and "waiting" in message["content"]["text"]:
             asked_at = time.monotonic()
-            os.kill(kernel.pid, signal.SIGINT)
+            os.kill(shared.pid, signal.SIGINT)
 
-    reply = kernel.run("%%sandbox\nimport time\nprint('waiting', flush=True)\ntime.sleep(60)", interrupt)
+    reply = shared.run("%%sandbox\nimport time\nprint('waiting', flush=True)\ntime.sleep(60)", interrupt)
     assert reply["status"] == "error"
     assert "KeyboardInterrupt" in reply["evalue"]
     # Half a second, as promised, and room for a machine that does other things too. It was not killed: x is there.
     assert time.monotonic() - asked_at < 30
-    assert kernel.run("%%sandbox\nassert x == 5")["status"] == "ok"
+    assert shared.run("%%sandbox\nassert x == 5")["status"] == "ok"
 
 
-def test_input_and_getpass_ask_in_the_notebook(kernel: Kernel) -> None:
+def test_input_and_getpass_ask_in_the_notebook(shared: Kernel) -> None:
     asked: list[dict[str, Any]] = []
 
     def answer(message: dict[str, Any]) -> None:
         asked.append(message["content"])
-        kernel.client.input(f"answer {len(asked)}")
+        shared.client.input(f"answer {len(asked)}")
 
     code = "%%sandbox\nimport getpass\nprint(input('name? '), getpass.getpass('key? '), sep=', ')"
-    assert kernel.run(code, on_question=answer)["status"] == "ok"
-    assert kernel.text == "answer 1, answer 2\n"
+    assert shared.run(code, on_question=answer)["status"] == "ok"
+    assert shared.text == "answer 1, answer 2\n"
     assert asked == [{"prompt": "name? ", "password": False}, {"prompt": "key? ", "password": True}]
 
 
-def test_an_interrupt_of_the_kernel_while_it_asks_interrupts_the_cell(kernel: Kernel) -> None:
-    kernel.run("%%sandbox\nx = 5")
-    reply = kernel.run("%%sandbox\ninput()", on_question=lambda _: os.kill(kernel.pid, signal.SIGINT))
+def test_an_interrupt_of_the_kernel_while_it_asks_interrupts_the_cell(shared: Kernel) -> None:
+    shared.run("%%sandbox\nx = 5")
+    reply = shared.run("%%sandbox\ninput()", on_question=lambda _: os.kill(shared.pid, signal.SIGINT))
     assert "KeyboardInterrupt" in reply["evalue"]
-    assert kernel.run("%%sandbox\nassert x == 5")["status"] == "ok"
+    assert shared.run("%%sandbox\nassert x == 5")["status"] == "ok"
 
 
-def test_a_question_ends_with_its_container(kernel: Kernel, docker_engine: DockerEngine) -> None:
+def test_a_question_ends_with_its_container(shared: Kernel, docker_engine: DockerEngine) -> None:
     def remove(_: dict[str, Any]) -> None:
         for container_id, labels in docker_engine.owned():
-            if labels[OWNER_LABEL].split("/")[3] == str(kernel.pid):
+            if labels[OWNER_LABEL].split("/")[3] == str(shared.pid):
                 docker_engine.remove_id(container_id)
 
-    assert kernel.run("%%sandbox\ninput()", on_question=remove)["ename"] == "SandboxDiedError"
-    assert kernel.run("%%sandbox\n1")["status"] == "ok"
+    assert shared.run("%%sandbox\ninput()", on_question=remove)["ename"] == "SandboxDiedError"
+    assert shared.run("%%sandbox\n1")["status"] == "ok"
 
 
 def test_where_the_front_end_can_not_ask_the_cell_fails_and_does_not_hang(tmp_path: Path) -> None:
@@ -170,33 +189,33 @@ def test_where_the_front_end_can_not_ask_the_cell_fails_and_does_not_hang(tmp_pa
         NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
 
-def test_what_follows_the_result_stays_below_it(kernel: Kernel) -> None:
+def test_what_follows_the_result_stays_below_it(shared: Kernel) -> None:
     """As the figures of the inline backend do, and each value where IPython shows the value of every line."""
-    kernel.run("%%sandbox --gauge off\nget_ipython().ast_node_interactivity = 'all'")
-    reply = kernel.run("%%sandbox --gauge off\n1\n2\nprint('below')\n3")
-    shown = [m for m in kernel.messages if m["msg_type"] in ("execute_result", "stream")]
+    shared.run("%%sandbox every --gauge off\nget_ipython().ast_node_interactivity = 'all'")
+    reply = shared.run("%%sandbox every --gauge off\n1\n2\nprint('below')\n3")
+    shown = [m for m in shared.messages if m["msg_type"] in ("execute_result", "stream")]
     assert [m["content"].get("text") or m["content"]["data"]["text/plain"] for m in shown] == ["1", "2", "below\n", "3"]
     results = [m["content"] for m in shown if m["msg_type"] == "execute_result"]
     assert {result["execution_count"] for result in results} == {reply["execution_count"]}
 
 
-def test_errors_name_the_cell_as_the_notebook_does(kernel: Kernel) -> None:
+def test_errors_name_the_cell_as_the_notebook_does(shared: Kernel) -> None:
     """By the number of its prompt, and by the file name that its text has in ipykernel."""
-    reply = kernel.run("%%sandbox --gauge off\n1 / 0")
+    reply = shared.run("%%sandbox --gauge off\n1 / 0")
     assert f"In[{reply['execution_count']}]" in re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(reply["traceback"]))
-    reply = kernel.run("%%sandbox --gauge off\nx = = 2")
+    reply = shared.run("%%sandbox --gauge off\nx = = 2")
     assert Path(get_file_name("x = = 2")).name in reply["evalue"]
 
 
-def test_text_appears_while_the_cell_runs(kernel: Kernel) -> None:
+def test_text_appears_while_the_cell_runs(shared: Kernel) -> None:
     seen: list[float] = []
 
     def note(message: dict[str, Any]) -> None:
         if message["msg_type"] == "stream":
             seen.append(time.monotonic())
 
-    kernel.run("%%sandbox\nimport time\nprint('first', flush=True)\ntime.sleep(2)\nprint('second')", note)
-    assert kernel.text == "first\nsecond\n"
+    shared.run("%%sandbox\nimport time\nprint('first', flush=True)\ntime.sleep(2)\nprint('second')", note)
+    assert shared.text == "first\nsecond\n"
     assert seen[1] - seen[0] > 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import re
 import sys
@@ -125,6 +126,7 @@ def dotted(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Return the absolute names that a file imports anywhere, also inside functions, but for types alone."""
     package = ".".join(["chorus_nb", *dotted(path).split(".")[:-1]])

@@ -17,6 +17,7 @@ from chorus_nb.errors import (
 )
 from chorus_nb.magic_line import sessions_asked
 from chorus_nb.sandbox import RichOutput
+from chorus_nb.side_by_side import Branch
 from notebooks import Notebook, without_colours
 
 
@@ -70,8 +71,13 @@ def test_an_interrupt_stops_all(notebook: Notebook) -> None:
     assert str(notebook.run("%%sandbox a,b\nx").result) == "{'a': 1, 'b': 1}"
 
 
-def test_an_interrupt_while_they_start_gives_the_starts_up(notebook: Notebook) -> None:
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+def test_an_interrupt_while_they_start_gives_the_starts_up(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(branch: Branch, timeout_s: float) -> bool:
+        monkeypatch.undo()
+        os.kill(os.getpid(), signal.SIGINT)
+        return branch.wait(timeout_s)
+
+    monkeypatch.setattr(Branch, "wait", interrupted)  # It is called as soon as all threads have begun.
     error = notebook.error("%%sandbox a,b\nimport time; time.sleep(600)")
     assert isinstance(error, SessionsFailedError)
     assert len(error.errors) == 2
