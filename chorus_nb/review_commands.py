@@ -15,7 +15,7 @@ from .changes.change import Change
 from .changes.review import Applied, Refused
 from .command_words import CommandParser
 from .difference import as_html, as_text, count, visible
-from .errors import ApplyError, ChorusError
+from .errors import ApplyError, ChorusError, NoSuchChangeError
 from .files import SandboxFiles
 from .manager import DEFAULT_NAME, SessionManager
 from .reports import MAX_LISTED, line, listed, report, review_of, without_containing
@@ -36,11 +36,8 @@ class ReviewCommands:
     def __init__(self, shell: Any, manager: SessionManager) -> None:
         self._shell = shell
         self._manager = manager
-        self.table: dict[str, Callable[[str], None]] = {
-            "diff": self.diff,
-            "apply": self.apply,
-            "discard": self.discard,
-        }
+        actions = {"diff": self.diff, "apply": self.apply, "discard": self.discard}
+        self.table: dict[str, Callable[[str], None]] = {name: self._told(do) for name, do in actions.items()}
 
     def diff(self, text: str) -> None:
         """Show what has changed."""
@@ -70,6 +67,20 @@ class ReviewCommands:
         asked = _parsed("discard", text)
         gone = discard(self._manager.get(asked.session), asked.paths)
         print("\n".join([_sentence("thrown away", gone), *_indented(gone)]))
+
+    def _told(self, do: Callable[[str], None]) -> Callable[[str], None]:
+        """Make it say of a path that is none how a session is named, where the path is a session's name."""
+
+        def run(text: str) -> None:
+            try:
+                do(text)
+            except NoSuchChangeError as error:
+                if error.path not in {session.name for session in self._manager.sessions()}:
+                    raise
+                step = f"To name a session, write --session {error.path}."
+                raise NoSuchChangeError(error.message, path=error.path, next_step=step) from None
+
+        return run
 
     def completions(self, words: Sequence[str]) -> list[str]:
         """Return what may follow the words after ``%sandbox``: options, sessions, and paths that were written to."""

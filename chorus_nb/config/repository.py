@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pathspec import GitIgnoreSpec
 from pydantic import BeforeValidator, Field, field_validator
 
 from .option import Option, Policy, free, in_order
@@ -20,8 +21,16 @@ def _fewer(new: tuple[str, ...], old: tuple[str, ...]) -> bool:
     return set(new) <= set(old)
 
 
-def _shown(value: object) -> str:
+def _pattern(value: object) -> str:
     pattern = gitignore_pattern(value)
+    # Git takes one with a bracket that nothing closes for a pattern that fits no name; who types it means a name.
+    if GitIgnoreSpec.from_lines([pattern]).patterns[0].include is None:
+        raise ValueError("a pattern that some name fits")
+    return pattern
+
+
+def _shown(value: object) -> str:
+    pattern = _pattern(value)
     if pattern.startswith("!"):
         raise ValueError("a pattern without !")
     return pattern
@@ -38,10 +47,10 @@ def _masks_no_less(new: str, old: str) -> bool:
 
 
 _Patterns = Annotated[
-    tuple[Annotated[str, BeforeValidator(gitignore_pattern)], ...], BeforeValidator(_listed), Field(max_length=256)
+    tuple[Annotated[str, BeforeValidator(_pattern)], ...], BeforeValidator(_listed), Field(max_length=256)
 ]
 _Shown = Annotated[tuple[Annotated[str, BeforeValidator(_shown)], ...], BeforeValidator(_listed), Field(max_length=256)]
-_PATTERNS = "lines as .gitignore has them, such as data/ or *.csv, with at most three stars in a name"
+_PATTERNS = "lines as .gitignore has them, such as data/ or *.csv, with at most three stars in a name; no [:alpha:]"
 
 
 class RepositoryMount(Policy):

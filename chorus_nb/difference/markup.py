@@ -13,7 +13,7 @@ from html import escape
 from .model import Difference, Picture, Report
 from .plain import as_lines, heading, remarks
 
-_OUTER = 'class="chorus-diff tex2jax_ignore mathjax_ignore" style="max-width: 100%"'
+_OUTER = 'class="chorus-diff tex2jax_ignore mathjax_ignore" style="max-width: 100%; word-wrap: break-word"'
 _FILE = 'style="margin: 0 0 8px 0; border: 1px solid rgba(128, 132, 140, 0.5)"'
 _SUMMARY = 'style="padding: 3px 8px; background-color: rgba(128, 132, 140, 0.12); cursor: pointer"'
 _WARNING = 'style="padding: 3px 8px; font-weight: bold; background-color: rgba(220, 150, 40, 0.25)"'

@@ -102,6 +102,9 @@ def test_a_difference_is_shown_read_in_both_themes_and_saved(cells: NotebookFact
         page.set_theme("JupyterLab Light")
     assert len(backgrounds) == 2, "the theme's own colours"
 
+    fits = "e => { e.textContent = 'n'.repeat(900); return e.parentNode.scrollWidth <= e.parentNode.clientWidth; }"
+    assert area.locator("summary b").first.evaluate(fits), "the end of a long name can be read"
+
     added = area.get_by_text("+theirs")
     area.locator("summary").nth(1).click()
     expect(added).to_be_hidden()

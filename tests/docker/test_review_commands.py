@@ -200,6 +200,7 @@ def test_what_is_wrong_with_a_line_is_said(notebook: Notebook) -> None:
         ("apply --chek", "UsageError", "Usage: %sandbox apply [--session NAME] [--check] [PATH ...]"),
         ("discard --session", "UsageError", "expected one argument"),
         ("diff --session nobody", UnknownSessionError, "'nobody'"),
+        ("apply default", NoSuchChangeError, "write --session default"),
     ):
         error = notebook.error(f"%sandbox {line}")
         assert type(error).__name__ == (kind if isinstance(kind, str) else kind.__name__)

@@ -348,7 +348,7 @@ BAD: list[tuple[str, Any]] = [
         for name in ("include", "exclude", "show_secrets")
         for value in ("", "  ", "#c", "!", "/", "a\\", "a\nb", "a\0b", "x" * 501, "a*b*c*d*e", "**/a/**/b/**/c/**/d", 3)
     ],
-    *[("exclude", value) for value in ("[[:alpha:]].py", "[a\\]b]", "[y-[a]", "\\/")],
+    *[("exclude", value) for value in ("[[:alpha:]].py", "[a\\]b]", "[y-[a]", "\\/", "data[1")],
     ("exclude", ["x"] * 257),
     ("show_secrets", "!.env"),
     ("respect_gitignore", "maybe"),

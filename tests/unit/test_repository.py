@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from chorus_nb.config import RepositoryMount
+from chorus_nb import Sandbox
+from chorus_nb.config import RepositoryMount, SandboxConfig
+from chorus_nb.engines.fake import FakeEngine
 from chorus_nb.errors import ConfigurationError, PolicyRefusedError, RepositoryNotFoundError
+from chorus_nb.manager import SessionManager
 from chorus_nb.repository import find_repository, groups_needed, resolve_repository, sandbox_user
+from chorus_nb.session import Session
+from chorus_nb.status import describe
 
 
 @pytest.fixture
@@ -155,3 +160,20 @@ def test_no_group_comes_along_that_the_notebooks_user_has_not(tmp_path: Path) ->
     assert groups_needed([tmp_path], f"1000:{team + 1}", 1000, team + 1, [team + 1]) == ()
     assert groups_needed([tmp_path], "65534:65534", 1000, team + 1, [team + 1, team]) == ()
     assert groups_needed([tmp_path], "0:0", 0, 0, [0, team]) == ()
+
+
+def test_a_notebook_whose_folder_was_removed_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(RepositoryNotFoundError, match=r"was removed.*%cd"):
+        Sandbox(engine=FakeEngine())
+    with pytest.raises(RepositoryNotFoundError, match=r"was removed.*%cd"):
+        SessionManager(FakeEngine()).ensure("default", {"repo": "none"})
+
+
+def test_the_status_of_a_session_whose_repository_is_gone(tmp_path: Path) -> None:
+    config = SandboxConfig(repository=RepositoryMount(path=tmp_path / "gone"))
+    assert f"repository:  The repository '{tmp_path}/gone' does not exist." in describe(
+        Session("default", config, FakeEngine(), tmp_path)
+    )
