@@ -2,6 +2,10 @@
 
 A request is about many files: twenty thousand of them would wait for as many answers. Each file is the old or the new
 one at any time, and what can't be brought back keeps nothing else of its step from it.
+
+It writes what an overlay has below, too: a file that is removed in there is a whiteout, and its upper folder must not
+be changed from outside while it is mounted ("Changes to underlying filesystems" in the kernel's
+``Documentation/filesystems/overlayfs.rst``).
 """
 
 from __future__ import annotations
