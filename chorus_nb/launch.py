@@ -25,7 +25,7 @@ from .engines.base import (
     EngineCapabilities,
     Mount,
 )
-from .errors import ConfigurationError, ImageUnsupportedError, SandboxStartError
+from .errors import ChorusError, ConfigurationError, ImageUnsupportedError
 from .git import GitView, git_variables, git_view
 from .git import mounted as mounted_for_git
 from .mounts import Mounted, mounted
@@ -166,7 +166,7 @@ def only_scripts(unsupported: ImageUnsupportedError) -> ImageUnsupportedError:
     )
 
 
-def without_shell(unsupported: ImageUnsupportedError, failure: SandboxStartError) -> ImageUnsupportedError:
+def without_shell(unsupported: ImageUnsupportedError, failure: ChorusError) -> ImageUnsupportedError:
     """Return what to raise where not even a shell could be started."""
     return ImageUnsupportedError(
         f"{unsupported.message} Nor is there a shell for scripts: {failure.message}", next_step=unsupported.next_step

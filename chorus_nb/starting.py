@@ -119,7 +119,7 @@ class Starter:
             self.remove()
             try:
                 self._boot(keeper_spec(spec), capabilities)
-            except SandboxStartError as failure:
+            except (SandboxStartError, ImageUnsupportedError) as failure:
                 raise without_shell(unsupported, failure) from None
             self.no_python = unsupported
 

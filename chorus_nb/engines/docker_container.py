@@ -29,6 +29,16 @@ _NO_PROGRAM = re.compile(r"executable file not found|no such file or directory|p
 _NO_SOURCE = re.compile(r"bind source path does not exist: (?P<path>\S+)")
 
 
+def _next_step(spec: ContainerSpec) -> str:
+    other = "Use an image with CPython 3.8 or later, such as python:3-slim."
+    if spec.image.world_readable or "userns" not in spec.host.security_modules:
+        return other
+    return (
+        "This engine maps users, so the notebook's own Python has to be open to others: `chmod -R o+rX FOLDER` of its "
+        f"environment. Or: {other}"
+    )
+
+
 class DockerContainer(Container):
     """A container of a :class:`DockerEngine`. ``id`` and ``stream`` are final once :meth:`start` has returned."""
 
@@ -52,7 +62,7 @@ class DockerContainer(Container):
         if not self._interpreters:
             raise ImageUnsupportedError(
                 f"The image {self._spec.image.reference!r} has no Python that can be run: {self._refusals[0]}",
-                next_step="Use an image with CPython 3.8 or later, such as python:3-slim.",
+                next_step=_next_step(self._spec),
             )
 
     def _try_create(self, interpreter: str) -> str | None:

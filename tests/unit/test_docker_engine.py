@@ -18,9 +18,19 @@ import pytest
 from unprivileged import as_nobody
 
 from chorus_nb.config import NetworkPolicy, ResourceLimits, SecurityPolicy
-from chorus_nb.engines.base import HOME, OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Mount, ResolvedImage
+from chorus_nb.engines.base import (
+    HOME,
+    OWNER_LABEL,
+    SESSION_LABEL,
+    WORKSPACE,
+    ContainerSpec,
+    EngineHost,
+    Mount,
+    ResolvedImage,
+)
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.docker_body import container_body
+from chorus_nb.engines.docker_container import DockerContainer
 from chorus_nb.engines.endpoint import Endpoint
 from chorus_nb.engines.owner import owner_label
 from chorus_nb.errors import (
@@ -28,6 +38,7 @@ from chorus_nb.errors import (
     EngineError,
     EngineNotFoundError,
     ImageNotFoundError,
+    ImageUnsupportedError,
     PolicyNotEnforcedError,
 )
 
@@ -374,3 +385,16 @@ def test_an_answer_that_makes_no_sense(scripted: ScriptedEngine, answer: Any) ->
     scripted.answers["/version"] = (200, answer)
     with pytest.raises(EngineError, match=r"scripted\.sock"):
         engine_at(scripted).capabilities()
+
+
+@pytest.mark.parametrize(
+    ("mapped", "readable", "said"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_a_python_that_an_engine_that_maps_users_can_not_read(mapped: bool, readable: bool, said: bool) -> None:
+    host = EngineHost(security_modules=frozenset({"userns"} if mapped else ()))
+    image = ResolvedImage("mirror:1", ("python3",), world_readable=readable)
+    container = DockerContainer(DockerEngine(), make_spec(image=image, host=host))
+    container._interpreters.clear()
+    with pytest.raises(ImageUnsupportedError, match=r"no Python that can be run: permission denied") as raised:
+        container._note("permission denied")
+    assert ("chmod -R o+rX" in raised.value.next_step) == said

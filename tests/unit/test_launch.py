@@ -40,6 +40,7 @@ from chorus_nb.errors import (
     SandboxStartError,
 )
 from chorus_nb.launch import boot_payload, container_spec, keeper_spec, workspace_of
+from chorus_nb.sandbox import Sandbox
 
 MOUNTING = EngineCapabilities(name="test", isolation=True, limits=True, mirror=True, repository_mounts=True)
 PLAIN = EngineCapabilities(name="test", isolation=False, limits=False, mirror=False, repository_mounts=False)
@@ -310,3 +311,21 @@ def test_the_reason_is_found(said: str, state: ContainerState, kind: type[Chorus
     with pytest.raises(kind, match=words):
         raise error
     assert error.next_step
+
+
+class ImageOfNothing(FakeEngine):
+    """Runs neither Python nor a shell, and says of each why."""
+
+    def create(self, spec: ContainerSpec) -> Container:
+        what = "shell" if spec.keeper else "Python"
+        raise ImageUnsupportedError(f"There is no {what}.", next_step="Use another image.")
+
+
+def test_why_no_python_runs_is_said_also_where_no_shell_does_either(tmp_path: Path) -> None:
+    with (
+        pytest.raises(
+            ImageUnsupportedError, match=r"^There is no Python\. Nor is there a shell .*: There is no shell\."
+        ),
+        Sandbox(engine=ImageOfNothing(), repo="none") as sandbox,
+    ):
+        sandbox.run("1")
