@@ -12,7 +12,7 @@ is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 find_python() {
   local name
-  for name in python3 python3.13 python3.12 python3.11; do
+  for name in python3 python3.14 python3.13 python3.12 python3.11; do
     if is_new_enough "$name"; then command -v "$name"; return; fi
   done
   stop_with "no Python 3.11 or later on PATH (python3 is: $(python3 --version 2>&1 | head -n 1))." \

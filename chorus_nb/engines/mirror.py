@@ -103,7 +103,8 @@ def find_mirror() -> Mirror:
 
 
 def _interpreter() -> str:
-    return os.path.join(_plain(os.path.dirname(sys.executable)), os.path.basename(sys.executable))
+    folder, name = os.path.split(sys.executable)
+    return os.path.join(_plain(folder), name)
 
 
 def _plain(path: str) -> str:
