@@ -202,7 +202,8 @@ def is_cheap_to_parse(html: str) -> bool:
     rest, tags = _PLAIN_TAG.subn(" ", html)
     if tags > MAX_HTML_TAGS or re.search(r"</?[A-Za-z]", rest):
         return False
-    if html.count("&") > MAX_HTML_ENTITIES or ENDLESS_REFERENCE.search(html):
+    # What is left of < and > is made entities.
+    if html.count("&") + sum(map(rest.count, "<>")) > MAX_HTML_ENTITIES or ENDLESS_REFERENCE.search(html):
         return False
     return len(_NESTING_TAG.findall(html)) <= MAX_HTML_NESTING_TAGS
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from html import escape
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from page_html import PNG, Inspector, faults, framed_content, show
 
-from chorus_nb.markup import clean_html
+from chorus_nb.markup import MAX_HTML_ENTITIES, clean_html, inline_html
 from chorus_nb.sanitize import clean_latex, clean_markdown, clean_text
 from chorus_nb.stylesheets import clean_sheet
 
@@ -425,3 +426,10 @@ def test_text_made_to_keep_the_patterns_busy_is_done_soon(text: str) -> None:
     clean_markdown(text)
     clean_latex(text)
     assert time.process_time() - start < 15
+
+
+@pytest.mark.parametrize("sign", ["&", "<", ">"])
+def test_signs_that_are_made_entities_are_counted_alike(sign: str) -> None:
+    """Ten MiB of them were a minute's work, of which nobody has anything."""
+    assert inline_html(f"a {sign} b" * 1000) == f"a {escape(sign)} b" * 1000
+    assert inline_html(f"a {sign} b" * (MAX_HTML_ENTITIES + 1)) is None
