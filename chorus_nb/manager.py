@@ -248,9 +248,13 @@ def _all_at_once(tasks: Iterable[Callable[[], None]]) -> None:
     # Not daemonic pools: this also runs at the interpreter's exit, when those refuse new work.
     threads = [threading.Thread(target=task, daemon=True) for task in tasks]
     for thread in threads:
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            thread.run()  # Python 3.12 starts none at its exit: then one after the other.
     for thread in threads:
-        thread.join(_CLOSE_TIMEOUT_S)
+        if thread.ident is not None:
+            thread.join(_CLOSE_TIMEOUT_S)
 
 
 def _asked(settings: Settings, options: Mapping[str, Any]) -> Settings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,3 +176,20 @@ def test_a_fork_of_the_kernel_ends_no_session(manager: SessionManager, monkeypat
     manager.close_all()
     monkeypatch.undo()
     assert session.state == "idle"
+
+
+def test_the_end_of_the_interpreter_ends_every_session_without_a_word() -> None:
+    program = """if True:
+        from chorus_nb.engines.fake import FakeEngine
+        from chorus_nb.manager import SessionManager
+
+        engine = FakeEngine()
+        import atexit
+
+        atexit.register(lambda: print("left:", engine.owned()))  # Runs last.
+        manager = SessionManager(engine)
+        manager.ensure("a", {}).start()
+        manager.ensure("b", {}).start()
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == ("left: []\n", "")
