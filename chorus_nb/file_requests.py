@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,8 @@ AHEAD = 3
 
 T = TypeVar("T")
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+_LISTS = ("paths", "files", "entries", "modes")
+"""What of a request is about several paths."""
 _DIGEST_BYTES = 2**26
 _MAX_DIGEST_BYTES = 2**40
 _TRIES = 5
@@ -58,14 +61,18 @@ class FileRequests:
     ----------
     session : Session
         Started where it is not running.
+    folder : str
+        Where paths begin that are not absolute; the working directory of the cells when left out.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, folder: str = "") -> None:
         self.session = session
+        self._folder = folder
 
     def ask(self, operation: str, path: str, content: dict[str, Any], data: bytes | None = None) -> Message:
         """Ask for an operation on ``path``. Raises ``SandboxFileError`` where it is refused."""
-        request = Request(f"file_{operation}_request", content, () if data is None else (data,))
+        placed = _placed(content, self._folder) if self._folder else content
+        request = Request(f"file_{operation}_request", placed, () if data is None else (data,))
         self.session.start()
         for _ in range(_TRIES):
             reply = self.session.request(request, "file_reply")
@@ -90,6 +97,23 @@ class FileRequests:
             if reply.get("at_end") is True and isinstance(reply.get("sha256"), str):
                 return str(reply["sha256"])
         raise refusal(self.session.name, path, {"ename": ENDED, "evalue": "its process was ended again and again"})
+
+
+def _placed(content: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Return what is asked for with all of its paths beginning at a folder."""
+    paths: dict[str, Any] = {
+        name: posixpath.join(folder, content[name]) for name in ("path", "to", "base") if name in content
+    }
+    lists = {name: [_one_placed(each, folder) for each in content[name]] for name in _LISTS if name in content}
+    return {**content, **paths, **lists}
+
+
+def _one_placed(item: Any, folder: str) -> Any:
+    if isinstance(item, str):
+        return posixpath.join(folder, item)
+    if isinstance(item, dict):
+        return {**item, "path": posixpath.join(folder, item["path"])}
+    return (posixpath.join(folder, item[0]), *item[1:])
 
 
 def text_path(path: InSandbox) -> str:

@@ -40,10 +40,14 @@ class SandboxFiles:
     ``SandboxFileError`` where the sandbox's file system says no, with its ``errno``.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, folder: str = "") -> None:
         self._session = session
-        self.requests = FileRequests(session)
+        self.requests = FileRequests(session, folder)
         self.many = FileBatches(self.requests)
+
+    def below(self, folder: str) -> SandboxFiles:
+        """Return the same files by paths that begin at another folder."""
+        return SandboxFiles(self._session, folder)
 
     # Content
 

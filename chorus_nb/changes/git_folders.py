@@ -15,9 +15,12 @@ _NAMES = frozenset({".git", "git~1"})
 BARE = ("HEAD", "objects", "refs")
 """What makes git take a folder of any name for a repository (gitrepository-layout(5))."""
 
+_OF_ANOTHER = r"(?:(?:modules|worktrees)/.+/)?"
+"""What a git directory has of submodules and of linked worktrees."""
+
 _WHAT: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("commits or branches", re.compile(r"HEAD$|packed-refs$|refs/|MERGE_HEAD$")),
-    ("staged files", re.compile(r"index$")),
+    ("commits or branches", re.compile(_OF_ANOTHER + r"(?:HEAD$|packed-refs$|refs/|MERGE_HEAD$)")),
+    ("staged files", re.compile(_OF_ANOTHER + "index$")),
     ("settings", re.compile(r"config|info/|modules/.*/config|worktrees/.*/config")),
     ("hooks", re.compile(r"hooks/")),
 )
@@ -78,6 +81,6 @@ def what_changed(inside: Iterable[str]) -> list[str]:
     paths = set(inside)
     words = [word for word, pattern in _WHAT if any(pattern.match(path) for path in paths)]
     # `git status` writes what it has looked up to the index.
-    if words == ["staged files"] and not any(path.startswith("objects/") for path in paths):
+    if words == ["staged files"] and not any(re.match(_OF_ANOTHER + "objects/", path) for path in paths):
         return []
     return words or (["git's own files"] if "" in paths else [])

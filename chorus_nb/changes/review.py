@@ -6,14 +6,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import ApplyError, ChangedMeanwhileError, DiscardError, RepositoryNotFoundError
+from ..git import OUTSIDE
 from ..host_tree import HostTree, Identity, parents
 from ..working_copy import WorkingCopy
 from .apply import Application
 from .change import Change, Taken
-from .comparison import Found, find_changes
+from .comparison import find_changes
 from .content import digest
 from .discard import discard_changes
 from .held_back import held_back
@@ -55,6 +56,14 @@ class Applied:
     failed: tuple[Refused, ...] = ()
 
 
+class _Look(NamedTuple):
+    """What :class:`Found` has, and with it what there is of a git directory outside."""
+
+    changes: list[Change]
+    with_git: list[Change]
+    outside: list[Change]
+
+
 class Review:
     """The changes of one working copy, what of them a user has seen, and what became of them. Any thread may use it.
 
@@ -64,11 +73,16 @@ class Review:
     hides : callable, optional
         Whether the sandbox must not see what the host has at a path: that is neither shown nor brought back nor
         replaced.
+    git : Review, optional
+        Of the git directory, where that lies outside of the repository: its changes are those of a ``.git``.
     """
 
-    def __init__(self, copy: WorkingCopy, hides: Callable[[str], bool] = lambda path: False) -> None:
+    def __init__(
+        self, copy: WorkingCopy, hides: Callable[[str], bool] = lambda path: False, git: Review | None = None
+    ) -> None:
         self.copy = copy
         self._hides = hides
+        self._git = git
         self._taken = Taken()
         self._shown: dict[str, tuple[object, ...]] = {}
         self._looked_at: dict[tuple[str, ...], PathSelection] = {}
@@ -207,6 +221,9 @@ class Review:
             found = self._look(host)
             chosen = selection.of(found.changes)
             in_detail = _with_folders(selection.of(found.with_git), found.with_git, "deleted") if chosen else []
+            if self._git and any(each in found.outside for each in in_detail):
+                self._git.discard((), files.below(OUTSIDE))
+            in_detail = [each for each in in_detail if each not in found.outside]
             discard_changes(in_detail, host, files)
             for change in in_detail:
                 self._note(change, host)
@@ -233,8 +250,10 @@ class Review:
     def _find(self, host: HostTree, paths: Sequence[str]) -> list[Change]:
         return PathSelection(paths, self.copy.folder).of(self._look(host).changes)
 
-    def _look(self, host: HostTree) -> Found:
-        return find_changes(self.copy, host, taken=self._taken, hides=self._hides)
+    def _look(self, host: HostTree) -> _Look:
+        found = find_changes(self.copy, host, taken=self._taken, hides=self._hides)
+        outside = [replace(each, path=".git") for each in self._git.changes()] if self._git else []
+        return _Look([*outside, *found.changes], [*outside, *found.with_git], outside)
 
     def _unseen(self, change: Change) -> str:
         """Return why a change has to be looked at before it is applied."""

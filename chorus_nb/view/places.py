@@ -30,6 +30,8 @@ class Place(ABC):
     Attributes
     ----------
     copy : WorkingCopy
+    outside : WorkingCopy or None
+        Of the git directory, where that lies outside of the repository and is there.
     grows : tuple of Path
         The folders of the host that what the sandbox writes is added to.
     readable : bool
@@ -37,6 +39,7 @@ class Place(ABC):
     """
 
     copy: WorkingCopy
+    outside: WorkingCopy | None = None
     grows: tuple[Path, ...] = ()
     readable = True
 
@@ -60,6 +63,7 @@ class OverlayPlace(Place):
         """Make it of the repository, and of its git directory where that lies outside (``chorus_nb.git.with_git``)."""
         self._folders = [OverlayFolder.made_for(folder) for folder in folders]
         self.copy = self._folders[0].copy
+        self.outside = self._folders[1].copy if len(self._folders) > 1 else None
         self.grows = tuple(folder.upper for folder in self._folders)
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
@@ -81,10 +85,13 @@ class OverlayPlace(Place):
 
 class _CopyPlace(Place):
     copy: VolumeCopy
+    outside: VolumeCopy | None = None
 
     def settle(self) -> None:
         try:
             self.copy.note_settled()
+            if self.outside:
+                self.outside.note_settled()
         except SandboxFileError:  # Before any code ran, so that nothing but a lack of Python explains it.
             self.readable = False
 
@@ -119,6 +126,8 @@ class VolumePlace(_CopyPlace):
             self.remove(engine)
             raise _not_read(error) or error from error
         self.copy = VolumeCopy(repository, archives[WORKSPACE], files)
+        if git.outside and OUTSIDE in archives:
+            self.outside = VolumeCopy(git.outside, archives[OUTSIDE], files.below(OUTSIDE))
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
         # What is masked was left out: a mask over it would have to be made a place.

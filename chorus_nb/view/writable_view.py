@@ -13,7 +13,7 @@ from ..config import SandboxConfig
 from ..engines.base import WORKSPACE, ContainerSpec, Engine, EngineCapabilities
 from ..errors import ConfigurationError, RepositoryNotFoundError, UnappliedChangesError, VolumeMountError
 from ..files import SandboxFiles
-from ..git import GitView, git_view, with_git
+from ..git import OUTSIDE, GitView, git_view, with_git
 from ..host_tree import parents
 from ..repository import resolve_repository
 from ..selection import select
@@ -42,6 +42,7 @@ class WritableView:
         self.why_copied = ""
         self._review: Review | None = None
         self._covered: frozenset[str] = frozenset()
+        self._covered_outside: frozenset[str] = frozenset()
         self._mount = config.repository
         self._engine = engine
         self._folder = folder
@@ -66,7 +67,7 @@ class WritableView:
             if self._mount.mode != "overlay" or self._closed:  # Nothing is ever started for a session that is closed.
                 return spec
             self._place = self._place or self._made(spec, capabilities)
-            self._covered = _mounted_over(spec)
+            self._covered, self._covered_outside = _mounted_over(spec, WORKSPACE), _mounted_over(spec, OUTSIDE)
             return self._place.put_into(spec)
 
     def _made(self, spec: ContainerSpec, capabilities: EngineCapabilities) -> Place:
@@ -138,12 +139,10 @@ class WritableView:
     def _review_of(self, copy: WorkingCopy) -> Review:
         with self._lock:
             if self._review is None or self._review.copy is not copy:
-                self._review = Review(copy, self._hides)
+                outside = self._place.outside if self._place else None
+                git = Review(outside, lambda path: _is_in(self._covered_outside, path)) if outside else None
+                self._review = Review(copy, lambda path: _is_in(self._covered, path), git)
             return self._review
-
-    def _hides(self, path: str) -> bool:
-        """Whether something else is mounted over what the view has at a path."""
-        return path in self._covered or not self._covered.isdisjoint(parents(path))
 
     def refuse_to_lose(self, name: str) -> None:
         """Raise ``UnappliedChangesError`` where the end of the session of that name would lose changes."""
@@ -186,14 +185,19 @@ def _may_write(spec: ContainerSpec, found: os.stat_result) -> bool:
     return bool(found.st_mode & (shared | stat.S_IWOTH))
 
 
-def _mounted_over(spec: ContainerSpec) -> frozenset[str]:
-    """Return which paths of the repository are masked, or have something of their own mounted there."""
+def _is_in(covered: frozenset[str], path: str) -> bool:
+    """Whether something else is mounted over what the view has at a path."""
+    return path in covered or not covered.isdisjoint(parents(path))
+
+
+def _mounted_over(spec: ContainerSpec, place: str) -> frozenset[str]:
+    """Return which paths of a folder are masked, or have something of their own mounted there."""
     targets = [
         *(each.path for each in spec.masks),
         *(each.target for each in spec.mounts),
         *(each.target for each in spec.volumes),
     ]
-    start = WORKSPACE + "/"
+    start = f"{place}/"
     return frozenset(each.removeprefix(start) for each in targets if each.startswith(start))
 
 

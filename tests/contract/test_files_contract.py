@@ -20,6 +20,7 @@ from sandboxes import InterruptedCellError, opened, start_cell
 from chorus_nb.copying import Transfer
 from chorus_nb.engines.base import Engine
 from chorus_nb.errors import ChorusError, SandboxFileError, TransferConflictError, TransferError
+from chorus_nb.file_batches import KnownFile, NewFile
 from chorus_nb.sandbox import Sandbox
 
 LARGE = 9 * 2**20 + 17
@@ -181,6 +182,26 @@ def test_a_path_may_be_one_of_pathlib(sandbox: Sandbox, inside: str, tmp_path: P
     assert files.get(folder / "b", tmp_path / "b").files == files.put(tmp_path / "b", folder / "sub").files == 1
     files.remove(folder / "b")
     assert not files.exists(folder / "b")
+
+
+def test_paths_may_begin_at_another_folder(sandbox: Sandbox, inside: str) -> None:
+    below = sandbox.files.below(inside)
+    below.write("a", b"one")
+    below.rename("a", "b")
+    below.mkdir("folder")
+    below.many.write([NewFile("folder/c", b"two", 0o600, LONG_AGO_NS), NewFile("d", b"three", 0o600, LONG_AGO_NS)])
+    below.many.make_links([("link", "folder/c")])
+    below.many.chmod([("d", 0o640)])
+    below.many.remove(["b"])
+    assert [each.path for each in below.walk()] == ["d", "folder", "folder/c", "link"]
+    assert [each.path for each in sandbox.files.walk(inside)] == ["d", "folder", "folder/c", "link"]
+    assert sandbox.files.read(f"{inside}/folder/c") == below.read("link") == b"two"
+    assert below.read(f"{inside}/d") == b"three"
+    assert below.stat("d").mode == 0o640
+    assert below.many.digests([KnownFile("d", 5)]) == {"d": hashlib.sha256(b"three").digest()}
+    with below.open("streamed", "wb") as file:
+        file.write(b"four")
+    assert sandbox.files.read(f"{inside}/streamed") == b"four"
 
 
 def test_what_is_written_are_bytes_all_of_them(sandbox: Sandbox, inside: str) -> None:

@@ -17,7 +17,7 @@ from sandboxes import opened
 from chorus_nb.engines.base import OWNER_LABEL, EngineCapabilities
 from chorus_nb.engines.docker import DockerEngine
 from chorus_nb.engines.owner import owner_label
-from chorus_nb.errors import DiskQuotaExceededError
+from chorus_nb.errors import DiskQuotaExceededError, NoSuchChangeError, UnappliedChangesError
 from chorus_nb.sandbox import CommandResult, Sandbox
 from chorus_nb.status import describe
 
@@ -169,6 +169,31 @@ def test_a_linked_worktree_by_itself(main: Path, open_sandbox: Opener) -> None:
     assert git("worktree", "list", "--porcelain", cwd=main).count("worktree ") == 3, "of what is not seen inside"
 
 
+def commits_kept(sandbox: Sandbox, where: str) -> None:
+    """Commit inside, and see that neither the commit is lost unasked nor anything of it stays when it is discarded."""
+    look = f"git -C {where} log --format=%s -1; git -C {where} status --short"
+    before = sh(sandbox, look)
+    sh(sandbox, f"git -C {where} commit -q --allow-empty -m inside")
+    assert [(each.path, "commits or branches" in each.refusal) for each in sandbox.changes()] == [(".git", True)]
+    with pytest.raises(UnappliedChangesError):
+        sandbox._session.view.refuse_to_lose("default")
+    with pytest.raises(NoSuchChangeError):
+        sandbox.discard(["a.txt"])
+    sandbox.discard([".git"])
+    sandbox._session.view.refuse_to_lose("default")
+    assert sh(sandbox, look) == before
+
+
+def test_no_commit_in_a_view_is_lost_unasked(main: Path, tmp_path: Path, open_sandbox: Opener) -> None:
+    """Wherever the git directory is, and whosever it is."""
+    work = repository(tmp_path / "work", f"--separate-git-dir={tmp_path / 'kept.git'}")
+    side = main.parent / "side"
+    for folder, where in ((side, "."), (main / "own", "."), (work, "."), (main, "."), (main, "own"), (main, "inner")):
+        commits_kept(open_sandbox(folder, repo="overlay"), where)
+    git("checkout", "-q", "--detach", cwd=side)
+    commits_kept(open_sandbox(side, repo="overlay"), ".")
+
+
 class Elsewhere(DockerEngine):
     """An engine that takes copies; without ``shares_files`` none of this machine's folders, but for the mirror's."""
 
@@ -199,8 +224,11 @@ def test_a_linked_worktree_and_a_plain_repository_in_a_copy(
             assert sh(sandbox, "git rev-parse --git-common-dir") in (f"{place}\n", ".git\n")
             changes = {each.path: each.refusal for each in sandbox.changes()}
             assert changes.pop("a.txt") == ""
-            assert set(changes) <= {".git"}
+            assert "commits or branches" in changes[".git"]
             sandbox.apply(["a.txt"])
+            assert [each.path for each in sandbox.discard()] == [".git"]
+            assert sandbox.changes() == []
+            assert sh(sandbox, "git log --format=%s -1; git status --short -uno .") == "two\n M a.txt\n"
         assert git("log", "-1", "--format=%s", cwd=path) == "two\n"
         assert git("status", "--short", ".", cwd=path).splitlines()[0] == " M a.txt"
     assert [name for name, labels in engine.owned_volumes() if labels[OWNER_LABEL] == owner_label()] == []
