@@ -14,6 +14,7 @@ import secrets
 import select
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,8 +26,10 @@ from .owner import abandoned, claim, unclaim
 
 _BUFFER_BYTES = 2**20
 _WORD_S = 10.0
-_GRACE_MS = 5000
-"""How long the other stream may take to end, once one of the two has."""
+_GRACE_S = 5.0
+"""How long the engine may take to say its last, once the agent's connection has ended."""
+_AGENT_GRACE_S = 1.0
+"""And the agent, once the engine's has: where that engine was killed, its container runs on and says ever more."""
 
 
 class Rendezvous:
@@ -120,7 +123,7 @@ class DirectStream(ByteStream):
         self._send_lock = threading.Lock()
         self._close_lock = threading.Lock()
         self._closed = False
-        self._patience_ms: int | None = None
+        self._give_up_at_s: float | None = None
         self._poll = select.poll()
         for descriptor in (self._attached_fileno, rendezvous.listener.fileno()):
             self._poll.register(descriptor, select.POLLIN)
@@ -157,7 +160,12 @@ class DirectStream(ByteStream):
     def _ready(self) -> set[int]:
         if self._attached.has_buffered:
             return {self._attached_fileno}
-        return {descriptor for descriptor, _ in self._poll.poll(self._patience_ms)}
+        left_ms = None
+        if self._give_up_at_s is not None:
+            left_ms = (self._give_up_at_s - time.monotonic()) * 1000
+            if left_ms <= 0:
+                return set()
+        return {descriptor for descriptor, _ in self._poll.poll(left_ms)}
 
     def _accept(self) -> None:
         listener = self._rendezvous.listener.fileno()
@@ -175,21 +183,21 @@ class DirectStream(ByteStream):
         if data := direct.recv(RECEIVE_BYTES):
             return data
         self._poll.unregister(direct)
-        return self._after_one_end()
+        return self._after_one_end(_GRACE_S)
 
     def _from_attached(self) -> bytes | None:
         data = self._attached.receive_some()
         if data is None:
             self._poll.unregister(self._attached_fileno)
-            return self._after_one_end() if self._direct else None
+            return self._after_one_end(_AGENT_GRACE_S) if self._direct else None
         if data and not self._direct and self._rendezvous.is_open:
             self._poll.unregister(self._rendezvous.listener)
             self._rendezvous.close()
         return b"" if self._direct else data
 
-    def _after_one_end(self) -> bytes | None:
+    def _after_one_end(self, grace_s: float) -> bytes | None:
         """Go on with the other stream, which has what was said last, for a while."""
-        is_last, self._patience_ms = self._patience_ms is not None, _GRACE_MS
+        is_last, self._give_up_at_s = self._give_up_at_s is not None, time.monotonic() + grace_s
         return None if is_last else b""
 
     def close(self) -> None:

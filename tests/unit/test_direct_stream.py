@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,6 +150,25 @@ def test_last_words_that_come_after_the_end_of_the_other_stream_are_heard(contai
     assert container.stream.receive() == b"last"
 
 
+def test_an_agent_that_goes_on_talking_is_not_heard_for_long(container: Container) -> None:
+    """As where the engine was killed, and its container runs on."""
+    container.connected()
+    container.engine.close()
+    talking = threading.Thread(target=talk, args=(container.agent,))
+    talking.start()
+    heard = iter(container.stream.receive, b"")
+    assert set(b"".join(heard)) == {ord("x")}
+    talking.join(10)
+    assert not talking.is_alive()
+
+
+def talk(agent: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            agent.sendall(b"x")
+            time.sleep(0.01)
+
+
 def test_descriptors_that_are_sent_along_are_not_taken(container: Container) -> None:
     container.connected()
     before = len(os.listdir("/proc/self/fd"))
@@ -173,7 +193,7 @@ def test_starts_leave_no_descriptor_behind() -> None:
 def test_a_stream_that_stays_open_when_the_other_has_ended_is_closed(
     container: Container, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
-    monkeypatch.setattr(direct_stream, "_GRACE_MS", 50)
+    monkeypatch.setattr(direct_stream, "_GRACE_S", 0.05)
     container.connected()
     getattr(container, first).close()
     assert container.stream.receive() == b""
