@@ -45,7 +45,11 @@ ATTACKS = {
     ),
     "a flood of nobody's": ("while True: say(frame('resource_sample', GENUINE['resource_sample']))", SandboxDiedError),
     "a flood of errors": ("while True: os.write(2, b'\\x1b]0;x\\x07' * 9999)", SandboxDiedError),
-    "replies nobody asked for": ("while True: say(frame('execute_reply', {}, '1-1'))", SandboxDiedError),
+    # Of what an agent writes that never connects, Podman loses some where it is slow: what is left is no protocol.
+    "replies nobody asked for": (
+        "while True: say(frame('execute_reply', {}, '1-1'))",
+        (SandboxDiedError, AgentProtocolError),
+    ),
 }
 
 

@@ -134,7 +134,7 @@ def test_a_clock_that_jumps_during_a_cell_ends_nothing(docker_engine: DockerEngi
         assert value(sandbox, "kept") == "2", "and no sweep takes it for a dead owner's"
 
 
-OF_FILES = {"git/files.py", "view/overlay_folder.py", "view/repository_archive.py"}
+OF_FILES = {"git/files.py", "listings.py", "view/overlay_folder.py", "view/repository_archive.py"}
 """What compares with the times of files, which are of that clock."""
 
 
