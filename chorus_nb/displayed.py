@@ -24,17 +24,15 @@ from .agent.wire import Message
 from .conversation import Request
 from .errors import AgentProtocolError, ChorusError
 from .file_kinds import font_type, image_type, media_type, page_of
+from .file_references import ATTRIBUTE, MARKDOWN_IMAGE, TAG, end_of, path_of, references, value_of
 from .page_files import IN_STYLE, MAX_CHARACTERS, UrlOf, style_with_files, with_files
-from .sanitize import clean_markdown, printable_line, unescape
+from .sanitize import clean_markdown, printable_line
 
 if TYPE_CHECKING:
     from .session import Session
 
 MAX_FILES = 256
 """As many references of one output are looked up."""
-
-MAX_TAGS = 100_000
-"""As many tags of one output are looked at, which takes about half a second."""
 
 MAX_LINK_BYTES = 2**20
 """A link's file is in the notebook whether or not anybody follows it; pictures have the limit of the cell's output."""
@@ -50,6 +48,8 @@ _DEFAULT_SESSION = "default"
 _DISPLAYS = ("display_data", "update_display_data", "execute_result")
 _WIDGETS = ("comm_open", "comm_msg")
 _PATH_MAX = 4096
+_HANDLER = re.compile(r"\son\w+\s*=", re.IGNORECASE)
+_NOT_PLAIN = re.compile(r"[^\w\s.;/:`%'()-]")
 
 ReadFile = Callable[[str, int], bytes | None]
 """Takes a path and how many bytes it may have. None where no file can be read; raises :class:`NotShownError`."""
@@ -131,8 +131,8 @@ def with_held_outputs(message: Message, outputs: list[Any]) -> Message:
 
 def _names_files(bundle: dict[str, Any]) -> bool:
     html, markdown = bundle.get("text/html"), bundle.get("text/markdown")
-    return any(_references(html) if isinstance(html, str) else ()) or bool(
-        isinstance(markdown, str) and any(_path(found["path"]) for found in _MARKDOWN_IMAGE.finditer(markdown))
+    return any(references(html) if isinstance(html, str) else ()) or bool(
+        isinstance(markdown, str) and any(path_of(found["path"]) for found in MARKDOWN_IMAGE.finditer(markdown))
     )
 
 
@@ -216,10 +216,10 @@ class Inserter:
     def html(self, source: str) -> str:
         """Return HTML with the files that it names, or with words for those that are not there."""
         pieces, at = [], 0
-        for found in _references(source):
+        for found in references(source):
             if self._looked_up >= MAX_FILES:
                 break
-            end = _end_of(source, found)
+            end = end_of(source, found)
             if found.start() >= at:
                 pieces += [source[at : found.start()], self._element(source[found.start() : end], found["tag"])]
                 at = end
@@ -227,11 +227,11 @@ class Inserter:
 
     def markdown(self, source: str) -> str:
         """Return Markdown with the pictures that it names; that which will be shown as its source stays readable."""
-        whole = _MARKDOWN_IMAGE.sub(self._markdown_image, source)
+        whole = MARKDOWN_IMAGE.sub(self._markdown_image, source)
         return source if clean_markdown(whole) is None else whole
 
     def _markdown_image(self, found: re.Match[str]) -> str:
-        path = _path(found["path"])
+        path = path_of(found["path"])
         try:
             url = path and self._picture(path)
         except NotShownError as error:
@@ -241,14 +241,14 @@ class Inserter:
 
     def _element(self, source: str, tag: str) -> str:
         try:
-            return _TAG.sub(self._tag, source)
+            return TAG.sub(self._tag, source)
         except NotShownError as error:
             name = source.partition(">")[2].removesuffix("</a>") if tag == "a" else escape(printable_line(error.path))
             return f"{name} ({self._words(error)})"
 
     def _tag(self, found: re.Match[str]) -> str:
-        attribute = found["tag"] and _ATTRIBUTE.search(found[0])
-        path = attribute and _path(_value(attribute))
+        attribute = found["tag"] and ATTRIBUTE.search(found[0])
+        path = attribute and path_of(value_of(attribute))
         if not attribute or not path:
             return found[0]
         try:
@@ -289,7 +289,7 @@ class Inserter:
         """Return what has the files of a page, or of a style sheet in it; what can't be shown is noted."""
 
         def url_of(tag: str, reference: str) -> str | None:
-            path = _path(reference)
+            path = path_of(reference)
             try:
                 return path and self._part(tag, join(folder, path), notes, level)
             except NothingToShowError:
@@ -345,81 +345,6 @@ class Inserter:
                 self._room_bytes -= len(data) * 4 // 3
                 return data
         raise NothingToShowError(path, "no file of the sandbox that can be read")
-
-
-_SKIPPED = {"script": "</script", "style": "</style", "textarea": "</textarea", "template": "</template", "!--": "-->"}
-_TAG = re.compile(
-    r"<(?:(?P<skipped>script\b|style\b|textarea\b|template\b|!--)"
-    r"|(?P<tag>img|a|iframe|video|audio|source)\s[^<>]{1,5000}>)"
-)
-_ATTRIBUTE = re.compile(r"""(?<=\s)(?:src|href)=(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"'>]+))""")
-_MARKDOWN_IMAGE = re.compile(
-    r"!\[(?P<alt>[^\[\]\n]{0,500})\]\((?P<path>[^()<>\s\"'\\]{1,1000})(?:[ \t]\"[^\"\n]{0,500}\")?\)"
-)
-_HANDLER = re.compile(r"\son\w+\s*=", re.IGNORECASE)
-_NOT_PLAIN = re.compile(r"[^\w\s.;/:`%'()-]")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
-
-
-_MOST_WITHIN = 2_000
-"""Characters of an element after its first tag, so that those which never end take no quadratic time."""
-
-
-def _references(html: str) -> Iterator[re.Match[str]]:
-    """Yield the tags that may name a file, outside of scripts and comments."""
-    if "src=" not in html and "href=" not in html:
-        return
-    named = _Named(html)
-    at = 0
-    for _ in range(MAX_TAGS):
-        found = _TAG.search(html, at)
-        if found is None:
-            return
-        at = found.end()
-        if found["skipped"]:
-            at = html.find(_SKIPPED[found["skipped"]], at)
-            if at < 0:
-                return
-        elif named.between(found.start(), _end_of(html, found)):
-            yield found
-
-
-class _Named:
-    """Finds attributes that name files, and looks at nothing twice: elements may hold each other."""
-
-    def __init__(self, html: str) -> None:
-        self._html = html
-        self._latest = -1
-        self._end = 0
-
-    def between(self, start: int, end: int) -> bool:
-        """Whether there is one; the starts that are asked for never go back."""
-        if start <= self._latest < end:
-            return True
-        for found in _ATTRIBUTE.finditer(self._html, max(start, self._end), end):
-            if _path(_value(found)):
-                self._latest, self._end = found.start(), found.end()
-                return True
-        self._end = max(self._end, end)
-        return False
-
-
-def _end_of(html: str, found: re.Match[str]) -> int:
-    """Return where the element ends that a tag begins."""
-    if found["tag"] in ("img", "source"):
-        return found.end()
-    closing = f"</{found['tag']}>"
-    end = html.find(closing, found.end(), found.end() + _MOST_WITHIN)
-    return found.end() if end < 0 else end + len(closing)
-
-
-def _value(attribute: re.Match[str]) -> str:
-    return unescape(attribute["double"] or attribute["single"] or attribute["bare"] or "")
-
-
-def _path(reference: str) -> str | None:
-    """Return the path that a reference means, or None where it means an address or a place in the page."""
-    return None if not reference or "\0" in reference or _SCHEME.match(reference) else reference
 
 
 def _url(mime: str, data: bytes) -> str:

@@ -19,7 +19,7 @@ from typing import cast
 import pytest
 from conftest import wait_until
 
-from chorus_nb import displayed
+from chorus_nb import file_references
 from chorus_nb.agent.wire import Message
 from chorus_nb.config import OutputPolicy
 from chorus_nb.displayed import MAX_FILES, MAX_LINK_BYTES, DisplayedFiles, Inserter, NotShownError, held_outputs
@@ -408,21 +408,21 @@ class Attributes:
         return ATTRIBUTE.search(tag)
 
 
-ATTRIBUTE = displayed._ATTRIBUTE
+ATTRIBUTE = file_references.ATTRIBUTE
 
 
 @pytest.mark.parametrize("element", ["<a x>" * 380 + "</a>", "<a href='#' x>" * 140 + "<a x href=y></a>"])
 def test_elements_that_hold_each_other_are_searched_once(monkeypatch: pytest.MonkeyPatch, element: str) -> None:
     """Each tag had its own two thousand characters searched: for a minute, with ten MiB of such."""
     attributes = Attributes()
-    monkeypatch.setattr(displayed, "_ATTRIBUTE", attributes)
+    monkeypatch.setattr(file_references, "ATTRIBUTE", attributes)
     html = "src=" + element * 20
     assert inserted(html) == html
     assert len(html) / 2 < attributes.characters <= len(html)
 
 
 def test_tags_are_looked_at_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(displayed, "MAX_TAGS", 3)
+    monkeypatch.setattr(file_references, "MAX_TAGS", 3)
     shown = inserted("<a x></a>" * 2 + "<img src=plot.png>" * 2)
     assert shown.count(DATA["plot.png"]) == 1
     assert shown.endswith("<img src=plot.png>")

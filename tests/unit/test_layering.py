@@ -24,7 +24,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("mounts_enforced", "listings"),
     ("enforced",),
     ("sanitize", "drawings", "frame", "shell_monitor", "writer", "difference"),
-    ("declarations", "file_kinds", "page_files"),
+    ("declarations", "file_kinds", "page_files", "file_references"),
     ("stylesheets", "estimators"),
     ("markup",),
     ("widget_state", "widget_messages", "widget_notice"),
