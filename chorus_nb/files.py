@@ -34,7 +34,7 @@ _MAX_LIST_ENTRIES = 20_000
 
 
 class SandboxFiles:
-    """The files of one sandbox. Paths that are not absolute start at the working directory of its cells.
+    """The files of one sandbox. Paths that are not absolute start at ``folder``, or the working directory of its cells.
 
     Every path is text as ``os.fsdecode`` makes it, so names that are no UTF-8 are paths as well. Every method raises
     ``SandboxFileError`` where the sandbox's file system says no, with its ``errno``.
@@ -44,10 +44,6 @@ class SandboxFiles:
         self._session = session
         self.requests = FileRequests(session, folder)
         self.many = FileBatches(self.requests)
-
-    def below(self, folder: str) -> SandboxFiles:
-        """Return the same files by paths that begin at another folder."""
-        return SandboxFiles(self._session, folder)
 
     # Content
 
@@ -300,6 +296,11 @@ class SandboxFiles:
         """Make a link at ``path`` that says ``target``; something that is there is an error."""
         path = text_path(path)
         self.requests.ask("symlink", path, {"path": path, "target": text_path(target)})
+
+
+def files_below(files: SandboxFiles, folder: str) -> SandboxFiles:
+    """Return the same files by paths that begin at another folder."""
+    return SandboxFiles(files.requests.session, folder)
 
 
 def _endless(session: str, path: str) -> SandboxFileError:

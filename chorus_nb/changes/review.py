@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import ApplyError, ChangedMeanwhileError, DiscardError, RepositoryNotFoundError
-from ..git import OUTSIDE
 from ..host_tree import HostTree, Identity, parents
 from ..working_copy import WorkingCopy
 from .apply import Application
@@ -75,14 +74,21 @@ class Review:
         replaced.
     git : Review, optional
         Of the git directory, where that lies outside of the repository: its changes are those of a ``.git``.
+    git_files : SandboxFiles, optional
+        The sandbox's, by paths that begin there.
     """
 
     def __init__(
-        self, copy: WorkingCopy, hides: Callable[[str], bool] = lambda path: False, git: Review | None = None
+        self,
+        copy: WorkingCopy,
+        hides: Callable[[str], bool] = lambda path: False,
+        git: Review | None = None,
+        git_files: SandboxFiles | None = None,
     ) -> None:
         self.copy = copy
         self._hides = hides
         self._git = git
+        self._git_files = git_files
         self._taken = Taken()
         self._shown: dict[str, tuple[object, ...]] = {}
         self._looked_at: dict[tuple[str, ...], PathSelection] = {}
@@ -221,8 +227,8 @@ class Review:
             found = self._look(host)
             chosen = selection.of(found.changes)
             in_detail = _with_folders(selection.of(found.with_git), found.with_git, "deleted") if chosen else []
-            if self._git and any(each in found.outside for each in in_detail):
-                self._git.discard((), files.below(OUTSIDE))
+            if self._git and self._git_files and any(each in found.outside for each in in_detail):
+                self._git.discard((), self._git_files)
             in_detail = [each for each in in_detail if each not in found.outside]
             discard_changes(in_detail, host, files)
             for change in in_detail:

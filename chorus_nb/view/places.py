@@ -14,7 +14,7 @@ from pathlib import Path
 from ..engines.base import OWNER_LABEL, SESSION_LABEL, WORKSPACE, ContainerSpec, Engine, Volume
 from ..engines.owner import owner_alive, owner_label
 from ..errors import EngineError, SandboxFileError, WorkingCopyError
-from ..files import SandboxFiles
+from ..files import SandboxFiles, files_below
 from ..git import OUTSIDE, GitView
 from ..progress import Progress
 from ..sanitize import printable_line
@@ -127,7 +127,7 @@ class VolumePlace(_CopyPlace):
             raise _not_read(error) or error from error
         self.copy = VolumeCopy(repository, archives[WORKSPACE], files)
         if git.outside and OUTSIDE in archives:
-            self.outside = VolumeCopy(git.outside, archives[OUTSIDE], files.below(OUTSIDE))
+            self.outside = VolumeCopy(git.outside, archives[OUTSIDE], files_below(files, OUTSIDE))
 
     def put_into(self, spec: ContainerSpec) -> ContainerSpec:
         # What is masked was left out: a mask over it would have to be made a place.

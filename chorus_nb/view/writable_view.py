@@ -12,7 +12,7 @@ from ..changes.review import Review
 from ..config import SandboxConfig
 from ..engines.base import WORKSPACE, ContainerSpec, Engine, EngineCapabilities
 from ..errors import ConfigurationError, RepositoryNotFoundError, UnappliedChangesError, VolumeMountError
-from ..files import SandboxFiles
+from ..files import SandboxFiles, files_below
 from ..git import OUTSIDE, GitView, git_view, with_git
 from ..host_tree import parents
 from ..repository import resolve_repository
@@ -141,7 +141,9 @@ class WritableView:
             if self._review is None or self._review.copy is not copy:
                 outside = self._place.outside if self._place else None
                 git = Review(outside, lambda path: _is_in(self._covered_outside, path)) if outside else None
-                self._review = Review(copy, lambda path: _is_in(self._covered, path), git)
+                self._review = Review(
+                    copy, lambda path: _is_in(self._covered, path), git, files_below(self._files, OUTSIDE)
+                )
             return self._review
 
     def refuse_to_lose(self, name: str) -> None:

@@ -21,6 +21,7 @@ from chorus_nb.copying import Transfer
 from chorus_nb.engines.base import Engine
 from chorus_nb.errors import ChorusError, SandboxFileError, TransferConflictError, TransferError
 from chorus_nb.file_batches import KnownFile, NewFile
+from chorus_nb.files import files_below
 from chorus_nb.sandbox import Sandbox
 
 LARGE = 9 * 2**20 + 17
@@ -185,7 +186,7 @@ def test_a_path_may_be_one_of_pathlib(sandbox: Sandbox, inside: str, tmp_path: P
 
 
 def test_paths_may_begin_at_another_folder(sandbox: Sandbox, inside: str) -> None:
-    below = sandbox.files.below(inside)
+    below = files_below(sandbox.files, inside)
     below.write("a", b"one")
     below.rename("a", "b")
     below.mkdir("folder")
