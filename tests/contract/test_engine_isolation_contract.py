@@ -194,7 +194,8 @@ def image_with_volume(isolated: DockerEngine) -> Iterator[str]:
 
 def test_the_next_interpreter_is_tried(isolated: DockerEngine, launch: Launcher, image_with_volume: str) -> None:
     image = replace(isolated.resolve(image_with_volume), interpreters=("nosuch", "/no/such", "/usr/bin/python3"))
-    assert read_all(launch(isolated, "print('third')", image=image)) == "third\n"
+    running = launch(isolated, "import time; print('third', flush=True); time.sleep(600)", image=image)
+    assert running.stream.receive() == b"third\n"
     assert len(own_containers(isolated)) == 1
 
 
