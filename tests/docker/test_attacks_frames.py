@@ -45,11 +45,7 @@ ATTACKS = {
     ),
     "a flood of nobody's": ("while True: say(frame('resource_sample', GENUINE['resource_sample']))", SandboxDiedError),
     "a flood of errors": ("while True: os.write(2, b'\\x1b]0;x\\x07' * 9999)", SandboxDiedError),
-    # Of what an agent writes that never connects, Podman loses some where it is slow: what is left is no protocol.
-    "replies nobody asked for": (
-        "while True: say(frame('execute_reply', {}, '1-1'))",
-        (SandboxDiedError, AgentProtocolError),
-    ),
+    "replies nobody asked for": ("while True: say(frame('execute_reply', {}, '1-1'))", SandboxDiedError),
 }
 
 
@@ -64,6 +60,8 @@ def test_a_cell_of_an_agent_that_is_the_attackers_ends_in_time(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, attack: str
 ) -> None:
     program, expected = ATTACKS[attack]
+    # Seen once on Podman, on a slow machine: such a flood came with a part missing, and what is left is no protocol.
+    garbled = (AgentProtocolError,) if engine.capabilities().name == "podman" and "nobody asked" in attack else ()
     before = own_containers(engine)
     monkeypatch.setattr(boot, "SUPERVISOR_ARGUMENTS", ("-I", "-S", "-c", hostile_program(program)))
     monkeypatch.setattr("chorus_nb.execution.GRACE_S", 0.3)
@@ -72,7 +70,7 @@ def test_a_cell_of_an_agent_that_is_the_attackers_ends_in_time(
     with Sandbox(engine=engine, repo="none", timeout=1) as sandbox:
         with pytest.raises(ChorusError) as caught:
             sandbox.run("x" * 2**20)
-        assert isinstance(caught.value, (expected, ExecutionTimeoutError)), caught.value
+        assert isinstance(caught.value, (expected, ExecutionTimeoutError, *garbled)), caught.value
     assert time.monotonic() - started_s < 30
     assert own_containers(engine) <= before
 
